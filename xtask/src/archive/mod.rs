@@ -1,0 +1,60 @@
+//! THE FORMAT: how entries become a tar stream, a tar stream becomes blocks, and blocks become a
+//! gzip or zstd file; and the way back. `docs/format.md` says the same in prose.
+//!
+//! This room sees only `Read` and `Write`. It never sees a path of the file system, a process, the
+//! clock or the environment, so its bytes can depend on nothing but the entries.
+pub mod block;
+pub mod codec;
+
+use sha2::{Digest, Sha256};
+
+/// What can be wrong with an archive or a manifest, without the name of the file it came from: the
+/// caller knows that and adds it.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The stream under the archive failed.
+    #[error("the stream failed")]
+    Io(#[from] std::io::Error),
+    /// The bytes are not what the format says.
+    #[error("{0}")]
+    Malformed(String),
+    /// Written by a newer version of this tool.
+    #[error("{what} has schema version {found}, newer than {supported}, the newest this version reads")]
+    Newer {
+        /// Which document.
+        what: &'static str,
+        /// Its version.
+        found: u32,
+        /// The newest that is read.
+        supported: u32,
+    },
+}
+
+/// Lower-case hexadecimal SHA-256 (FIPS 180-4) of `bytes`.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal of any bytes.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that `text` is the hexadecimal of; `None` when it is not hexadecimal.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks(2)
+        .map(|pair| {
+            let (high, low) = ((pair[0] as char).to_digit(16)?, (pair[1] as char).to_digit(16)?);
+            u8::try_from(high * 16 + low).ok()
+        })
+        .collect()
+}

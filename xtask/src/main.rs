@@ -1,0 +1,2 @@
+//! Parse, dispatch, print, exit code; no logic.
+fn main() {}
