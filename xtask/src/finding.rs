@@ -1,0 +1,110 @@
+//! What a run found while it went on: one value for backup, verify, drill, prune and status.
+//!
+//! The exit code follows the worst finding: any [`Severity::Error`] makes it 1, nothing else does.
+use crate::error::Exit;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing to do.
+    Info,
+    /// Should be looked at; nothing is lost.
+    Warning,
+    /// Data is missing, damaged or not restorable.
+    Error,
+}
+
+/// One problem, where it is, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, entry or artifact it is about; bytes that are not UTF-8 are escaped.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do; empty when there is nothing to do.
+    pub repair: String,
+}
+
+impl Finding {
+    /// A finding of any severity.
+    pub fn new(
+        severity: Severity,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        repair: impl Into<String>,
+    ) -> Self {
+        Self { severity, path: path.into(), what: what.into(), repair: repair.into() }
+    }
+
+    /// An error.
+    pub fn error(path: impl Into<String>, what: impl Into<String>, repair: impl Into<String>) -> Self {
+        Self::new(Severity::Error, path, what, repair)
+    }
+
+    /// A warning.
+    pub fn warning(path: impl Into<String>, what: impl Into<String>, repair: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, path, what, repair)
+    }
+
+    /// Something worth knowing.
+    pub fn info(path: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::new(Severity::Info, path, what, "")
+    }
+}
+
+/// Whether any of them is an error.
+pub fn any_error(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// The exit code that these findings call for.
+pub fn exit(findings: &[Finding]) -> Exit {
+    if any_error(findings) { Exit::Found } else { Exit::Done }
+}
+
+/// A path for people and JSON: UTF-8 as it is, control characters and other bytes as `\xNN`.
+pub fn show_bytes(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// [`show_bytes`] of a path.
+pub fn show(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    show_bytes(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_changes_the_exit_code() {
+        let mut found = vec![Finding::info("a", "grew"), Finding::warning("b", "left alone", "")];
+        assert_eq!(exit(&found), Exit::Done);
+        found.push(Finding::error("c", "is gone", "restore it"));
+        assert_eq!(exit(&found), Exit::Found);
+    }
+
+    #[test]
+    fn odd_bytes_are_shown_and_cannot_move_the_cursor() {
+        assert_eq!(show_bytes(b"caf\xc3\xa9 \xff\x1b[2J\n"), "café \\xff\\u{1b}[2J\\n");
+    }
+}
