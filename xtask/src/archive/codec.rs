@@ -7,6 +7,7 @@
 use super::FormatError;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 
 /// The encoder and its version, as locks and manifests record it: bytes are promised to be the same only
 /// for the same encoder.
@@ -88,6 +89,17 @@ impl Codec {
         }
     }
 
+    /// Decodes a whole file from its beginning, for a reader that has no manifest.
+    ///
+    /// # Errors
+    /// When the decoder cannot be made (out of memory).
+    pub fn decoder<'a>(self, file: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, FormatError> {
+        Ok(match self {
+            Self::Gzip => Box::new(flate2::read::GzDecoder::new(file)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
+        })
+    }
+
     /// Decompresses one block that must come to exactly `raw_len` bytes; never allocates more.
     ///
     /// # Errors
@@ -143,7 +155,6 @@ fn inflate(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     fn sample(len: usize) -> Vec<u8> {
         let mut state = 7u32;

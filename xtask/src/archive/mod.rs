@@ -5,6 +5,10 @@
 //! clock or the environment, so its bytes can depend on nothing but the entries.
 pub mod block;
 pub mod codec;
+pub mod entry;
+pub mod manifest;
+pub mod reader;
+pub mod writer;
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub enum FormatError {
     /// The stream under the archive failed.
     #[error("the stream failed")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
     /// The bytes are not what the format says.
     #[error("{0}")]
     Malformed(String),
@@ -28,6 +32,22 @@ pub enum FormatError {
         /// The newest that is read.
         supported: u32,
     },
+}
+
+impl From<std::io::Error> for FormatError {
+    /// What the system says is `Io`; what a decoder says, or a stream that ends early, is `Malformed`.
+    fn from(error: std::io::Error) -> Self {
+        if error.raw_os_error().is_some() {
+            return Self::Io(error);
+        }
+        match error.downcast::<Self>() {
+            Ok(inner) => inner,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::Malformed("it ends early".into())
+            }
+            Err(error) => Self::Malformed(error.to_string()),
+        }
+    }
 }
 
 /// Lower-case hexadecimal SHA-256 (FIPS 180-4) of `bytes`.

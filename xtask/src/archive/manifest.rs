@@ -1,0 +1,334 @@
+//! The manifest: what an archive holds, entry by entry, and where each block of it lies.
+//!
+//! Compressed JSON Lines beside the archive: one header, the blocks, the entries in archive order, and an
+//! end line, so that a manifest that was cut short is noticed. It is an index and a record of digests, never
+//! needed to get the data back: without it the archive is a plain tar.
+use super::entry::{Entry, Kind, Mtime};
+use super::{FormatError, codec::Codec, hex, unhex};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Read};
+
+/// The manifest version this tool writes, and the newest it reads.
+pub const SCHEMA: u32 = 1;
+
+/// The first line: what the archive is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Bare file name of the archive when it was made.
+    pub archive: String,
+    /// UTC, RFC 3339, whole seconds: a backup's start, a bundle's commit time.
+    pub created_at: String,
+    /// The container.
+    pub codec: Codec,
+    /// Encoder and version.
+    pub encoder: String,
+    /// Its level.
+    pub level: i32,
+    /// Name and version of the tool.
+    pub tool: String,
+}
+
+/// Where one block lies. Offsets count in the compressed stream as it is before encryption.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// First byte of the block in the compressed stream.
+    pub offset: u64,
+    /// Compressed bytes.
+    pub packed: u64,
+    /// First byte of the block in the tar stream.
+    pub tar_offset: u64,
+    /// Tar bytes.
+    pub size: u64,
+    /// SHA-256 of the compressed bytes.
+    pub sha256: String,
+}
+
+/// One entry with its digest and the blocks that hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The entry; its extended attributes are not in the manifest.
+    pub entry: Entry,
+    /// SHA-256 of a file's content.
+    pub sha256: Option<[u8; 32]>,
+    /// Number of the first block that holds it, from 0.
+    pub block: u64,
+    /// How many blocks hold it.
+    pub blocks: u64,
+}
+
+/// A manifest as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// What the archive is.
+    pub header: Header,
+    /// Where its blocks lie.
+    pub blocks: Vec<Block>,
+    /// What it holds, in archive order.
+    pub records: Vec<Record>,
+}
+
+/// One line as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+enum Line {
+    Header(Header),
+    Block(Block),
+    Entry(EntryLine),
+    End { blocks: u64, entries: u64 },
+}
+
+/// A name is a string where it is UTF-8, else hexadecimal under a key of its own.
+#[derive(Serialize, Deserialize)]
+struct EntryLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    kind: Kind,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    size: u64,
+    mode: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    uid: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    gid: u64,
+    mtime: i64,
+    #[serde(default, skip_serializing_if = "is_zero32")]
+    mtime_nanos: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    block: u64,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    blocks: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero32(value: &u32) -> bool {
+    *value == 0
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_one(value: &u64) -> bool {
+    *value == 1
+}
+fn one() -> u64 {
+    1
+}
+
+fn text_or_hex(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(hex(bytes))),
+    }
+}
+
+fn bytes_of(text: Option<String>, digits: Option<&str>) -> Option<Vec<u8>> {
+    text.map(String::into_bytes).or_else(|| digits.and_then(unhex))
+}
+
+impl EntryLine {
+    fn of(record: &Record) -> Self {
+        let entry = &record.entry;
+        let (path, path_hex) = text_or_hex(&entry.path);
+        let (link, link_hex) = match entry.kind {
+            Kind::Symlink | Kind::Hardlink => text_or_hex(&entry.link),
+            Kind::File | Kind::Folder => (None, None),
+        };
+        Self {
+            path,
+            path_hex,
+            kind: entry.kind,
+            size: entry.size,
+            mode: format!("{:04o}", entry.mode),
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: entry.mtime.seconds,
+            mtime_nanos: entry.mtime.nanos,
+            link,
+            link_hex,
+            sha256: record.sha256.map(|digest| hex(&digest)),
+            block: record.block,
+            blocks: record.blocks,
+        }
+    }
+
+    fn record(self) -> Option<Record> {
+        let link = bytes_of(self.link, self.link_hex.as_deref()).unwrap_or_default();
+        let sha256 = match self.sha256 {
+            Some(digits) => Some(unhex(&digits)?.try_into().ok()?),
+            None => None,
+        };
+        Some(Record {
+            entry: Entry {
+                path: bytes_of(self.path, self.path_hex.as_deref())?,
+                kind: self.kind,
+                size: self.size,
+                mode: u32::from_str_radix(&self.mode, 8).ok()?,
+                uid: self.uid,
+                gid: self.gid,
+                mtime: Mtime { seconds: self.mtime, nanos: self.mtime_nanos },
+                link,
+                xattrs: Vec::new(),
+            },
+            sha256,
+            block: self.block,
+            blocks: self.blocks,
+        })
+    }
+}
+
+fn push_line(text: &mut Vec<u8>, line: &Line) -> Result<(), FormatError> {
+    serde_json::to_writer(&mut *text, line).map_err(|error| FormatError::Malformed(error.to_string()))?;
+    text.push(b'\n');
+    Ok(())
+}
+
+/// Collects entry lines as they become known, packed, and puts header and blocks in front at the end.
+pub(super) struct Collector {
+    codec: Codec,
+    text: Vec<u8>,
+    chunks: Vec<(Vec<u8>, crc32fast::Hasher, u64)>,
+    entries: u64,
+}
+
+impl Collector {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self { codec, text: Vec::new(), chunks: Vec::new(), entries: 0 }
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn push(&mut self, record: &Record) -> Result<(), FormatError> {
+        push_line(&mut self.text, &Line::Entry(EntryLine::of(record)))?;
+        self.entries += 1;
+        if self.text.len() >= 1 << 20 {
+            let chunk = self.pack()?;
+            self.chunks.push(chunk);
+        }
+        Ok(())
+    }
+
+    fn pack(&mut self) -> Result<(Vec<u8>, crc32fast::Hasher, u64), FormatError> {
+        let text = std::mem::take(&mut self.text);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&text);
+        Ok((self.codec.compress(&text)?, crc, text.len() as u64))
+    }
+
+    /// The bytes of the manifest file.
+    pub(super) fn finish(mut self, header: &Header, blocks: &[Block]) -> Result<Vec<u8>, FormatError> {
+        push_line(&mut self.text, &Line::End { blocks: blocks.len() as u64, entries: self.entries })?;
+        let last = self.pack()?;
+        push_line(&mut self.text, &Line::Header(header.clone()))?;
+        for block in blocks {
+            push_line(&mut self.text, &Line::Block(block.clone()))?;
+        }
+        let first = self.pack()?;
+        let mut bytes = self.codec.prologue().to_vec();
+        let (mut crc, mut len) = (crc32fast::Hasher::new(), 0);
+        for (packed, part, part_len) in std::iter::once(first).chain(self.chunks).chain([last]) {
+            bytes.extend(packed);
+            crc.combine(&part);
+            len += part_len;
+        }
+        bytes.extend(self.codec.epilogue(crc.finalize(), len));
+        Ok(bytes)
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest file (decrypted, still compressed).
+    ///
+    /// # Errors
+    /// `Newer` for a schema that this tool does not know; `Malformed` for a line that does not parse, an
+    /// order that is wrong, a block or entry that does not fit the others, and a missing end.
+    pub fn read(file: &mut dyn Read, codec: Codec) -> Result<Self, FormatError> {
+        let mut lines = BufReader::new(codec.decoder(file)?).lines();
+        let first = lines.next().ok_or_else(|| FormatError::Malformed("the manifest is empty".into()))??;
+        let header = header_of(&first)?;
+        let mut manifest = Self { header, blocks: Vec::new(), records: Vec::new() };
+        let mut ended = false;
+        for (number, line) in lines.enumerate() {
+            let line = line?;
+            let wrong = || FormatError::Malformed(format!("line {} of the manifest is wrong", number + 2));
+            if ended {
+                return Err(wrong());
+            }
+            match serde_json::from_str(&line).map_err(|_| wrong())? {
+                Line::Block(block) if manifest.records.is_empty() => manifest.blocks.push(block),
+                Line::Entry(entry) => manifest.records.push(entry.record().ok_or_else(wrong)?),
+                Line::End { blocks, entries } => {
+                    if (blocks, entries) != (manifest.blocks.len() as u64, manifest.records.len() as u64) {
+                        return Err(wrong());
+                    }
+                    ended = true;
+                }
+                Line::Header(_) | Line::Block(_) => return Err(wrong()),
+            }
+        }
+        if !ended {
+            return Err(FormatError::Malformed("the manifest has no end line: it was cut short".into()));
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Blocks follow each other without a gap, and entries lie in blocks that exist, in order.
+    fn check(&self) -> Result<(), FormatError> {
+        let mut offset = self.header.codec.prologue().len() as u64;
+        let mut tar_offset = 0;
+        for (number, block) in self.blocks.iter().enumerate() {
+            if (block.offset, block.tar_offset) != (offset, tar_offset)
+                || block.size > super::block::MAX_BLOCK
+            {
+                return Err(FormatError::Malformed(format!(
+                    "block {number} of the manifest is out of place"
+                )));
+            }
+            offset = offset.saturating_add(block.packed);
+            tar_offset += block.size;
+        }
+        let mut last = 0;
+        for record in &self.records {
+            let end = record.block.checked_add(record.blocks).filter(|_| record.blocks > 0);
+            if record.block < last || end.is_none_or(|end| end > self.blocks.len() as u64) {
+                let path = crate::finding::show_bytes(&record.entry.path);
+                return Err(FormatError::Malformed(format!("entry {path} lies in no block")));
+            }
+            last = record.block;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files.
+    pub fn content_bytes(&self) -> u64 {
+        self.records.iter().map(|record| record.entry.size).sum()
+    }
+}
+
+fn header_of(line: &str) -> Result<Header, FormatError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let wrong = |error: serde_json::Error| FormatError::Malformed(format!("not a manifest: {error}"));
+    let version: Version = serde_json::from_str(line).map_err(wrong)?;
+    if version.schema > SCHEMA {
+        return Err(FormatError::Newer { what: "the manifest", found: version.schema, supported: SCHEMA });
+    }
+    match serde_json::from_str(line).map_err(wrong)? {
+        Line::Header(header) => Ok(header),
+        _ => Err(FormatError::Malformed("the manifest does not begin with its header".into())),
+    }
+}

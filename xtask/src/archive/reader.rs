@@ -1,0 +1,164 @@
+//! The way back: blocks of an archive, each checked against its digest before a byte of it is believed.
+//!
+//! With a manifest an archive is a row of [`Group`]s that can be read apart from each other, in any order or
+//! selection. Without one it is decoded from the start, like any tar file.
+use super::FormatError;
+use super::codec::Codec;
+use super::manifest::Manifest;
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// A stream that can pass over bytes: a file seeks, a pipe reads them away.
+pub trait Skip: Read {
+    /// Passes over `bytes` bytes.
+    ///
+    /// # Errors
+    /// When the stream fails or ends before.
+    fn skip(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl Skip for &mut dyn Read {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut Read::take(&mut **self, bytes), &mut io::sink())?;
+        if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl Skip for std::fs::File {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let bytes = i64::try_from(bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        io::Seek::seek_relative(self, bytes)
+    }
+}
+
+/// Blocks that hold whole entries together: one block of many, or the many blocks of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Their numbers.
+    pub blocks: Range<usize>,
+    /// The numbers of the records in them.
+    pub records: Range<usize>,
+}
+
+impl Manifest {
+    /// The groups in archive order. The last holds no entry, only the end-of-archive marker.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for (number, record) in self.records.iter().enumerate() {
+            let blocks = record.block as usize..(record.block + record.blocks) as usize;
+            match groups.last_mut() {
+                Some(group) if group.blocks == blocks => group.records.end = number + 1,
+                _ => groups.push(Group { blocks, records: number..number + 1 }),
+            }
+        }
+        let end = groups.last().map_or(0, |group| group.blocks.end);
+        let records = self.records.len();
+        groups.push(Group { blocks: end..self.blocks.len(), records: records..records });
+        groups
+    }
+}
+
+/// Reads blocks of an archive in ascending order.
+pub struct Blocks<'a> {
+    stream: &'a mut dyn Skip,
+    manifest: &'a Manifest,
+    position: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<'a> Blocks<'a> {
+    /// Begins at the start of `stream`, which is the archive, decrypted.
+    pub fn new(stream: &'a mut dyn Skip, manifest: &'a Manifest) -> Self {
+        Self { stream, manifest, position: 0, crc: crc32fast::Hasher::new() }
+    }
+
+    /// The tar bytes of one block.
+    ///
+    /// # Errors
+    /// `Malformed` when the block's digest or length is not the manifest's.
+    pub fn block(&mut self, number: usize) -> Result<Vec<u8>, FormatError> {
+        let block = &self.manifest.blocks[number];
+        let ahead = block
+            .offset
+            .checked_sub(self.position)
+            .ok_or_else(|| FormatError::Malformed(format!("block {number} was asked for out of order")))?;
+        self.stream.skip(ahead)?;
+        let mut packed = Vec::new();
+        Read::take(&mut *self.stream, block.packed).read_to_end(&mut packed)?;
+        self.position = block.offset + packed.len() as u64;
+        if packed.len() as u64 != block.packed {
+            return Err(FormatError::Malformed(format!("the archive ends within block {number}")));
+        }
+        if super::sha256_hex(&packed) != block.sha256 {
+            return Err(FormatError::Malformed(format!(
+                "block {number} does not have the manifest's digest"
+            )));
+        }
+        let raw = self.manifest.header.codec.decompress(&packed, block.size as usize)?;
+        self.crc.update(&raw);
+        Ok(raw)
+    }
+
+    /// The tar bytes of a group as a stream.
+    pub fn group<'b>(&'b mut self, group: &Group) -> GroupReader<'b, 'a> {
+        GroupReader { blocks: self, left: group.blocks.clone(), raw: Vec::new(), at: 0 }
+    }
+
+    /// After every block was read: what stands before the first and behind the last is what it must be.
+    ///
+    /// # Errors
+    /// `Malformed` when it is not.
+    pub fn finish(self, prologue: &[u8]) -> Result<(), FormatError> {
+        let codec = self.manifest.header.codec;
+        if prologue != codec.prologue() {
+            return Err(FormatError::Malformed("the archive does not begin as it should".into()));
+        }
+        let tar_bytes = self.manifest.blocks.last().map_or(0, |block| block.tar_offset + block.size);
+        let mut rest = Vec::new();
+        let epilogue = codec.epilogue(self.crc.finalize(), tar_bytes);
+        Read::take(&mut *self.stream, epilogue.len() as u64 + 1).read_to_end(&mut rest)?;
+        if rest == epilogue {
+            Ok(())
+        } else {
+            Err(FormatError::Malformed("the archive does not end as it should".into()))
+        }
+    }
+}
+
+/// See [`Blocks::group`].
+pub struct GroupReader<'b, 'a> {
+    blocks: &'b mut Blocks<'a>,
+    left: Range<usize>,
+    raw: Vec<u8>,
+    at: usize,
+}
+
+impl Read for GroupReader<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.raw.len() {
+            let Some(number) = self.left.next() else { return Ok(0) };
+            self.raw = self.blocks.block(number).map_err(io::Error::other)?;
+            self.at = 0;
+        }
+        let count = buffer.len().min(self.raw.len() - self.at);
+        buffer[..count].copy_from_slice(&self.raw[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// The tar stream of an archive without a manifest, and the check that nothing stands behind it.
+///
+/// # Errors
+/// As the decoder's; those of `body` win.
+pub fn decode<R, E: From<FormatError>>(
+    stream: &mut dyn Read,
+    codec: Codec,
+    body: impl FnOnce(&mut dyn Read) -> Result<R, E>,
+) -> Result<R, E> {
+    let mut tar = codec.decoder(stream)?;
+    let value = body(&mut *tar)?;
+    // To the very end, so that the container's own checksums are compared too.
+    io::copy(&mut tar, &mut io::sink()).map_err(FormatError::from)?;
+    Ok(value)
+}
