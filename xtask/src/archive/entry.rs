@@ -175,7 +175,8 @@ fn pax_records(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a tar stream entry by entry, whoever wrote it. Ends at the marker or at the end of the stream.
+/// Reads a tar stream entry by entry, whoever wrote it, and returns whether it ended with the end-of-archive
+/// marker; a part of an archive ends without one, and so does one that was cut short.
 ///
 /// # Errors
 /// `Malformed` for a header that does not add up, an entry of a kind that is not restored (devices), an
@@ -183,9 +184,14 @@ fn pax_records(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 pub fn read_tar<E: From<FormatError>>(
     stream: &mut dyn Read,
     visit: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<bool, E> {
     let mut extended = Extended::default();
-    while let Some(header) = next_header(stream)? {
+    loop {
+        let header = match next_header(stream)? {
+            Next::Header(header) => header,
+            Next::Marker => return Ok(true),
+            Next::End => return Ok(false),
+        };
         let size = header.entry_size().map_err(|error| malformed(format!("a tar header's size: {error}")))?;
         let kind = header.as_bytes()[156];
         if matches!(kind, b'L' | b'K' | b'x' | b'g') {
@@ -198,7 +204,13 @@ pub fn read_tar<E: From<FormatError>>(
         let (left, padding) = (content.left, (RECORD - size % RECORD) % RECORD);
         discard(stream, left + padding)?;
     }
-    Ok(())
+}
+
+/// What stands at the place of a header.
+enum Next {
+    Header(Box<tar::Header>),
+    Marker,
+    End,
 }
 
 fn malformed(what: String) -> FormatError {
@@ -256,23 +268,23 @@ fn pax_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], &data[len..]))
 }
 
-fn next_header(stream: &mut dyn Read) -> Result<Option<tar::Header>, FormatError> {
+fn next_header(stream: &mut dyn Read) -> Result<Next, FormatError> {
     let mut bytes = [0; RECORD as usize];
     let mut filled = 0;
     while filled < bytes.len() {
         match stream.read(&mut bytes[filled..])? {
-            0 if filled == 0 => return Ok(None),
+            0 if filled == 0 => return Ok(Next::End),
             0 => return Err(malformed("the tar stream ends within a header".into())),
             count => filled += count,
         }
     }
     if bytes == [0; RECORD as usize] {
-        return Ok(None);
+        return Ok(Next::Marker);
     }
     let header = tar::Header::from_byte_slice(&bytes).clone();
     let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|b| u32::from(*b)).sum::<u32>() + 8 * 32;
     match header.cksum() {
-        Ok(stored) if stored == sum => Ok(Some(header)),
+        Ok(stored) if stored == sum => Ok(Next::Header(Box::new(header))),
         _ => Err(malformed("a tar header has a wrong checksum".into())),
     }
 }

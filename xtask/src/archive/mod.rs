@@ -55,6 +55,25 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 and length of what `stream` still holds.
+///
+/// # Errors
+/// When the stream fails.
+pub fn digest_stream(stream: &mut dyn std::io::Read) -> std::io::Result<([u8; 32], u64)> {
+    let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; 128 * 1024], 0);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok((hash.finalize().into(), bytes)),
+            Ok(count) => {
+                hash.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Lower-case hexadecimal of any bytes.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

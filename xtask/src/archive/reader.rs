@@ -4,6 +4,7 @@
 //! selection. Without one it is decoded from the start, like any tar file.
 use super::FormatError;
 use super::codec::Codec;
+use super::entry::{Entry, read_tar};
 use super::manifest::Manifest;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -147,18 +148,21 @@ impl Read for GroupReader<'_, '_> {
     }
 }
 
-/// The tar stream of an archive without a manifest, and the check that nothing stands behind it.
+/// Reads a whole archive without a manifest, entry by entry.
 ///
 /// # Errors
-/// As the decoder's; those of `body` win.
-pub fn decode<R, E: From<FormatError>>(
+/// As [`read_tar`]'s; `Malformed` too when the end-of-archive marker is missing: with zstd, a file that was
+/// cut between two frames still decodes.
+pub fn decode<E: From<FormatError>>(
     stream: &mut dyn Read,
     codec: Codec,
-    body: impl FnOnce(&mut dyn Read) -> Result<R, E>,
-) -> Result<R, E> {
+    visit: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+) -> Result<(), E> {
     let mut tar = codec.decoder(stream)?;
-    let value = body(&mut *tar)?;
+    if !read_tar(&mut *tar, visit)? {
+        return Err(FormatError::Malformed("the archive has no end: it was cut short".into()).into());
+    }
     // To the very end, so that the container's own checksums are compared too.
     io::copy(&mut tar, &mut io::sink()).map_err(FormatError::from)?;
-    Ok(value)
+    Ok(())
 }

@@ -389,7 +389,7 @@ mod tests {
                 read_tar(&mut blocks.group(&group), &mut collect).expect("a group reads");
             }
             blocks.finish(codec.prologue()).expect("the end is right");
-            decode(&mut &file[..], codec, |tar| read_tar(tar, &mut collect)).expect("decodes");
+            decode(&mut &file[..], codec, &mut collect).expect("decodes");
             let mut expected = tree();
             for (entry, _) in &mut expected {
                 entry.mtime.nanos = 0;

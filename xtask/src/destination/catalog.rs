@@ -1,0 +1,182 @@
+//! What backups a destination holds, by name and marker alone: no content is read.
+use super::names::ArtifactName;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show};
+use crate::restore::Source;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A complete backup: it has its marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Series, time, container.
+    pub name: ArtifactName,
+    /// The archive.
+    pub archive: PathBuf,
+    /// Where its manifest is, or would be.
+    pub manifest: PathBuf,
+    /// The marker.
+    pub marker: PathBuf,
+    /// Bytes of the three together.
+    pub bytes: u64,
+    /// Whether the manifest is there.
+    pub has_manifest: bool,
+}
+
+impl From<&Artifact> for Source {
+    fn from(artifact: &Artifact) -> Self {
+        Self {
+            archive: artifact.archive.clone(),
+            manifest: artifact.has_manifest.then(|| artifact.manifest.clone()),
+            marker: Some(artifact.marker.clone()),
+            codec: artifact.name.codec,
+            encrypted: artifact.name.encrypted,
+        }
+    }
+}
+
+/// Everything at a destination.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// By series, then time.
+    pub complete: Vec<Artifact>,
+    /// Archives and manifests that never got a marker.
+    pub incomplete: Vec<PathBuf>,
+    /// Markers whose archive is gone, backups without their manifest.
+    pub findings: Vec<Finding>,
+}
+
+impl Catalog {
+    /// Backups of one series, oldest first.
+    pub fn series<'a>(&'a self, series: &'a str) -> impl DoubleEndedIterator<Item = &'a Artifact> {
+        self.complete.iter().filter(move |artifact| artifact.name.series == series)
+    }
+
+    /// The newest of a series that is not younger than `at`; the newest of all without.
+    pub fn latest<'a>(&'a self, series: &'a str, at: Option<Timestamp>) -> Option<&'a Artifact> {
+        self.series(series).rev().find(|artifact| at.is_none_or(|at| artifact.name.time <= at))
+    }
+}
+
+/// Lists the `YYYY/MM-DD` folders of a destination. A destination that does not exist yet holds nothing.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn scan(destination: &Path) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    for year in folders(destination, 4)? {
+        for day in folders(&year, 5)? {
+            scan_day(&day, &mut catalog)?;
+        }
+    }
+    catalog.complete.sort_by(|a, b| (&a.name.series, a.name.time).cmp(&(&b.name.series, b.name.time)));
+    Ok(catalog)
+}
+
+/// Sub-folders whose names are this long and made of digits and dashes.
+fn folders(path: &Path, len: usize) -> Result<Vec<PathBuf>> {
+    let named = |name: &str| name.len() == len && name.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    Ok(names(path)?
+        .into_iter()
+        .filter(|name| named(name))
+        .map(|name| path.join(name))
+        .filter(|p| p.is_dir())
+        .collect())
+}
+
+fn names(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("list", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", path))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn scan_day(day: &Path, catalog: &mut Catalog) -> Result<()> {
+    let all: HashSet<String> = names(day)?.into_iter().collect();
+    let mut sorted: Vec<&String> = all.iter().collect();
+    sorted.sort();
+    let mut known: HashSet<String> = HashSet::new();
+    for file in &sorted {
+        let Some(name) = ArtifactName::parse(file) else { continue };
+        let (manifest, marker) = (name.manifest(), name.marker());
+        known.extend([(*file).clone(), manifest.clone(), marker.clone()]);
+        if !all.contains(&marker) {
+            catalog.incomplete.push(day.join(file));
+            catalog.incomplete.extend(all.contains(&manifest).then(|| day.join(&manifest)));
+            continue;
+        }
+        let has_manifest = all.contains(&manifest);
+        let paths =
+            [Some(day.join(file)), has_manifest.then(|| day.join(&manifest)), Some(day.join(&marker))];
+        let mut bytes = 0;
+        for path in paths.iter().flatten() {
+            bytes += fs::metadata(path).map_err(Error::io("read", path))?.len();
+        }
+        if !has_manifest {
+            let repair = "it restores all the same; single entries cannot be compared";
+            catalog.findings.push(Finding::warning(show(&day.join(file)), "has lost its manifest", repair));
+        }
+        catalog.complete.push(Artifact {
+            archive: day.join(file),
+            manifest: day.join(&manifest),
+            marker: day.join(&marker),
+            bytes,
+            has_manifest,
+            name,
+        });
+    }
+    for file in sorted.into_iter().filter(|file| !known.contains(*file)) {
+        if let Some(archive) = file.strip_suffix(".sha256").filter(|name| ArtifactName::parse(name).is_some())
+        {
+            let what = format!("is the marker of {archive}, which is gone");
+            catalog.findings.push(Finding::error(
+                show(&day.join(file)),
+                what,
+                "restore that file from another copy",
+            ));
+        } else if file.contains(".manifest.jsonl.") {
+            catalog.incomplete.push(day.join(file));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_its_marker_is_a_backup() {
+        let home = tempfile::tempdir().expect("a folder");
+        let day = home.path().join("2026/11-23");
+        fs::create_dir_all(&day).expect("creates");
+        for name in [
+            "a-2026-11-23T010000Z.tar.gz",
+            "a-2026-11-23T010000Z.tar.gz.sha256",
+            "a-2026-11-23T010000Z.manifest.jsonl.gz",
+            "a-2026-11-23T020000Z.tar.gz",
+            "a-b-2026-11-23T030000Z.tar.zst.gpg",
+            "a-b-2026-11-23T030000Z.tar.zst.gpg.sha256",
+            "a-2026-11-23T040000Z.tar.gz.sha256",
+            "notes.txt",
+        ] {
+            fs::write(day.join(name), "x").expect("writes");
+        }
+        let catalog = scan(home.path()).expect("scans");
+        assert_eq!(catalog.complete.len(), 2);
+        assert_eq!(catalog.latest("a", None).map(|a| (a.bytes, a.has_manifest)), Some((3, true)));
+        assert_eq!(catalog.latest("a", Some(Timestamp::UNIX_EPOCH)), None);
+        assert_eq!(catalog.incomplete, [day.join("a-2026-11-23T020000Z.tar.gz")]);
+        assert_eq!(catalog.findings.len(), 2, "{:?}", catalog.findings);
+        assert!(scan(&home.path().join("none")).expect("empty").complete.is_empty());
+    }
+}

@@ -1,0 +1,271 @@
+//! The only door for durable writes.
+//!
+//! A file is created exclusively under its final name, hashed while it is written, fsynced with its folder, read back
+//! and compared. Until [`Run::commit`], everything a run made is removed when the run ends in any other way than a
+//! kill; what a kill leaves has no marker, and so never counts.
+use crate::archive::{digest_stream, hex};
+use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Makes INT, TERM and HUP set a flag instead of ending the process; a second one ends it.
+///
+/// # Errors
+/// When the system refuses the handlers.
+pub fn on_signals() -> Result<()> {
+    let flag = INTERRUPTED.get_or_init(Arc::default);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        let wire = || -> io::Result<()> {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))?;
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
+            Ok(())
+        };
+        wire().map_err(Error::io("watch for signals in", Path::new(".")))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal asked this run to end.
+pub fn interrupted() -> bool {
+    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// What a run has made so far.
+#[derive(Debug, Default)]
+pub struct Run {
+    made: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Lower-case hexadecimal SHA-256 of the file, as read back.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Run {
+    /// Nothing made yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates a file that must not exist, mode 0600, and the folders above it, mode 0700.
+    ///
+    /// # Errors
+    /// When it exists or cannot be created.
+    pub fn create(&mut self, path: &Path) -> Result<NewFile> {
+        self.make_folders(path.parent().unwrap_or(Path::new(".")))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(Error::io("create", path))?;
+        self.made.push(path.to_owned());
+        Ok(NewFile { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Creates a file with this content.
+    ///
+    /// # Errors
+    /// As [`Run::create`] and [`NewFile::finish`].
+    pub fn write(&mut self, path: &Path, content: &[u8]) -> Result<Written> {
+        let mut file = self.create(path)?;
+        file.write_all(content).map_err(Error::io("write", path))?;
+        file.finish()
+    }
+
+    fn make_folders(&mut self, path: &Path) -> Result<()> {
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .take_while(|f| !f.exists())
+            .collect();
+        for folder in missing.into_iter().rev() {
+            match fs::DirBuilder::new().mode(0o700).create(folder) {
+                Ok(()) => self.folders.push(folder.to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", folder)(error)),
+            }
+            if let Some(parent) = folder.parent() {
+                sync_folder(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is complete: keep it.
+    pub fn commit(mut self) {
+        self.made.clear();
+        self.folders.clear();
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        for path in self.made.iter().rev() {
+            let _ = fs::remove_file(path);
+        }
+        for folder in self.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub struct NewFile {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewFile {
+    /// Makes the file durable, reads it back and compares.
+    ///
+    /// # Errors
+    /// When a step fails; [`Error::Damaged`] when what comes back is not what was written.
+    pub fn finish(self) -> Result<Written> {
+        if interrupted() {
+            return Err(Error::Interrupted);
+        }
+        self.file.sync_all().map_err(Error::io("make durable", &self.path))?;
+        sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+        let expected = hex(&self.hash.finalize());
+        let (found, bytes) = read_back(&self.path).map_err(Error::io("read back", &self.path))?;
+        if (&found, bytes) != (&expected, self.bytes) {
+            return Err(Error::Damaged {
+                path: self.path,
+                what: format!("{bytes} bytes with SHA-256 {found} came back, not the {} written", self.bytes),
+                next: "check the drive; nothing of this run is kept".into(),
+            });
+        }
+        Ok(Written { sha256: expected, bytes })
+    }
+}
+
+/// Digest and length as the drive has them: the page cache is asked to forget the file first.
+fn read_back(path: &Path) -> io::Result<(String, u64)> {
+    let mut file = File::open(path)?;
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let (digest, bytes) = digest_stream(&mut file)?;
+    Ok((hex(&digest), bytes))
+}
+
+/// fsync of a folder: the names in it are durable. Some FUSE file systems know no such thing.
+fn sync_folder(path: &Path) -> Result<()> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let folder = File::open(path).map_err(Error::io("open", path))?;
+    match folder.sync_all() {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Err(Error::io("make durable", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces a small file as a whole: readers see the old content or the new.
+///
+/// # Errors
+/// When a step fails; the old content is untouched then.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(Error::io("create a file in", folder))?;
+    temporary.write_all(content).map_err(Error::io("write", path))?;
+    temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
+    temporary.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
+    sync_folder(folder)
+}
+
+/// Removes a file durably and returns how many bytes it had.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(path: &Path) -> Result<u64> {
+    let bytes = fs::symlink_metadata(path).map_err(Error::io("read", path))?.len();
+    fs::remove_file(path).map_err(Error::io("remove", path))?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(bytes)
+}
+
+/// Appends one line durably. A line that a kill left half-written is ended first, so that it spoils no other.
+///
+/// # Errors
+/// When a step fails.
+pub fn append_line(path: &Path, line: &str) -> Result<()> {
+    use std::io::{Seek as _, SeekFrom};
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+    let mut file = file.map_err(Error::io("open", path))?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last).map_err(Error::io("read", path))?;
+    }
+    let gap = if last[0] == b'\n' { "" } else { "\n" };
+    file.write_all(format!("{gap}{line}\n").as_bytes()).map_err(Error::io("write", path))?;
+    file.sync_all().map_err(Error::io("make durable", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_not_committed_is_gone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("2026/11-23/a");
+        for commit in [false, true] {
+            let mut run = Run::new();
+            let written = run.write(&path, b"abc").expect("writes");
+            assert_eq!(written.bytes, 3);
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+            assert!(run.create(&path).is_err(), "never over another file");
+            if commit {
+                run.commit();
+            } else {
+                drop(run);
+            }
+            assert_eq!(path.exists(), commit);
+            assert_eq!(home.path().join("2026").exists(), commit);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_spoils_no_other() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("log");
+        append_line(&path, "one").expect("appends");
+        fs::write(&path, "one\ntw").expect("writes");
+        append_line(&path, "three").expect("appends");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), "one\ntw\nthree\n");
+    }
+}

@@ -1,0 +1,59 @@
+//! The text of a `.sha256` and of `SHA256SUMS`, as `sha256sum` (GNU coreutils) writes and checks it. Pure.
+
+/// Digests and the bare names of the files that have them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// Lower-case hexadecimal SHA-256, and the name.
+    pub lines: Vec<(String, String)>,
+}
+
+impl Sums {
+    /// `<digest>  <name>` a line.
+    pub fn render(&self) -> String {
+        self.lines.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect()
+    }
+}
+
+/// Reads what others wrote too: CRLF, upper case, absolute paths (of which the last part counts). Says what was odd.
+pub fn parse(text: &str) -> (Sums, Vec<String>) {
+    let (mut sums, mut oddities) = (Sums::default(), Vec::new());
+    if text.contains('\r') {
+        oddities.push("has Windows line ends".to_owned());
+    }
+    for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        let parsed = line
+            .split_once(' ')
+            .filter(|(digest, _)| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let Some((digest, name)) = parsed else {
+            oddities.push(format!(
+                "has a line that is no digest: {:?}",
+                line.chars().take(80).collect::<String>()
+            ));
+            continue;
+        };
+        let name = name.strip_prefix([' ', '*']).unwrap_or(name);
+        let bare = name.rsplit('/').next().unwrap_or(name);
+        if bare != name {
+            oddities.push(format!("names {name} with a path; it cannot be checked from elsewhere"));
+        }
+        sums.lines.push((digest.to_ascii_lowercase(), bare.to_owned()));
+    }
+    (sums, oddities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_ones_are_read_and_named() {
+        let digest = "a".repeat(64);
+        let (sums, oddities) = parse(&format!("{digest}  one\n"));
+        assert_eq!((sums.render(), oddities.len()), (format!("{digest}  one\n"), 0));
+        let (sums, oddities) =
+            parse(&format!("{}  /mnt/x/one\r\n{digest} *two\r\nnonsense\r\n", "A".repeat(64)));
+        let names: Vec<&str> = sums.lines.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!((names, oddities.len()), (vec!["one", "two"], 3));
+        assert_eq!(sums.lines[0].0, digest);
+    }
+}

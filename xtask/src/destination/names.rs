@@ -1,0 +1,135 @@
+//! The names of artifacts, written and read. Pure: sees no file system and no clock.
+use crate::archive::codec::Codec;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+/// `2026-11-23T174512Z`: UTC, whole seconds, no colon (so that it is a file name everywhere).
+pub fn stamp(time: Timestamp) -> String {
+    Offset::UTC.to_datetime(time).strftime("%Y-%m-%dT%H%M%SZ").to_string()
+}
+
+/// The time that a stamp says.
+pub fn parse_stamp(text: &str) -> Option<Timestamp> {
+    let time = Offset::UTC.to_timestamp(DateTime::strptime("%Y-%m-%dT%H%M%SZ", text).ok()?).ok()?;
+    (stamp(time) == text).then_some(time)
+}
+
+/// The name of one backup: `<series>-<stamp>.tar.<gz|zst>[.gpg]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactName {
+    /// `<set>[-<suffix>]`: what retention counts together.
+    pub series: String,
+    /// When the backup began.
+    pub time: Timestamp,
+    /// The container.
+    pub codec: Codec,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+}
+
+impl ArtifactName {
+    fn stem(&self) -> String {
+        format!("{}-{}", self.series, stamp(self.time))
+    }
+
+    fn ending(&self) -> String {
+        format!("{}{}", self.codec.extension(), if self.encrypted { ".gpg" } else { "" })
+    }
+
+    /// The archive.
+    pub fn file(&self) -> String {
+        format!("{}.tar.{}", self.stem(), self.ending())
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> String {
+        format!("{}.manifest.jsonl.{}", self.stem(), self.ending())
+    }
+
+    /// The commit marker.
+    pub fn marker(&self) -> String {
+        format!("{}.sha256", self.file())
+    }
+
+    /// `YYYY/MM-DD` of its time, UTC.
+    pub fn folder(&self) -> String {
+        Offset::UTC.to_datetime(self.time).strftime("%Y/%m-%d").to_string()
+    }
+
+    /// The name that an archive's file name says.
+    pub fn parse(file: &str) -> Option<Self> {
+        let (bare, encrypted) = file.strip_suffix(".gpg").map_or((file, false), |bare| (bare, true));
+        let (stem, codec) = [Codec::Gzip, Codec::Zstd]
+            .into_iter()
+            .find_map(|codec| Some((bare.strip_suffix(codec.extension())?.strip_suffix(".tar.")?, codec)))?;
+        let (series, time) = split_stem(stem)?;
+        Some(Self { series, time, codec, encrypted })
+    }
+}
+
+fn split_stem(stem: &str) -> Option<(String, Timestamp)> {
+    let at = stem.len().checked_sub(18)?;
+    let time = parse_stamp(stem.get(at..)?)?;
+    let series = stem.get(..at)?.strip_suffix('-')?;
+    (!series.is_empty()).then(|| (series.to_owned(), time))
+}
+
+/// The name of one release bundle: `<name>-<version>-<stamp>`, the version with its `v`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleName {
+    /// The release's name.
+    pub name: String,
+    /// Such as `v1.0.1` or `git-1a2b3c4d5e6f`.
+    pub version: String,
+    /// The commit's time.
+    pub time: Timestamp,
+}
+
+impl BundleName {
+    fn stem(&self) -> String {
+        format!("{}-{}-{}", self.name, self.version, stamp(self.time))
+    }
+
+    /// The archive.
+    pub fn tarball(&self) -> String {
+        format!("{}.tar.gz", self.stem())
+    }
+
+    /// The lock.
+    pub fn lock(&self) -> String {
+        format!("{}.lock.json", self.stem())
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> String {
+        format!("{}.manifest.jsonl.gz", self.stem())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        let time = parse_stamp("2026-11-23T174512Z").expect("a stamp");
+        for (codec, encrypted, file) in [
+            (Codec::Gzip, false, "codex-api-nightly-2026-11-23T174512Z.tar.gz"),
+            (Codec::Zstd, true, "codex-api-nightly-2026-11-23T174512Z.tar.zst.gpg"),
+        ] {
+            let name = ArtifactName { series: "codex-api-nightly".into(), time, codec, encrypted };
+            assert_eq!(name.file(), file);
+            assert_eq!(ArtifactName::parse(file), Some(name.clone()));
+            assert_eq!(name.folder(), "2026/11-23");
+        }
+        for odd in [
+            "x.tar.gz",
+            "-2026-11-23T174512Z.tar.gz",
+            "x-2026-13-23T174512Z.tar.gz",
+            "x-2026-11-23T174512Z.zip",
+        ] {
+            assert_eq!(ArtifactName::parse(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The lock of a release bundle, and the catalogue of bundles in a folder.
+//!
+//! The lock keeps the names of the shell tool that this one replaces, so its readers go on working. A bundle's age is
+//! its lock's `created_at`, never a file's time.
+use crate::archive::FormatError;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The lock version this tool writes, and the newest it reads.
+pub const SCHEMA: u32 = 1;
+
+/// What compressed the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encoder {
+    /// Name and version.
+    pub name: String,
+    /// Its level.
+    pub level: i32,
+}
+
+/// The lock document. Fields from `name` on are missing in the locks of the shell tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseLock {
+    /// [`SCHEMA`]; 0 for a lock of the shell tool.
+    #[serde(default)]
+    pub schema_version: u32,
+    /// With its `v`.
+    pub version: String,
+    /// Such as `prod`.
+    #[serde(default)]
+    pub env: String,
+    /// 12 digits.
+    #[serde(default)]
+    pub git_sha: String,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Bare name; none when only the lock was wanted.
+    #[serde(default)]
+    pub tarball: Option<String>,
+    /// Of the tarball's bytes.
+    #[serde(default)]
+    pub tarball_sha256: Option<String>,
+    /// Legacy image tag.
+    #[serde(default)]
+    pub docker_tag: Option<String>,
+    /// Where it was published.
+    #[serde(default)]
+    pub release_url: Option<String>,
+    /// How many bundles were to be kept.
+    #[serde(default)]
+    pub keep: Option<u32>,
+    /// The release's name.
+    #[serde(default)]
+    pub name: String,
+    /// The full commit.
+    #[serde(default)]
+    pub git_commit: Option<String>,
+    /// Its tree.
+    #[serde(default)]
+    pub git_tree: Option<String>,
+    /// Tags that pointed at it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Of the tar stream: the same whatever the encoder.
+    #[serde(default)]
+    pub tar_sha256: Option<String>,
+    /// What compressed it.
+    #[serde(default)]
+    pub encoder: Option<Encoder>,
+    /// Bare name of the manifest.
+    #[serde(default)]
+    pub manifest: Option<String>,
+    /// Its digest.
+    #[serde(default)]
+    pub manifest_sha256: Option<String>,
+    /// Number of entries.
+    #[serde(default)]
+    pub entries: u64,
+    /// Staged from a working tree, not from a commit alone.
+    #[serde(default)]
+    pub dirty: bool,
+    /// Paths left out by `exclude` and `export-ignore`.
+    #[serde(default)]
+    pub excluded: Vec<String>,
+    /// Submodules, LFS pointers and the like.
+    #[serde(default)]
+    pub reported: Vec<Finding>,
+    /// Name and version of the tool.
+    #[serde(default)]
+    pub tool_version: String,
+}
+
+impl ReleaseLock {
+    /// The file: indented JSON and a line end.
+    pub fn render(&self) -> String {
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text + "\n"
+    }
+
+    /// When it was made.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.created_at.parse().ok()
+    }
+}
+
+/// Reads a lock.
+///
+/// # Errors
+/// When it cannot be read, does not parse, or is newer than this tool.
+pub fn read(path: &Path) -> Result<ReleaseLock> {
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(default)]
+        schema_version: u32,
+    }
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let wrong = |error: serde_json::Error| {
+        Error::format(path)(FormatError::Malformed(format!("not a lock: {error}")))
+    };
+    let Version { schema_version } = serde_json::from_str(&text).map_err(wrong)?;
+    if schema_version > SCHEMA {
+        let newer = FormatError::Newer { what: "the lock", found: schema_version, supported: SCHEMA };
+        return Err(Error::format(path)(newer));
+    }
+    serde_json::from_str(&text).map_err(wrong)
+}
+
+/// One bundle.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Its lock.
+    pub lock: ReleaseLock,
+    /// Where the lock is.
+    pub lock_path: PathBuf,
+    /// The tarball, when it is there.
+    pub tarball: Option<PathBuf>,
+    /// The manifest, when it is there.
+    pub manifest: Option<PathBuf>,
+    /// Bytes of the three together.
+    pub bytes: u64,
+}
+
+/// The bundles in a folder, oldest first, and what is wrong with others.
+///
+/// # Errors
+/// When the folder cannot be read; a folder that is not there holds none.
+pub fn scan(folder: &Path) -> Result<(Vec<Bundle>, Vec<Finding>)> {
+    let (mut bundles, mut findings) = (Vec::new(), Vec::new());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((bundles, findings)),
+        entries => entries.map_err(Error::io("list", folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if !path.to_string_lossy().ends_with(".lock.json") {
+            continue;
+        }
+        match read(&path) {
+            Ok(lock) => bundles.push(bundle(folder, path, lock, &mut findings)),
+            Err(error) => {
+                findings.push(Finding::error(
+                    show(&path),
+                    error.chain(),
+                    "it is left alone, and never pruned",
+                ));
+            }
+        }
+    }
+    bundles.sort_by(|a, b| (a.lock.time(), &a.lock_path).cmp(&(b.lock.time(), &b.lock_path)));
+    Ok((bundles, findings))
+}
+
+fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut Vec<Finding>) -> Bundle {
+    // A name with a path in it would lead elsewhere: it is no name.
+    let there = |name: &Option<String>| {
+        let name = name.as_ref().filter(|name| !name.contains('/') && !name.is_empty())?;
+        Some(folder.join(name)).filter(|path| path.is_file())
+    };
+    let (tarball, manifest) = (there(&lock.tarball), there(&lock.manifest));
+    if lock.tarball.is_some() && tarball.is_none() {
+        let what = format!("lists {}, which is gone", lock.tarball.as_deref().unwrap_or_default());
+        findings.push(Finding::error(
+            show(&lock_path),
+            what,
+            "remove the lock and run snapshot of that commit again",
+        ));
+    }
+    let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+    let bytes = [tarball.as_ref(), manifest.as_ref(), Some(&lock_path)].into_iter().flatten().map(size).sum();
+    Bundle { lock, lock_path, tarball, manifest, bytes }
+}

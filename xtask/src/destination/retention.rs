@@ -1,0 +1,266 @@
+//! Which artifacts stay: a pure function of the artifacts, the policy and the time.
+//!
+//! Sees no file system and no clock. Every decision carries its reasons. Whatever the policy says, the newest artifact,
+//! the newest verified one, what is younger than the minimum age, what cannot be dated and what is dated in the future
+//! stay; an empty policy keeps everything.
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// How many to keep, by which rule. Rules add up: what any of them keeps stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The newest so many.
+    pub keep: Option<u32>,
+    /// The newest of each of the last so many days that have one.
+    pub daily: Option<u32>,
+    /// The same by ISO 8601 week.
+    pub weekly: Option<u32>,
+    /// By month.
+    pub monthly: Option<u32>,
+    /// By year.
+    pub yearly: Option<u32>,
+    /// Everything younger than this.
+    pub within: Option<SignedDuration>,
+    /// Nothing younger than this goes.
+    pub min_age: SignedDuration,
+}
+
+impl Policy {
+    /// The newest `keep`.
+    pub fn newest(keep: u32) -> Self {
+        Self { keep: Some(keep), ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        let counts = [self.keep, self.daily, self.weekly, self.monthly, self.yearly];
+        counts.iter().all(Option::is_none) && self.within.is_none()
+    }
+}
+
+/// An artifact that may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What names it.
+    pub id: String,
+    /// Only artifacts of the same series count against each other.
+    pub series: String,
+    /// When it was made; `None` when that cannot be told.
+    pub time: Option<Timestamp>,
+    /// Whether a verification or a drill has passed on it.
+    pub verified: bool,
+    /// What it takes.
+    pub bytes: u64,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// [`Candidate::id`].
+    #[serde(rename = "path")]
+    pub id: String,
+    /// What becomes of it.
+    pub decision: Decision,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// What it takes.
+    pub bytes: u64,
+}
+
+/// A rule puts times in buckets and keeps the newest of each of the newest so many buckets.
+type Bucket = fn(Date) -> (i16, i16);
+
+const BUCKETS: [(&str, Bucket, fn(&Policy) -> Option<u32>); 4] = [
+    ("day", |t| (t.year(), t.day_of_year()), |p| p.daily),
+    ("week", |t| (t.iso_week_date().year(), t.iso_week_date().week().into()), |p| p.weekly),
+    ("month", |t| (t.year(), t.month().into()), |p| p.monthly),
+    ("year", |t| (t.year(), 0), |p| p.yearly),
+];
+
+/// Decides about every candidate, in their order.
+pub fn plan(candidates: &[Candidate], policy: &Policy, now: Timestamp) -> Vec<Item> {
+    let mut reasons: Vec<Vec<String>> = vec![Vec::new(); candidates.len()];
+    let series: HashSet<&str> = candidates.iter().map(|candidate| candidate.series.as_str()).collect();
+    for series in series {
+        // Newest first; equal times by name, so that the plan is the same each time.
+        let mut members: Vec<(usize, Timestamp)> = candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.series == series)
+            .filter_map(|(index, candidate)| Some((index, candidate.time?)))
+            .collect();
+        members.sort_by(|a, b| (b.1, &candidates[b.0].id).cmp(&(a.1, &candidates[a.0].id)));
+        keep_in_series(candidates, &members, policy, now, &mut reasons);
+    }
+    for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
+        if candidate.time.is_none() {
+            reasons.push("its age cannot be told".into());
+        }
+    }
+    candidates.iter().zip(reasons).map(|(candidate, reasons)| item(candidate, reasons)).collect()
+}
+
+fn item(candidate: &Candidate, mut reasons: Vec<String>) -> Item {
+    let decision = if reasons.is_empty() { Decision::Remove } else { Decision::Keep };
+    if reasons.is_empty() {
+        reasons.push("no rule keeps it".into());
+    }
+    Item { id: candidate.id.clone(), decision, reasons, bytes: candidate.bytes }
+}
+
+fn keep_in_series(
+    candidates: &[Candidate],
+    members: &[(usize, Timestamp)],
+    policy: &Policy,
+    now: Timestamp,
+    reasons: &mut [Vec<String>],
+) {
+    let past = || members.iter().filter(|(_, time)| *time <= now);
+    if let Some((index, _)) = members.first() {
+        reasons[*index].push("newest".into());
+    }
+    if let Some((index, _)) = members.iter().find(|(index, _)| candidates[*index].verified) {
+        reasons[*index].push("newest verified".into());
+    }
+    for (index, time) in members {
+        let age = now.duration_since(*time);
+        if *time > now {
+            reasons[*index].push("dated in the future: check the clock".into());
+        } else if age < policy.min_age {
+            reasons[*index].push("younger than the minimum age".into());
+        }
+        if policy.within.is_some_and(|within| age <= within) {
+            reasons[*index].push("within the time to keep everything".into());
+        }
+        if policy.is_empty() {
+            reasons[*index].push("no retention rule is set".into());
+        }
+    }
+    for (index, _) in past().take(policy.keep.unwrap_or(0) as usize) {
+        reasons[*index].push(format!("one of the newest {}", policy.keep.unwrap_or(0)));
+    }
+    for (name, bucket, count) in BUCKETS {
+        let mut seen = HashSet::new();
+        for (index, time) in past() {
+            let key = bucket(Offset::UTC.to_datetime(*time).date());
+            if seen.len() < count(policy).unwrap_or(0) as usize && seen.insert(key) {
+                reasons[*index].push(format!("newest of its {name}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(times: &[&str]) -> Vec<Candidate> {
+        times
+            .iter()
+            .map(|time| Candidate {
+                id: (*time).into(),
+                series: "s".into(),
+                time: format!("{time}:00:00Z").parse().ok(),
+                verified: false,
+                bytes: 1,
+            })
+            .collect()
+    }
+
+    /// The ids that stay.
+    fn kept(all: &[Candidate], policy: &Policy) -> Vec<String> {
+        let now = "2027-01-10T12:00:00Z".parse().expect("a time");
+        let items = plan(all, policy, now);
+        assert_eq!(items.len(), all.len(), "every artifact is decided");
+        assert!(items.iter().all(|item| !item.reasons.is_empty()), "every decision has a reason");
+        items.into_iter().filter(|i| i.decision == Decision::Keep).map(|i| i.id).collect()
+    }
+
+    #[test]
+    fn each_rule_keeps_its_own() {
+        let none = Policy::default();
+        let rows: [(&str, Policy, &[&str], &[&str]); 8] = [
+            (
+                "nothing set",
+                none.clone(),
+                &["2026-01-01T00", "2026-01-02T00"],
+                &["2026-01-01T00", "2026-01-02T00"],
+            ),
+            (
+                "newest",
+                Policy::newest(2),
+                &["2026-01-01T00", "2026-01-02T00", "2026-01-03T00"],
+                &["2026-01-02T00", "2026-01-03T00"],
+            ),
+            (
+                "days",
+                Policy { daily: Some(2), ..none.clone() },
+                &["2026-01-01T00", "2026-01-02T01", "2026-01-02T09", "2026-01-05T00"],
+                &["2026-01-02T09", "2026-01-05T00"],
+            ),
+            // 2026-12-31 and 2027-01-01 lie in ISO week 2026-W53, 2027-01-04 in 2027-W01.
+            (
+                "ISO week at New Year",
+                Policy { weekly: Some(2), ..none.clone() },
+                &["2026-12-27T00", "2026-12-31T00", "2027-01-01T00", "2027-01-04T00"],
+                &["2027-01-01T00", "2027-01-04T00"],
+            ),
+            (
+                "leap day",
+                Policy { monthly: Some(2), ..none.clone() },
+                &["2024-02-28T00", "2024-02-29T00", "2024-03-01T00"],
+                &["2024-02-29T00", "2024-03-01T00"],
+            ),
+            (
+                "years",
+                Policy { yearly: Some(2), ..none.clone() },
+                &["2024-01-01T00", "2024-12-31T00", "2025-06-01T00"],
+                &["2024-12-31T00", "2025-06-01T00"],
+            ),
+            (
+                "within",
+                Policy { within: Some(SignedDuration::from_hours(48)), ..none.clone() },
+                &["2027-01-01T00", "2027-01-08T13", "2027-01-10T00"],
+                &["2027-01-08T13", "2027-01-10T00"],
+            ),
+            (
+                "the clock was set back",
+                Policy::newest(1),
+                &["2027-01-01T00", "2027-01-09T00", "2030-01-01T00"],
+                &["2027-01-09T00", "2030-01-01T00"],
+            ),
+        ];
+        for (name, policy, times, expected) in rows {
+            assert_eq!(kept(&candidates(times), &policy), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn some_stay_whatever_the_policy() {
+        let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
+        all[0].time = None;
+        all[1].verified = true;
+        assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-01T00", "2026-01-02T00", "2026-01-04T00"]);
+        let young = Policy { min_age: SignedDuration::from_hours(24 * 400), ..Policy::newest(1) };
+        assert_eq!(kept(&all, &young).len(), 4);
+    }
+
+    #[test]
+    fn one_series_never_evicts_another() {
+        let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00"]);
+        all[0].series = "other".into();
+        assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-01T00", "2026-01-03T00"]);
+    }
+}

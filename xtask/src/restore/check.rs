@@ -1,0 +1,207 @@
+//! `verify` of one artifact: every digest, every entry against the manifest, without writing anything.
+//!
+//! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
+//! checked, because the manifest or the marker is gone, is itself a finding.
+use super::{Source, Trouble, differs, digest_file};
+use crate::archive::entry::{Entry, Kind, read_tar};
+use crate::archive::manifest::{Manifest, Record};
+use crate::archive::reader::{Blocks, Group, Skip, decode};
+use crate::archive::{FormatError, digest_stream};
+use crate::destination::durable::interrupted;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show_bytes};
+use crate::tools::gpg::Secret;
+use std::io::Read;
+
+/// What a check came to.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Entries that were read.
+    pub entries: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// What is wrong or could not be checked.
+    pub findings: Vec<Finding>,
+    /// Whether there was a manifest to compare with.
+    pub manifest: bool,
+}
+
+const REPAIR: &str = "restore from another copy; keep this one until you have";
+
+/// Checks an artifact: the digests of its marker, each block, each entry, and the container's ends.
+///
+/// # Errors
+/// When it cannot be read at all: no such file, no key, a wrong passphrase, a newer format. Damage is not an
+/// error but a finding.
+pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
+    let mut checked = Checked::default();
+    check_digests(source, &mut checked.findings)?;
+    let manifest = match source.read_manifest(secret) {
+        Ok(manifest) => manifest,
+        Err(Error::Format { path, source }) if !matches!(source, FormatError::Newer { .. }) => {
+            let name = crate::finding::show(&path);
+            checked.findings.push(Finding::error(name, format!("is damaged: {source}"), REPAIR));
+            None
+        }
+        Err(error @ Error::Damaged { .. }) => {
+            checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let walked = match &manifest {
+        Some(manifest) => {
+            checked.manifest = true;
+            check_groups(source, secret, manifest, &mut checked)
+        }
+        None => {
+            if source.manifest.is_none() {
+                checked.findings.push(Finding::warning(
+                    source.name(),
+                    "has no manifest: single entries could not be compared with what was backed up",
+                    "it still restores, as any tar file does",
+                ));
+            }
+            check_plain(source, secret, &mut checked)
+        }
+    };
+    match walked {
+        Ok(()) => {}
+        Err(error @ (Error::Damaged { .. } | Error::Format { .. })) => {
+            checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(checked)
+}
+
+/// Archive and manifest have the digests that the marker holds.
+fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
+    let Some((sums, oddities)) = source.read_marker()? else {
+        let what = "has no .sha256 beside it: its digest could not be compared";
+        findings.push(Finding::warning(source.name(), what, "a backup without one never was completed"));
+        return Ok(());
+    };
+    let marker = crate::finding::show(source.marker.as_deref().unwrap_or(&source.archive));
+    for oddity in oddities {
+        findings.push(Finding::warning(&marker, oddity, "`sha256sum --check` may not read it"));
+    }
+    for path in std::iter::once(&source.archive).chain(&source.manifest) {
+        let name = crate::finding::show(path.file_name().unwrap_or_default().as_ref());
+        let (digest, _) = digest_file(path)?;
+        match sums.lines.iter().find(|(_, listed)| *listed == name) {
+            Some((expected, _)) if *expected == digest => {}
+            Some((expected, _)) => findings.push(Finding::error(
+                &name,
+                format!("has SHA-256 {digest}, but {marker} says {expected}"),
+                REPAIR,
+            )),
+            None => findings.push(Finding::error(&name, format!("is not listed in {marker}"), REPAIR)),
+        }
+    }
+    Ok(())
+}
+
+fn check_groups(
+    source: &Source,
+    secret: Option<&Secret>,
+    manifest: &Manifest,
+    checked: &mut Checked,
+) -> Result<()> {
+    source.with_stream(&source.archive, secret, |stream| {
+        let mut prologue = vec![0; manifest.header.codec.prologue().len()];
+        let mut whole = stream.read_exact(&mut prologue).is_ok();
+        let mut stream = After { stream, passed: prologue.len() as u64 };
+        let mut blocks = Blocks::new(&mut stream, manifest);
+        for group in manifest.groups() {
+            let records = &manifest.records[group.records.clone()];
+            match check_group(&mut blocks, &group, records, checked) {
+                Ok(()) => {}
+                Err(Trouble::Ours(error)) => return Err(error),
+                Err(Trouble::Format(error)) => {
+                    whole = false;
+                    checked.findings.push(Finding::error(
+                        source.name(),
+                        lost(&error.to_string(), records),
+                        REPAIR,
+                    ));
+                }
+            }
+        }
+        if whole {
+            blocks.finish(&prologue).map_err(Error::format(&source.archive))?;
+        }
+        Ok(())
+    })
+}
+
+/// A stream whose first bytes have been read already: passing over them is nothing.
+struct After<'a> {
+    stream: &'a mut dyn Skip,
+    passed: u64,
+}
+
+impl Read for After<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Skip for After<'_> {
+    fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
+        let already = bytes.min(self.passed);
+        self.passed = 0;
+        self.stream.skip(bytes - already)
+    }
+}
+
+/// What was damaged, and the first entries that are lost with it.
+fn lost(error: &str, records: &[Record]) -> String {
+    let names: Vec<String> = records.iter().take(3).map(|record| show_bytes(&record.entry.path)).collect();
+    match records.len() {
+        0 => error.to_owned(),
+        count @ 1..=3 => format!("{error}; {count} damaged: {}", names.join(", ")),
+        count => format!("{error}; {count} entries damaged: {}, …", names.join(", ")),
+    }
+}
+
+fn check_group(
+    blocks: &mut Blocks<'_>,
+    group: &Group,
+    records: &[Record],
+    checked: &mut Checked,
+) -> Result<(), Trouble> {
+    let mut expected = records.iter();
+    read_tar(&mut blocks.group(group), &mut |entry, content| {
+        let sha256 = digest(&entry, content, checked)?;
+        let name = show_bytes(&entry.path);
+        let wrong = match expected.next() {
+            Some(record) => differs(record, &entry, sha256),
+            None => Some("is not in the manifest".to_owned()),
+        };
+        checked.findings.extend(wrong.map(|what| Finding::error(name, what, REPAIR)));
+        Ok::<_, Trouble>(())
+    })?;
+    for record in expected {
+        let name = show_bytes(&record.entry.path);
+        checked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
+    }
+    Ok(())
+}
+
+fn digest(entry: &Entry, content: &mut dyn Read, checked: &mut Checked) -> Result<Option<[u8; 32]>, Trouble> {
+    if interrupted() {
+        return Err(Error::Interrupted.into());
+    }
+    let (sha256, bytes) = digest_stream(content).map_err(FormatError::from)?;
+    checked.entries += 1;
+    checked.bytes += bytes;
+    Ok((entry.kind == Kind::File).then_some(sha256))
+}
+
+fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
+    source.with_stream(&source.archive, secret, |mut stream| {
+        decode(&mut stream, source.codec, &mut |entry, content| digest(&entry, content, checked).map(|_| ()))
+            .map_err(|trouble| trouble.into_error(source))
+    })
+}

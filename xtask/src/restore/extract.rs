@@ -1,0 +1,181 @@
+//! `restore`: an archive, or some of it, into a new folder.
+//!
+//! Everything is laid into a hidden folder beside the target and becomes visible by one rename at the end, so
+//! a failure, a signal or a damaged archive leaves nothing behind. Every entry is compared with the manifest
+//! before that; without a manifest the container's own checksums have to do.
+use super::tree::Tree;
+use super::{Source, Trouble, damaged, differs};
+use crate::archive::codec::Codec;
+use crate::archive::entry::{Kind, Mtime, read_tar};
+use crate::archive::manifest::{Manifest, Record};
+use crate::archive::reader::{Blocks, decode};
+use crate::destination::durable::interrupted;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show_bytes};
+use crate::tools::gpg::Secret;
+use globset::GlobSet;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// What a restore came to.
+#[derive(Debug, Default)]
+pub struct Extracted {
+    /// Entries that were restored.
+    pub entries: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// What could not be restored or compared.
+    pub findings: Vec<Finding>,
+    /// The youngest modification time of a restored file, seconds since 1970.
+    pub newest: Option<i64>,
+}
+
+/// Restores the entries of `source` that `select` matches (all without one) into `to`, which must be new or
+/// empty.
+///
+/// # Errors
+/// When `to` holds anything; when the archive is damaged, hostile or cannot be decrypted; when `select`
+/// matches nothing. Nothing is left behind then.
+pub fn extract(
+    source: &Source,
+    secret: Option<&Secret>,
+    to: &Path,
+    select: Option<&GlobSet>,
+) -> Result<Extracted> {
+    let mut tree = Tree::beside(to)?;
+    let mut extracted = Extracted::default();
+    let manifest = source.read_manifest(secret)?;
+    if let Some(manifest) = &manifest {
+        with_manifest(source, secret, manifest, select, &mut tree, &mut extracted)?;
+    } else {
+        extracted.findings.push(Finding::warning(
+            source.name(),
+            "has no manifest: what was restored could not be compared with what was backed up",
+            "",
+        ));
+        without_manifest(source, secret, select, &mut tree, &mut extracted)?;
+    }
+    if extracted.entries == 0 && select.is_some() {
+        let what = format!("{} holds nothing that --path matches", source.name());
+        return Err(Error::refused(
+            what,
+            "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
+        ));
+    }
+    extracted.findings.extend(tree.finish(manifest.is_some())?);
+    Ok(extracted)
+}
+
+/// Which records are wanted: those that match, the folders above them, and the targets of hard links.
+fn wanted(manifest: &Manifest, select: Option<&GlobSet>) -> HashSet<Vec<u8>> {
+    let records = &manifest.records;
+    let matched = |path: &[u8]| select.is_none_or(|globs| matches(globs, path));
+    let mut wanted: HashSet<Vec<u8>> = HashSet::new();
+    for record in records.iter().filter(|record| matched(&record.entry.path)) {
+        let path = &record.entry.path;
+        wanted.insert(path.clone());
+        if record.entry.kind == Kind::Hardlink {
+            wanted.insert(record.entry.link.clone());
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        wanted.extend(slashes.map(|(at, _)| path[..at].to_vec()));
+    }
+    wanted
+}
+
+/// A pattern matches a path, or a folder above it.
+fn matches(globs: &GlobSet, path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    Path::new(std::ffi::OsStr::from_bytes(path)).ancestors().any(|part| globs.is_match(part))
+}
+
+fn with_manifest(
+    source: &Source,
+    secret: Option<&Secret>,
+    manifest: &Manifest,
+    select: Option<&GlobSet>,
+    tree: &mut Tree,
+    extracted: &mut Extracted,
+) -> Result<()> {
+    let wanted = wanted(manifest, select);
+    source.with_stream(&source.archive, secret, |stream| {
+        let mut blocks = Blocks::new(stream, manifest);
+        for group in manifest.groups() {
+            let records = &manifest.records[group.records.clone()];
+            let some = records.iter().any(|record| wanted.contains(&record.entry.path));
+            // The last group holds no record; it is read only when everything is, to check the end.
+            if !some && !(records.is_empty() && select.is_none()) {
+                continue;
+            }
+            let mut expected = records.iter();
+            read_tar(&mut blocks.group(&group), &mut |entry, content| {
+                let record = expected.next();
+                if wanted.contains(&entry.path) {
+                    place(source, tree, extracted, record, entry, content)?;
+                }
+                Ok::<_, Trouble>(())
+            })
+            .map_err(|trouble| trouble.into_error(source))?;
+            if let Some(missing) = expected.next() {
+                return Err(damaged(source, format!("{} is missing", show_bytes(&missing.entry.path))));
+            }
+        }
+        if select.is_none() {
+            blocks.finish(manifest.header.codec.prologue()).map_err(Error::format(&source.archive))?;
+        }
+        Ok(())
+    })
+}
+
+fn place(
+    source: &Source,
+    tree: &mut Tree,
+    extracted: &mut Extracted,
+    record: Option<&Record>,
+    mut entry: crate::archive::entry::Entry,
+    content: &mut dyn std::io::Read,
+) -> Result<(), Trouble> {
+    if interrupted() {
+        return Err(Error::Interrupted.into());
+    }
+    let name = show_bytes(&entry.path);
+    let record = record.ok_or_else(|| damaged(source, format!("{name} is not in the manifest")))?;
+    entry.mtime.nanos = record.entry.mtime.nanos;
+    let sha256 = tree.place(source, &entry, content)?;
+    if let Some(what) = differs(record, &entry, sha256) {
+        return Err(damaged(source, format!("{name}: {what}")).into());
+    }
+    count(extracted, entry.kind, entry.size, entry.mtime);
+    Ok(())
+}
+
+fn count(extracted: &mut Extracted, kind: Kind, size: u64, mtime: Mtime) {
+    extracted.entries += 1;
+    extracted.bytes += size;
+    if kind == Kind::File {
+        extracted.newest = extracted.newest.max(Some(mtime.seconds));
+    }
+}
+
+fn without_manifest(
+    source: &Source,
+    secret: Option<&Secret>,
+    select: Option<&GlobSet>,
+    tree: &mut Tree,
+    extracted: &mut Extracted,
+) -> Result<()> {
+    let codec: Codec = source.codec;
+    source.with_stream(&source.archive, secret, |mut stream| {
+        decode(&mut stream, codec, &mut |entry, content| {
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+            if select.is_none_or(|globs| matches(globs, &entry.path)) {
+                tree.place(source, &entry, content)?;
+                count(extracted, entry.kind, entry.size, entry.mtime);
+            }
+            Ok::<_, Trouble>(())
+        })
+        .map_err(|trouble| trouble.into_error(source))
+    })
+}

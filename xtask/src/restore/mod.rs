@@ -1,0 +1,177 @@
+//! From an artifact back to files: open it, check it, extract it, or say how to do so by hand.
+//!
+//! Used by `verify`, `restore`, `snapshot`, `backup` and the drills, so that what proves an artifact is what
+//! restores it. It never changes an artifact, and never writes outside the folder it is given.
+pub mod check;
+pub mod extract;
+pub mod recipe;
+mod tree;
+
+use crate::archive::codec::Codec;
+use crate::archive::entry::Entry;
+use crate::archive::manifest::{Manifest, Record};
+use crate::archive::reader::Skip;
+use crate::archive::{FormatError, digest_stream, hex};
+use crate::destination::marker::{self, Sums};
+use crate::error::{Error, Result};
+use crate::tools::gpg::{self, Secret};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use check::{Checked, check};
+pub use extract::{Extracted, extract};
+
+/// An archive to read, with what lies beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The archive.
+    pub archive: PathBuf,
+    /// Its manifest, when there is one.
+    pub manifest: Option<PathBuf>,
+    /// Its `.sha256` (or `SHA256SUMS`), when there is one.
+    pub marker: Option<PathBuf>,
+    /// The container, from the name.
+    pub codec: Codec,
+    /// Whether archive and manifest are encrypted.
+    pub encrypted: bool,
+}
+
+impl Source {
+    /// The archive at `path`, with the manifest and the marker that lie beside it.
+    ///
+    /// # Errors
+    /// When there is no file, or its name is not that of an archive.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        std::fs::metadata(path).map_err(Error::io("read", path))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (stem, codec, encrypted) = split(name).ok_or_else(|| {
+            Error::refused(
+                format!("{} is not named like an archive", path.display()),
+                "give a file that ends in .tar.gz, .tar.zst, .tar.gz.gpg or .tar.zst.gpg",
+            )
+        })?;
+        let ending = if encrypted { ".gpg" } else { "" };
+        let beside = |name: String| Some(path.with_file_name(name)).filter(|path| path.exists());
+        Ok(Self {
+            archive: path.to_owned(),
+            manifest: beside(format!("{stem}.manifest.jsonl.{}{ending}", codec.extension())),
+            marker: beside(format!("{name}.sha256")).or_else(|| beside("SHA256SUMS".into())),
+            codec,
+            encrypted,
+        })
+    }
+
+    /// The archive's bare file name.
+    pub fn name(&self) -> String {
+        crate::finding::show(self.archive.file_name().unwrap_or_default().as_ref())
+    }
+
+    /// Opens the decrypted byte stream of `path`, which is the archive or the manifest.
+    fn with_stream<R>(
+        &self,
+        path: &Path,
+        secret: Option<&Secret>,
+        body: impl FnOnce(&mut dyn Skip) -> Result<R>,
+    ) -> Result<R> {
+        if self.encrypted {
+            return gpg::decrypt(secret, path, |mut stream: &mut dyn Read| body(&mut stream));
+        }
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        body(&mut file)
+    }
+
+    /// Reads the manifest; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or newer than this tool.
+    pub fn read_manifest(&self, secret: Option<&Secret>) -> Result<Option<Manifest>> {
+        let Some(path) = &self.manifest else { return Ok(None) };
+        self.with_stream(path, secret, |mut stream| {
+            Manifest::read(&mut stream, self.codec).map_err(Error::format(path))
+        })
+        .map(Some)
+    }
+
+    /// The digests that the marker holds, and what is odd about it; `None` without a marker.
+    fn read_marker(&self) -> Result<Option<(Sums, Vec<String>)>> {
+        let Some(path) = &self.marker else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Ok(Some(marker::parse(&text)))
+    }
+}
+
+/// Stem, container and encryption of an archive's file name.
+fn split(name: &str) -> Option<(&str, Codec, bool)> {
+    let (bare, encrypted) = name.strip_suffix(".gpg").map_or((name, false), |bare| (bare, true));
+    [Codec::Gzip, Codec::Zstd].into_iter().find_map(|codec| {
+        let stem = bare.strip_suffix(codec.extension())?.strip_suffix(".tar.")?;
+        Some((stem, codec, encrypted))
+    })
+}
+
+/// SHA-256 and length of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest_file(path: &Path) -> Result<(String, u64)> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
+    Ok((hex(&digest), bytes))
+}
+
+/// In which respects an entry that was read is not the one that the manifest lists.
+fn differs(record: &Record, entry: &Entry, sha256: Option<[u8; 32]>) -> Option<String> {
+    let (expected, mut found) = (&record.entry, entry.clone());
+    found.mtime.nanos = expected.mtime.nanos;
+    let fields = [
+        ("name", expected.path == found.path),
+        ("kind", expected.kind == found.kind),
+        ("size", expected.size == found.size),
+        ("mode", expected.mode == found.mode),
+        ("owner", (expected.uid, expected.gid) == (found.uid, found.gid)),
+        ("time", expected.mtime == found.mtime),
+        ("link target", expected.link == found.link),
+        ("content", record.sha256 == sha256),
+    ];
+    let wrong: Vec<&str> = fields.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+    (!wrong.is_empty()).then(|| format!("{} is not what the manifest says", wrong.join(" and ")))
+}
+
+/// A problem inside the archive, as an error that carries its name.
+fn damaged(source: &Source, what: impl Into<String>) -> Error {
+    Error::Damaged {
+        path: source.archive.clone(),
+        what: what.into(),
+        next: "nothing was restored; use another backup (`restore --at`), or what is whole in it (`--path`)"
+            .into(),
+    }
+}
+
+/// Carries both our errors and those of the archive room through [`crate::archive::entry::read_tar`].
+enum Trouble {
+    Format(FormatError),
+    Ours(Error),
+}
+
+impl From<FormatError> for Trouble {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl Trouble {
+    fn into_error(self, source: &Source) -> Error {
+        match self {
+            Self::Ours(error) => error,
+            Self::Format(FormatError::Malformed(what)) => damaged(source, what),
+            Self::Format(error) => Error::format(&source.archive)(error),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The way back with plain tools, for the day when this one is not at hand.
+use super::Source;
+use crate::archive::codec::Codec;
+use std::path::Path;
+
+/// Shell lines that check an archive and unpack it into `to` with `sha256sum`, `gpg`, `zstd` and `tar`; `variable`
+/// is the one that holds the passphrase.
+pub fn recipe(source: &Source, to: &Path, variable: Option<&str>) -> Vec<String> {
+    let folder = source.archive.parent().unwrap_or(Path::new("."));
+    let name = quote(Path::new(source.archive.file_name().unwrap_or_default()));
+    let mut lines = vec![format!("cd {}", quote(folder))];
+    if let Some(marker) = &source.marker {
+        let bare = quote(Path::new(marker.file_name().unwrap_or_default()));
+        let ignore = if bare == "SHA256SUMS" { " --ignore-missing" } else { "" };
+        lines.push(format!("sha256sum --check{ignore} {bare}"));
+    }
+    let to = quote(to);
+    lines.push(format!("mkdir -p {to}"));
+    let decrypt = match (source.encrypted, variable) {
+        (false, _) => None,
+        (true, Some(variable)) => Some(format!(
+            "printf '%s\\n' \"${variable}\" | gpg --batch --pinentry-mode loopback --passphrase-fd 0 --decrypt {name}"
+        )),
+        (true, None) => Some(format!("gpg --decrypt {name}")),
+    };
+    lines.push(match (decrypt, source.codec) {
+        (None, Codec::Gzip) => format!("tar -xzpf {name} -C {to}"),
+        (None, Codec::Zstd) => format!("zstd -dc {name} | tar -xpf - -C {to}"),
+        (Some(gpg), Codec::Gzip) => format!("{gpg} | tar -xzpf - -C {to}"),
+        (Some(gpg), Codec::Zstd) => format!("{gpg} | zstd -dc | tar -xpf - -C {to}"),
+    });
+    lines
+}
+
+/// A word for a POSIX shell.
+fn quote(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

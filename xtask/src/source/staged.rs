@@ -1,0 +1,102 @@
+//! A bundle's entries from the working tree, for `--allow-dirty` and `include`: copied by rsync into a private
+//! folder first, so that what is archived holds still, then dressed like a commit's entries.
+use super::{Content, Item, Listing, patterns};
+use crate::archive::entry::{Entry, Kind, Mtime};
+use crate::error::{Error, Result};
+use crate::finding::show_bytes;
+use crate::tools::rsync;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A staged tree; it lives as long as its folder.
+pub struct Staged {
+    /// What was staged.
+    pub listing: Listing,
+    /// Removed when this is dropped.
+    pub folder: TempDir,
+}
+
+/// Copies `files` (relative to `root`) and lists the copies with `time` for every entry.
+///
+/// # Errors
+/// When rsync or the file system fails.
+pub fn stage(root: &Path, files: &[Vec<u8>], exclude: &[String], time: Mtime) -> Result<Staged> {
+    let folder = tempfile::tempdir().map_err(Error::io("create", &std::env::temp_dir()))?;
+    let exclude = patterns(exclude)?;
+    let mut listing = Listing::default();
+    let mut wanted = Vec::new();
+    for path in files {
+        let relative = Path::new(OsStr::from_bytes(path));
+        if exclude.matched_path_or_any_parents(relative, false).is_ignore() {
+            listing.excluded.push(show_bytes(path));
+        } else if root.join(relative).symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+            wanted.push(path.clone());
+        }
+    }
+    rsync::stage(root, &wanted, folder.path())?;
+    for path in wanted {
+        listing.items.extend(item(folder.path(), &path, time)?);
+    }
+    listing.sort();
+    Ok(Staged { listing, folder })
+}
+
+fn item(folder: &Path, path: &[u8], time: Mtime) -> Result<Option<Item>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let copy = folder.join(OsStr::from_bytes(path));
+    let meta = copy.symlink_metadata().map_err(Error::io("read", &copy))?;
+    if meta.is_symlink() {
+        let target = std::fs::read_link(&copy).map_err(Error::io("read", &copy))?;
+        let entry = Entry::symlink(path, target.as_os_str().as_bytes(), time);
+        return Ok(Some(Item { entry, content: Content::None }));
+    }
+    let mode = if meta.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+    let entry = Entry { kind: Kind::File, ..Entry::file(path, meta.len(), mode, time) };
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+    let stamp = Timespec { tv_sec: time.seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: stamp, last_modification: stamp };
+    rustix::fs::utimensat(CWD, &copy, &times, AtFlags::empty())
+        .map_err(|error| Error::io("set the time of", &copy)(error.into()))?;
+    Ok(meta.is_file().then(|| Item { entry, content: Content::Live(copy) }))
+}
+
+/// The files that an `include` line names: a file, everything below a folder, or a glob.
+///
+/// # Errors
+/// When the pattern does not parse or a folder cannot be read.
+pub fn expand(root: &Path, pattern: &str) -> Result<Vec<Vec<u8>>> {
+    let literal = root.join(pattern);
+    let (start, glob) = match literal.symlink_metadata() {
+        Ok(_) => (literal, None),
+        Err(_) => {
+            let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+            let glob = glob.map_err(|error| Error::Usage(format!("include {pattern:?}: {error}")))?;
+            (root.to_owned(), Some(glob.compile_matcher()))
+        }
+    };
+    let mut found = Vec::new();
+    walk(&start, &mut |path| {
+        let Ok(relative) = path.strip_prefix(root) else { return };
+        if glob.as_ref().is_none_or(|glob| glob.is_match(relative)) {
+            found.push(relative.as_os_str().as_bytes().to_vec());
+        }
+    })?;
+    Ok(found)
+}
+
+fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
+    let meta = path.symlink_metadata().map_err(Error::io("read", path))?;
+    if !meta.is_dir() {
+        visit(path);
+        return Ok(());
+    }
+    if path.file_name().is_some_and(|name| name == ".git" || name == ".recovery") {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).map_err(Error::io("read", path))? {
+        walk(&entry.map_err(Error::io("read", path))?.path(), visit)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! git: what a commit holds, read from its objects. Never writes to a repository.
+use super::{failed, output_of, shell_in};
+use crate::error::{Error, Result};
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use xshell::{Shell, cmd};
+
+/// Variables that would lead git to another repository than the one we are in (a hook sets them).
+const REDIRECTS: [&str; 6] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+];
+
+/// A repository, with a working tree or bare.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    root: PathBuf,
+    bare: bool,
+}
+
+/// A commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// All digits.
+    pub sha: String,
+    /// Its tree.
+    pub tree: String,
+    /// The committer's time.
+    pub time: Timestamp,
+    /// Tags that point at it, sorted.
+    pub tags: Vec<String>,
+}
+
+/// A file, link or submodule of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeEntry {
+    /// From the root of the repository.
+    pub path: Vec<u8>,
+    /// git's mode, such as 0o100644.
+    pub mode: u32,
+    /// Object name.
+    pub id: String,
+    /// Bytes; `None` for a submodule.
+    pub size: Option<u64>,
+}
+
+fn clean(folder: &Path) -> Result<Shell> {
+    let shell = shell_in(folder)?;
+    // Names are bytes, wherever git runs; nothing may ask on the terminal.
+    shell.set_var("GIT_TERMINAL_PROMPT", "0");
+    shell.set_var("GIT_OPTIONAL_LOCKS", "0");
+    Ok(shell)
+}
+
+fn bare_of_redirects(mut command: xshell::Cmd<'_>) -> xshell::Cmd<'_> {
+    for name in REDIRECTS {
+        command = command.env_remove(name);
+    }
+    command
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
+}
+
+impl Repository {
+    /// The repository around `start`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When git fails for another reason, such as a repository of somebody else (`safe.directory`).
+    pub fn discover(start: &Path) -> Result<Option<Self>> {
+        let shell = clean(start)?;
+        let asked = output_of(bare_of_redirects(cmd!(
+            shell,
+            "git rev-parse --is-bare-repository --absolute-git-dir"
+        )));
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(Error::Tool { stderr, .. }) if stderr.contains("not a git repository") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let answer = answer.strip_suffix(b"\n").unwrap_or(&answer).to_vec();
+        if let Some(folder) = answer.strip_prefix(b"true\n") {
+            return Ok(Some(Self { root: PathBuf::from(OsStr::from_bytes(folder)), bare: true }));
+        }
+        let root = output_of(bare_of_redirects(cmd!(shell, "git rev-parse --show-toplevel")))?;
+        let root = root.strip_suffix(b"\n").unwrap_or(&root).to_vec();
+        Ok(Some(Self { root: PathBuf::from(OsString::from_vec(root)), bare: false }))
+    }
+
+    /// The top of the working tree, or the bare repository.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether it has no working tree.
+    pub fn is_bare(&self) -> bool {
+        self.bare
+    }
+
+    fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
+        let shell = clean(&self.root)?;
+        output_of(bare_of_redirects(cmd!(shell, "git {args...}")))
+    }
+
+    /// The commit that `rev` names.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn resolve(&self, rev: &str) -> Result<Commit> {
+        let spec = format!("{rev}^{{commit}}");
+        let found = self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]);
+        let sha = match found {
+            Ok(sha) => text(sha),
+            Err(Error::Tool { .. }) if self.git(&["rev-parse", "--verify", "--quiet", "HEAD"]).is_err() => {
+                let what = format!("{} has no commit yet", self.root.display());
+                return Err(Error::refused(what, "commit something first: a bundle holds a commit"));
+            }
+            Err(Error::Tool { .. }) => {
+                let what = format!("no commit is named {rev:?} in {}", self.root.display());
+                return Err(Error::refused(what, "`git log --oneline --all` lists what there is"));
+            }
+            Err(error) => return Err(error),
+        };
+        let shown = text(self.git(&["log", "-1", "--no-show-signature", "--format=%T %ct", &sha, "--"])?);
+        let parsed = shown.split_once(' ').and_then(|(tree, time)| {
+            Some((tree.to_owned(), Timestamp::from_second(time.parse().ok()?).ok()?))
+        });
+        let (tree, time) = parsed.ok_or_else(|| failed("git log", "unexpected answer", &shown))?;
+        let tags = text(self.git(&["tag", "--points-at", &sha])?);
+        let mut tags: Vec<String> = tags.lines().map(str::to_owned).collect();
+        tags.sort();
+        Ok(Commit { sha, tree, time, tags })
+    }
+
+    /// Every file, link and submodule of a commit.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn tree(&self, commit: &str) -> Result<Vec<TreeEntry>> {
+        let listed = self.git(&["ls-tree", "-r", "-z", "-l", "--full-tree", commit])?;
+        let lines = listed.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                tree_entry(line)
+                    .ok_or_else(|| failed("git ls-tree", "unexpected line", &String::from_utf8_lossy(line)))
+            })
+            .collect()
+    }
+
+    /// Which of `paths` the commit's own `.gitattributes` mark `export-ignore`, themselves or a folder above them.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn export_ignored(&self, commit: &str, paths: &[Vec<u8>]) -> Result<HashSet<Vec<u8>>> {
+        let mut asked: Vec<&[u8]> = Vec::new();
+        let mut known = HashSet::new();
+        for path in paths {
+            let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+            for end in ends.chain([path.len()]) {
+                if known.insert(&path[..end]) {
+                    asked.push(&path[..end]);
+                }
+            }
+        }
+        let mut input = asked.join(&0);
+        input.push(0);
+        let shell = clean(&self.root)?;
+        let source = format!("--source={commit}");
+        let command = cmd!(shell, "git check-attr -z --stdin {source} export-ignore").stdin(input);
+        let answer = output_of(bare_of_redirects(command))?;
+        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+        let marked: HashSet<&[u8]> =
+            fields.chunks_exact(3).filter(|chunk| chunk[2] == b"set").map(|chunk| chunk[0]).collect();
+        let hit = |path: &Vec<u8>| {
+            let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+            ends.chain([path.len()]).any(|end| marked.contains(&path[..end]))
+        };
+        Ok(paths.iter().filter(|path| hit(path)).cloned().collect())
+    }
+
+    /// Whether tracked files differ from the commit; untracked ones do not count.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn is_dirty(&self) -> Result<bool> {
+        Ok(!self.git(&["status", "--porcelain", "-z", "--untracked-files=no"])?.is_empty())
+    }
+
+    /// Files in the index.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn tracked_files(&self) -> Result<Vec<Vec<u8>>> {
+        let listed = self.git(&["ls-files", "-z"])?;
+        Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// A reader of objects.
+    ///
+    /// # Errors
+    /// When git does not start.
+    pub fn blobs(&self) -> Result<Blobs> {
+        let mut command = Command::new("git");
+        command.args(["cat-file", "--batch"]).current_dir(&self.root);
+        for name in REDIRECTS {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command
+            .spawn()
+            .map_err(|error| failed("git cat-file --batch", "did not start", &error.to_string()))?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(ask), Some(answer)) => {
+                Ok(Blobs { child, ask: Some(ask), answer: BufReader::with_capacity(1 << 16, answer) })
+            }
+            _ => Err(failed("git cat-file --batch", "has no pipes", "")),
+        }
+    }
+}
+
+fn tree_entry(line: &[u8]) -> Option<TreeEntry> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let mut fields = std::str::from_utf8(&line[..tab]).ok()?.split_ascii_whitespace();
+    let mode = u32::from_str_radix(fields.next()?, 8).ok()?;
+    let _kind = fields.next()?;
+    let id = fields.next()?.to_owned();
+    Some(TreeEntry { path: line[tab + 1..].to_vec(), mode, id, size: fields.next()?.parse().ok() })
+}
+
+/// Objects through one `git cat-file --batch`.
+pub struct Blobs {
+    child: Child,
+    ask: Option<ChildStdin>,
+    answer: BufReader<ChildStdout>,
+}
+
+impl Blobs {
+    /// The content of an object.
+    ///
+    /// # Errors
+    /// When it is missing or git fails.
+    pub fn read(&mut self, id: &str) -> Result<Vec<u8>> {
+        self.exchange(id)
+            .map_err(|error| failed("git cat-file --batch", &format!("object {id}"), &error.to_string()))
+    }
+
+    fn exchange(&mut self, id: &str) -> std::io::Result<Vec<u8>> {
+        let ask = self.ask.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        writeln!(ask, "{id}")?;
+        ask.flush()?;
+        let mut head = String::new();
+        self.answer.read_line(&mut head)?;
+        let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+        let size =
+            size.ok_or_else(|| std::io::Error::other(format!("git answered {:?}", head.trim_end())))?;
+        let mut content = vec![0; size + 1];
+        self.answer.read_exact(&mut content)?;
+        content.pop();
+        Ok(content)
+    }
+}
+
+impl Drop for Blobs {
+    fn drop(&mut self) {
+        drop(self.ask.take());
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,301 @@
+//! gpg as a stream: plaintext in, ciphertext out, and back. No plaintext and no passphrase touches a disk.
+//!
+//! The passphrase is the first line of gpg's standard input (`--passphrase-fd 0`), and the data stands behind it.
+//! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
+//! part; recipients are looked up in the user's own.
+use super::failed;
+use crate::error::{Error, Result};
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use tempfile::TempDir;
+
+/// A passphrase that never shows itself.
+#[derive(Clone)]
+pub struct Secret {
+    variable: String,
+    value: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.variable)
+    }
+}
+
+impl Secret {
+    /// The passphrase in the environment variable `variable`, whose value is `value`.
+    ///
+    /// # Errors
+    /// When it is unset, empty, or more than one line.
+    pub fn new(variable: &str, value: Option<String>) -> Result<Self> {
+        let refuse = |what: &str| {
+            let next = format!("export {variable} with the passphrase that the backups have");
+            Err(Error::refused(format!("the passphrase variable {variable} {what}"), next))
+        };
+        match value {
+            None => refuse("is not set"),
+            Some(value) if value.is_empty() => refuse("is empty"),
+            Some(value) if value.contains(['\n', '\r', '\0']) => refuse("holds more than one line"),
+            Some(value) => Ok(Self { variable: variable.into(), value }),
+        }
+    }
+
+    /// The name of the variable.
+    pub fn variable(&self) -> &str {
+        &self.variable
+    }
+
+    /// `text` without the passphrase in it.
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(&self.value, "***")
+    }
+}
+
+/// What an archive is encrypted to.
+#[derive(Debug, Clone)]
+pub enum Key {
+    /// A passphrase.
+    Passphrase(Secret),
+    /// Public keys in the user's key ring.
+    Recipients(Vec<String>),
+}
+
+/// A running gpg, and the home folder that must outlive it.
+struct Gpg {
+    child: Child,
+    talk: std::thread::JoinHandle<String>,
+    _home: Option<TempDir>,
+}
+
+impl Gpg {
+    fn start(args: &[&str], secret: Option<&Secret>) -> Result<Self> {
+        let mut command = Command::new("gpg");
+        command.args(["--batch", "--no-tty", "--quiet", "--yes"]).env("LC_ALL", "C");
+        let home = match secret {
+            None => None,
+            Some(secret) => {
+                let home = tempfile::Builder::new()
+                    .prefix("gnupg-")
+                    .tempdir()
+                    .map_err(Error::io("create", &std::env::temp_dir()))?;
+                command.env("GNUPGHOME", home.path()).env_remove(secret.variable());
+                command.args([
+                    "--no-options",
+                    "--no-autostart",
+                    "--pinentry-mode",
+                    "loopback",
+                    "--passphrase-fd",
+                    "0",
+                ]);
+                Some(home)
+            }
+        };
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().map_err(|error| failed("gpg", "did not start", &error.to_string()))?;
+        let stderr = child.stderr.take();
+        let talk = std::thread::spawn(move || stderr.map(listen).unwrap_or_default());
+        Ok(Self { child, talk, _home: home })
+    }
+
+    /// Waits, and returns what gpg said when it failed.
+    fn end(mut self) -> Result<Option<(String, String)>> {
+        let status = self.child.wait().map_err(|error| failed("gpg", "was lost", &error.to_string()))?;
+        let said = self.talk.join().unwrap_or_default();
+        Ok((!status.success()).then(|| (status.to_string(), said)))
+    }
+}
+
+fn listen(mut stderr: ChildStderr) -> String {
+    let mut bytes = Vec::new();
+    let _ = stderr.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Runs `body` on a writer whose bytes come out of `sink` encrypted.
+///
+/// # Errors
+/// Those of `body`, of gpg, and of the sink.
+pub fn encrypt<R>(
+    key: &Key,
+    sink: &mut (dyn Write + Send),
+    body: impl FnOnce(&mut (dyn Write + Send)) -> Result<R>,
+) -> Result<R> {
+    let mut args = vec!["--compress-algo", "none", "--output", "-"];
+    let secret = match key {
+        Key::Passphrase(secret) => {
+            args.extend(["--symmetric", "--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512"]);
+            Some(secret)
+        }
+        Key::Recipients(names) => {
+            args.extend(["--encrypt", "--trust-model", "always"]);
+            names.iter().for_each(|name| args.extend(["--recipient", name]));
+            None
+        }
+    };
+    let mut gpg = Gpg::start(&args, secret)?;
+    let (Some(mut plain), Some(mut cipher)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
+        return Err(failed("gpg", "has no pipes", ""));
+    };
+    let (written, copied) = std::thread::scope(|scope| {
+        let copy = scope.spawn(move || std::io::copy(&mut cipher, sink));
+        let prefaced = secret.map_or(Ok(()), |secret| writeln!(plain, "{}", secret.value));
+        let written = match prefaced {
+            Ok(()) => body(&mut plain),
+            Err(error) => Err(failed("gpg", "did not take the passphrase", &error.to_string())),
+        };
+        drop(plain);
+        (written, copy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
+    copied.map_err(Error::io("write", Path::new("the encrypted archive")))?;
+    if let Some((status, said)) = gpg.end()? {
+        return Err(failed("gpg --encrypt", &status, &said));
+    }
+    written
+}
+
+/// Runs `body` on the decrypted bytes of the file `source`. `body` may stop early; what it read then is not yet
+/// authenticated, and must have been checked otherwise.
+///
+/// # Errors
+/// Those of `body`; a wrong or missing key; damaged ciphertext. gpg's verdict goes before `body`'s.
+pub fn decrypt<R>(
+    secret: Option<&Secret>,
+    source: &Path,
+    body: impl FnOnce(&mut dyn Read) -> Result<R>,
+) -> Result<R> {
+    let mut file = std::fs::File::open(source).map_err(Error::io("open", source))?;
+    let mut gpg = Gpg::start(&["--decrypt", "--output", "-"], secret)?;
+    let (Some(mut cipher), Some(plain)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
+        return Err(failed("gpg", "has no pipes", ""));
+    };
+    let preface = secret.map(|secret| format!("{}\n", secret.value));
+    let feed = std::thread::spawn(move || {
+        // A closed pipe is gpg's or the body's decision; gpg's own verdict tells.
+        if preface.is_none_or(|line| cipher.write_all(line.as_bytes()).is_ok()) {
+            let _ = std::io::copy(&mut file, &mut cipher);
+        }
+    });
+    let mut plain = Counted { inner: plain, ended: false };
+    let value = body(&mut plain);
+    if value.is_ok() && !plain.ended {
+        // One more byte tells an early stop from the end.
+        let mut rest = [0; 1];
+        plain.ended = matches!(plain.inner.read(&mut rest), Ok(0));
+    }
+    let early = !plain.ended;
+    drop(plain);
+    if early {
+        let _ = gpg.child.kill();
+    }
+    let _ = feed.join();
+    match gpg.end()? {
+        Some((status, said)) if !early => Err(refusal(secret, source, &status, &said)),
+        _ => value,
+    }
+}
+
+struct Counted<R> {
+    inner: R,
+    ended: bool,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.ended |= count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
+}
+
+/// What gpg's failure means.
+fn refusal(secret: Option<&Secret>, source: &Path, status: &str, said: &str) -> Error {
+    let said_any = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+    if said_any(&["Bad session key", "bad passphrase", "Bad passphrase"]) {
+        let variable = secret.map_or("the key ring", Secret::variable);
+        return Error::refused(
+            format!("the passphrase in {variable} does not decrypt {}", source.display()),
+            "set it to the passphrase that was in use when this backup was made",
+        );
+    }
+    if said_any(&["No secret key", "no secret key"]) {
+        return Error::refused(
+            format!("no key of this machine decrypts {}", source.display()),
+            "import the secret key (`gpg --import`), or set passphrase-env",
+        );
+    }
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    Error::Damaged {
+        path: source.to_owned(),
+        what: format!("gpg does not decrypt it ({status}): {}", lines.join("; ")),
+        next: "restore from another backup".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(value: &str) -> Secret {
+        Secret::new("TEST_KEY", Some(value.into())).expect("a secret")
+    }
+
+    fn sealed(folder: &Path) -> (std::path::PathBuf, Vec<u8>) {
+        let plain: Vec<u8> = (0..3_000_000u32).map(|n| (n * n >> 7) as u8).collect();
+        let mut cipher = Vec::new();
+        encrypt(&Key::Passphrase(secret("right horse")), &mut cipher, |sink| {
+            sink.write_all(&plain).map_err(Error::io("write", Path::new("pipe")))
+        })
+        .expect("encrypts");
+        let path = folder.join("a.gpg");
+        std::fs::write(&path, cipher).expect("writes");
+        (path, plain)
+    }
+
+    fn open(value: &str, path: &Path) -> Result<Vec<u8>> {
+        decrypt(Some(&secret(value)), path, |stream| {
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+            Ok(bytes)
+        })
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_and_only_with_the_passphrase() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, plain) = sealed(folder.path());
+        assert!(open("right horse", &path).expect("decrypts") == plain);
+        let wrong = open("wrong horse", &path).expect_err("refused");
+        assert!(wrong.to_string().contains("TEST_KEY"), "{wrong}");
+        assert!(!format!("{wrong:?}").contains("wrong horse"), "no passphrase in an error");
+        let first = decrypt(Some(&secret("right horse")), &path, |stream| {
+            let mut byte = [1; 1];
+            stream.read_exact(&mut byte).map_err(Error::io("read", &path))?;
+            Ok(byte[0])
+        });
+        assert_eq!(first.expect("an early stop is no failure"), plain[0]);
+    }
+
+    #[test]
+    fn damaged_ciphertext_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, _) = sealed(folder.path());
+        let whole = std::fs::read(&path).expect("reads");
+        std::fs::write(&path, &whole[..whole.len() - 100]).expect("writes");
+        assert!(open("right horse", &path).is_err(), "cut short");
+        let mut bent = whole.clone();
+        bent[whole.len() / 2] ^= 1;
+        std::fs::write(&path, bent).expect("writes");
+        assert!(matches!(open("right horse", &path), Err(Error::Damaged { .. })), "a flipped bit");
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_a_passphrase_is_refused() {
+        for value in [None, Some(String::new()), Some("two\nlines".to_owned())] {
+            assert!(Secret::new("KEY", value).is_err());
+        }
+    }
+}

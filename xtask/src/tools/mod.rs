@@ -1,0 +1,117 @@
+//! The only room that starts a process.
+//!
+//! A call is argv, never a shell string (except the user's own drill commands in [`shell`]); no secret stands in
+//! argv or in a child's environment; output is captured, and a failure carries its last lines.
+pub mod cargo;
+pub mod git;
+pub mod gpg;
+pub mod mountpoint;
+pub mod rsync;
+pub mod shell;
+pub mod sqlite;
+
+use crate::error::{Error, Result};
+use std::process::Output;
+
+/// A program that some plans need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Reads a repository.
+    Git,
+    /// Stages a working tree.
+    Rsync,
+    /// Encrypts and decrypts.
+    Gpg,
+    /// Says whether a folder is a mount point.
+    Mountpoint,
+    /// Copies live databases.
+    Sqlite3,
+}
+
+impl Tool {
+    /// Its command.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Rsync => "rsync",
+            Self::Gpg => "gpg",
+            Self::Mountpoint => "mountpoint",
+            Self::Sqlite3 => "sqlite3",
+        }
+    }
+
+    /// The Debian package that brings it.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Rsync => "rsync",
+            Self::Gpg => "gnupg",
+            Self::Mountpoint => "util-linux",
+            Self::Sqlite3 => "sqlite3",
+        }
+    }
+}
+
+/// Whether every tool of a plan is installed; all that are not are named at once.
+///
+/// # Errors
+/// [`Error::MissingTools`].
+pub fn preflight(needs: &[Tool]) -> Result<()> {
+    let missing: Vec<Tool> =
+        needs.iter().copied().filter(|tool| which::which(tool.command()).is_err()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package()).collect();
+    Err(Error::MissingTools {
+        tools: missing.iter().map(|tool| tool.command().to_owned()).collect(),
+        next: format!("install them: `apt-get install {0}`, or `brew install {0}`", packages.join(" ")),
+    })
+}
+
+/// A shell for one-shot calls in `folder`, quiet, with the C locale.
+fn shell_in(folder: &std::path::Path) -> Result<xshell::Shell> {
+    let shell =
+        xshell::Shell::new().map_err(|error| failed("xshell", "no working folder", &error.to_string()))?;
+    shell.change_dir(folder);
+    shell.set_var("LC_ALL", "C");
+    Ok(shell)
+}
+
+/// Standard output of a call that must succeed.
+fn output_of(command: xshell::Cmd<'_>) -> Result<Vec<u8>> {
+    let text = command.to_string();
+    let output = command
+        .quiet()
+        .ignore_status()
+        .output()
+        .map_err(|error| failed(&text, "did not start", &error.to_string()))?;
+    checked(&text, output)
+}
+
+fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(failed(text, &output.status.to_string(), &String::from_utf8_lossy(&output.stderr)))
+}
+
+/// An [`Error::Tool`] with the last lines of what the tool said.
+fn failed(tool: &str, status: &str, stderr: &str) -> Error {
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(5)..].join("; ");
+    Error::Tool { tool: tool.into(), status: status.into(), stderr: tail, next: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_carries_the_last_lines() {
+        let shell = shell_in(std::path::Path::new("/")).expect("a shell");
+        let error =
+            output_of(xshell::cmd!(shell, "git rev-parse --no-such-thing /nowhere")).expect_err("fails");
+        assert!(matches!(&error, Error::Tool { tool, .. } if tool.starts_with("git rev-parse")), "{error}");
+    }
+}
