@@ -10,11 +10,20 @@
 //! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `archive`, `tools` |
 //! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `archive`, `tools` |
 //! | [`restore`] | from an artifact back to files: check, extract, the recipe | `archive`, `destination`, `tools` |
+//! | [`drill`] | the proof: steps, run, evidence | `restore`, `destination`, `tools` |
+//! | [`cli`], [`config`] | the command line and `recovery.toml` as declared and resolved values | |
+//! | [`commands`] | a file a verb | every room |
+//! | [`ui`] | printing | nothing |
 //! | [`tools`] | the only room that starts a process | nothing |
 pub mod archive;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod destination;
+pub mod drill;
 pub mod error;
 pub mod finding;
 pub mod restore;
 pub mod source;
 pub mod tools;
+pub mod ui;

@@ -1,2 +1,76 @@
-//! Parse, dispatch, print, exit code; no logic.
-fn main() {}
+//! Parse → dispatch → print → exit code. No logic. The clock and the environment are read here, and nowhere else.
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use xtask::cli::{Cli, Color};
+use xtask::commands::{self, Context};
+use xtask::destination::durable;
+use xtask::error::{Error, Exit, Result};
+use xtask::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let color = match cli.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color };
+    let ended =
+        durable::on_signals().and_then(|()| context(&cli, ui)).and_then(|ctx| commands::run(&cli.verb, &ctx));
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(error) => {
+            fail(&ui, cli.verb.name(), &error);
+            error.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn context(cli: &Cli, ui: Ui) -> Result<Context> {
+    let here = std::env::current_dir().map_err(Error::io("find", std::path::Path::new(".")))?;
+    let start = cli.repo.as_ref().map_or(here.clone(), |repo| here.join(repo));
+    if !start.is_dir() {
+        return Err(Error::Usage(format!("-C {}: there is no such folder", start.display())));
+    }
+    let now = match env("RECOVERY_NOW") {
+        // For tests: a run at another time.
+        Some(text) => text.parse().map_err(|_| Error::Usage(format!("RECOVERY_NOW {text:?} is no time")))?,
+        None => jiff::Timestamp::now(),
+    };
+    Ok(Context { ui, now, start, config_file: cli.config.as_ref().map(|file| here.join(file)), env })
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn fail(ui: &Ui, command: &str, error: &Error) {
+    let next = error.next_step();
+    ui.document(&json!({"schema_version": 1, "command": command, "status": "error", "error": {
+        "message": error.to_string(), "causes": error.causes(), "hint": next, "exit_code": error.exit().code()}}));
+    ui.error(&error.chain(), next.as_deref());
+}
+
+/// clap's own message; with `--json` the same as a document.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    let ui = Ui { json, quiet: false, verbose: false, color: false };
+    ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
+        "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
+        "exit_code": Exit::Usage.code()}}));
+    let _ = error.print();
+    ExitCode::from(Exit::Usage.code())
+}

@@ -16,7 +16,7 @@ pub const GZIP_ENCODER: &str = "zlib-rs (flate2 1.1.11)";
 pub const ZSTD_ENCODER: &str = "libzstd (zstd 0.14.4)";
 
 /// Which container an archive has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// `.tar.gz`, level 6.

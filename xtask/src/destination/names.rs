@@ -9,6 +9,11 @@ pub fn stamp(time: Timestamp) -> String {
     Offset::UTC.to_datetime(time).strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
+/// A time without its fraction of a second, as names and records have it.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// The time that a stamp says.
 pub fn parse_stamp(text: &str) -> Option<Timestamp> {
     let time = Offset::UTC.to_timestamp(DateTime::strptime("%Y-%m-%dT%H%M%SZ", text).ok()?).ok()?;

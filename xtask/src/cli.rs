@@ -1,0 +1,229 @@
+//! The command line, declared. No logic.
+use crate::archive::codec::Codec;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Exit codes, shown by `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done and sound
+   1  ran, and found a problem (damage, unreadable files, a drill not verified)
+   2  the command line is wrong
+   3  could not run (configuration, missing tool, I/O)
+  75  try again later (another run holds the lock, the destination is not mounted)";
+
+/// Recovery you can prove: release bundles, backups, restore drills.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Run for the repository in DIR.
+    #[arg(short = 'C', long = "repo", value_name = "DIR", global = true)]
+    pub repo: Option<PathBuf>,
+    /// Configuration [default: recovery.toml at the repository's root].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Print exactly one JSON document on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only results and problems.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Details too.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to colour.
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Bundle a commit: tarball, manifest, lock, SHA256SUMS.
+    #[command(
+        after_help = "Examples:\n  cargo xtask snapshot --dry-run\n  cargo xtask snapshot --keep 3 --prune\n  cargo xtask snapshot --rev v1.0.1"
+    )]
+    Snapshot(SnapshotArgs),
+    /// Archive data sets to their destination.
+    #[command(
+        after_help = "Examples:\n  cargo xtask backup --dry-run\n  cargo xtask backup --mount-check --keep 3 --prune\n  cargo xtask backup --source .codex-api --dest /mnt/drive/backups"
+    )]
+    Backup(BackupArgs),
+    /// Check artifacts: every digest, every entry against its manifest.
+    #[command(
+        after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --latest\n  cargo xtask verify releases/api-v1.0.1-2026-11-23T174512Z.tar.gz"
+    )]
+    Verify(VerifyArgs),
+    /// Restore the latest backup of a set, or any archive file, into a new folder.
+    #[command(
+        after_help = "Examples:\n  cargo xtask restore codex-api --to /tmp/restored\n  cargo xtask restore codex-api --at 2026-11-01T00:00:00Z --path '**/config.toml' --to /tmp/some\n  cargo xtask restore codex-api --explain"
+    )]
+    Restore(RestoreArgs),
+    /// Prove that release and data come back, and write the evidence.
+    #[command(
+        after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill history"
+    )]
+    RestoreDrill(crate::commands::restore_drill::Args),
+    /// Remove what no rule keeps, each decision with its reason.
+    #[command(after_help = "Examples:\n  cargo xtask prune --dry-run\n  cargo xtask prune --keep 3")]
+    Prune(PruneArgs),
+    /// Releases, backups, drills and quota at a glance.
+    #[command(after_help = "Examples:\n  cargo xtask status\n  cargo xtask status --json")]
+    Status,
+    /// Write a commented recovery.toml with what was detected.
+    #[command(after_help = "Examples:\n  cargo xtask init --dry-run\n  cargo xtask init")]
+    Init(InitArgs),
+}
+
+impl Verb {
+    /// Its name, as JSON documents have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Snapshot(_) => "snapshot",
+            Self::Backup(_) => "backup",
+            Self::Verify(_) => "verify",
+            Self::Restore(_) => "restore",
+            Self::RestoreDrill(_) => "restore-drill",
+            Self::Prune(_) => "prune",
+            Self::Status => "status",
+            Self::Init(_) => "init",
+        }
+    }
+}
+
+/// `snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Commit, tag or branch to bundle [default: HEAD].
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    /// Environment that the lock records [default: prod].
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Version label [default: what the commit's package file says, else git-SHA].
+    #[arg(long, value_name = "LABEL")]
+    pub version: Option<String>,
+    /// How many bundles --prune leaves [default: 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// Remove older bundles afterwards.
+    #[arg(long)]
+    pub prune: bool,
+    /// Print what would be done, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where bundles go [default: releases].
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Write the lock alone.
+    #[arg(long)]
+    pub no_tarball: bool,
+    /// Bundle tracked files as they lie in the working tree, local edits and all.
+    #[arg(long)]
+    pub allow_dirty: bool,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Data sets [default: all].
+    #[arg(value_name = "SET")]
+    pub sets: Vec<String>,
+    /// Folder to back up, with or without a configured set.
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<PathBuf>,
+    /// Destination folder.
+    #[arg(long, value_name = "DIR")]
+    pub dest: Option<PathBuf>,
+    /// How many backups of the set --prune leaves.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// Remove older backups of the set afterwards.
+    #[arg(long)]
+    pub prune: bool,
+    /// Print what would be done, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Demand that the destination or its parent is a mount point.
+    #[arg(long)]
+    pub mount_check: bool,
+    /// Encrypt with the passphrase in CODEX_BACKUP_GPG_KEY, or what the destination says.
+    #[arg(long)]
+    pub encrypt: bool,
+    /// A label behind the set's name; retention counts it apart.
+    #[arg(long, value_name = "LABEL")]
+    pub suffix: Option<String>,
+    /// Container [default: gzip].
+    #[arg(long, value_enum)]
+    pub compression: Option<Codec>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Archive files [default: everything].
+    #[arg(value_name = "ARTIFACT")]
+    pub artifacts: Vec<PathBuf>,
+    /// The newest bundle and the newest backup of each set.
+    #[arg(long, conflicts_with = "artifacts")]
+    pub latest: bool,
+    /// Every bundle and every backup.
+    #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
+    pub all: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A data set, or an archive file.
+    #[arg(value_name = "SET|ARTIFACT")]
+    pub what: String,
+    /// New or empty folder to restore into.
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// The newest backup that is not younger than TIME (RFC 3339, or YYYY-MM-DD for the end of that day, UTC).
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Only entries whose path matches; may be given more than once.
+    #[arg(long, value_name = "GLOB")]
+    pub path: Vec<String>,
+    /// Print how to do it with plain tools, and do nothing.
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// `prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Print what would be done, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep the newest N of each series, whatever the configuration says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Print the file, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,0 +1,122 @@
+//! `init`: a commented `recovery.toml` with what was detected. Guesses are written as comments, never as settings that
+//! could delete or skip anything.
+use super::Context;
+use crate::cli::InitArgs as Args;
+use crate::config::Config;
+use crate::destination::durable::replace;
+use crate::error::{Error, Exit, Result};
+use crate::finding::show;
+use crate::tools::{cargo, git::Repository};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Runs the verb.
+///
+/// # Errors
+/// When a file is there already and `--force` is not given.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let repository = Repository::discover(&ctx.start)?;
+    let root = repository.map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
+    let path = ctx.config_file.clone().unwrap_or_else(|| root.join("recovery.toml"));
+    if path.exists() && !args.force && !args.dry_run {
+        let what = format!("{} is there already", path.display());
+        return Err(Error::refused(what, "edit it, or replace it with --force"));
+    }
+    let name = match cargo::package(&root)? {
+        Some((name, _)) => name,
+        None => Config::load(&root, None).map_or_else(|_| "my-service".into(), |config| config.release.name),
+    };
+    let version =
+        ["Cargo.toml", "package.json"].into_iter().find(|file| root.join(file).exists()).unwrap_or("git");
+    let data = data_folders(&root)?;
+    let drive = drives().into_iter().next();
+    let text = render(&name, version, &data, drive.as_deref());
+    if !args.dry_run {
+        replace(&path, text.as_bytes(), 0o644)?;
+        Config::load(&root, Some(&path))?;
+    }
+    let status = if args.dry_run { "planned" } else { "ok" };
+    ctx.ui.document(
+        &json!({"schema_version": 1, "command": "init", "status": status, "file": show(&path), "name": name,
+        "version_from": version, "data": data, "text": text}),
+    );
+    if args.dry_run {
+        ctx.ui.result(&text);
+    } else {
+        ctx.ui.result(&format!("wrote {}", show(&path)));
+        ctx.ui.say(
+            "next: cargo xtask snapshot\n      cargo xtask backup --dry-run\n      cargo xtask restore-drill",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// Hidden folders of the root that look like a service's runtime data: not a tool's, and not empty.
+fn data_folders(root: &Path) -> Result<Vec<String>> {
+    const TOOLS: [&str; 12] = [
+        ".git",
+        ".github",
+        ".cargo",
+        ".ci",
+        ".recovery",
+        ".cache",
+        ".vscode",
+        ".idea",
+        ".venv",
+        ".npm",
+        ".husky",
+        ".circleci",
+    ];
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(Error::io("list", root))? {
+        let entry = entry.map_err(Error::io("list", root))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let holds_something =
+            std::fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_some());
+        let hidden = name.starts_with('.') && name.len() > 1 && !TOOLS.contains(&name.as_str());
+        if (hidden || name == "data" || name == "var") && holds_something && !name.contains(['"', '\\']) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Mount points where people mount drives.
+fn drives() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let drives =
+        points.filter(|point| ["/mnt/", "/media/", "/Volumes/"].iter().any(|place| point.starts_with(place)));
+    drives.filter(|point| !point.contains('\\')).map(PathBuf::from).collect()
+}
+
+fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {
+    let mut text = format!(
+        "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
+         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n\
+         # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\nkeep = 3\n\n"
+    );
+    let sets: Vec<(String, &str)> = data
+        .iter()
+        .map(|folder| (folder.trim_start_matches('.').replace('.', "-"), folder.as_str()))
+        .collect();
+    let mark = if drive.is_some() { "" } else { "# " };
+    for (set, folder) in &sets {
+        text.push_str(&format!(
+            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"\n\
+             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\n"
+        ));
+    }
+    if sets.is_empty() {
+        text.push_str("# [data.runtime]\n# source = \"path/to/runtime/data\"\n# destination = \"drive\"\n\n");
+    }
+    let place = drive.unwrap_or(Path::new("/mnt/drive")).display();
+    text.push_str(&format!(
+        "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
+         # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
+         [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
+         # release-checks = [\"npm ci --omit=dev\"]\n"
+    ));
+    text
+}

@@ -1,0 +1,121 @@
+//! A file a verb, each: gather → plan → check → execute → verify → record. What several verbs do alike is here
+//! and in [`retain`].
+pub mod backup;
+pub mod init;
+pub mod prune;
+pub mod restore;
+pub mod restore_drill;
+pub mod retain;
+pub mod snapshot;
+pub mod status;
+pub mod verify;
+
+use crate::archive::FormatError;
+use crate::cli::Verb;
+use crate::config::{Config, Encryption};
+use crate::destination::durable::interrupted;
+use crate::destination::memory::Memory;
+use crate::error::{Error, Exit, Result};
+use crate::finding::show_bytes;
+use crate::source::PourError;
+use crate::tools::git::Repository;
+use crate::tools::gpg::{Key, Secret};
+use crate::ui::Ui;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// Name and version of this tool, as artifacts record it.
+pub const TOOL: &str = concat!("xtask ", env!("CARGO_PKG_VERSION"));
+/// Where the passphrase is when the configuration does not say.
+const DEFAULT_KEY: &str = "CODEX_BACKUP_GPG_KEY";
+
+/// What a run knows of the world: read once, in `main`.
+#[derive(Debug)]
+pub struct Context {
+    /// How to print.
+    pub ui: Ui,
+    /// When the run began.
+    pub now: Timestamp,
+    /// `-C`, or the working folder.
+    pub start: PathBuf,
+    /// `--config`.
+    pub config_file: Option<PathBuf>,
+    /// Reads an environment variable.
+    pub env: fn(&str) -> Option<String>,
+}
+
+/// Runs one verb.
+///
+/// # Errors
+/// The verb's.
+pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
+    match verb {
+        Verb::Snapshot(args) => snapshot::run(args, ctx),
+        Verb::Backup(args) => backup::run(args, ctx),
+        Verb::Verify(args) => verify::run(args, ctx),
+        Verb::Restore(args) => restore::run(args, ctx),
+        Verb::RestoreDrill(args) => restore_drill::run(args, ctx),
+        Verb::Prune(args) => prune::run(args, ctx),
+        Verb::Status => status::run(ctx),
+        Verb::Init(args) => init::run(args, ctx),
+    }
+}
+
+/// The configuration of the repository around the start, or of the start itself.
+fn configuration(ctx: &Context) -> Result<Config> {
+    let repository = Repository::discover(&ctx.start).unwrap_or(None);
+    let root = repository.map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
+    Config::load(&root, ctx.config_file.as_deref())
+}
+
+/// The memory of the run's repository; a folder that is neither a repository nor configured has none.
+fn memory(config: &Config) -> Option<Memory> {
+    let known =
+        config.file.is_some() || config.root.join(".git").exists() || config.root.join("HEAD").exists();
+    known.then(|| Memory::at(&config.root))
+}
+
+/// Threads that compress.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What went wrong while an archive was written at `path`.
+fn at(path: &Path, error: PourError) -> Error {
+    if interrupted() {
+        return Error::Interrupted;
+    }
+    match error {
+        PourError::Source(error) => error,
+        PourError::Archive(FormatError::Io(source)) => Error::io("write", path)(source),
+        PourError::Archive(error) => Error::format(path)(error),
+        PourError::Shrunk(name) => Error::refused(
+            format!("{} shrank while it was read", show_bytes(&name)),
+            "run again while nothing writes to it",
+        ),
+    }
+}
+
+/// What decrypts an artifact: nothing for a plain one; the destination's passphrase; else the user's key ring.
+fn secret_for(encrypted: bool, encryption: Option<&Encryption>, ctx: &Context) -> Result<Option<Secret>> {
+    match encryption {
+        _ if !encrypted => Ok(None),
+        Some(Encryption::Recipients(_)) => Ok(None),
+        Some(Encryption::Passphrase { variable }) => Secret::new(variable, (ctx.env)(variable)).map(Some),
+        None => match (ctx.env)(DEFAULT_KEY) {
+            Some(value) => Secret::new(DEFAULT_KEY, Some(value)).map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+/// What an archive is encrypted to.
+fn key_of(encryption: Option<&Encryption>, ctx: &Context) -> Result<Key> {
+    match encryption {
+        Some(Encryption::Recipients(names)) => Ok(Key::Recipients(names.clone())),
+        Some(Encryption::Passphrase { variable }) => {
+            Secret::new(variable, (ctx.env)(variable)).map(Key::Passphrase)
+        }
+        None => Secret::new(DEFAULT_KEY, (ctx.env)(DEFAULT_KEY)).map(Key::Passphrase),
+    }
+}

@@ -1,0 +1,121 @@
+//! `prune`: one plan over bundles and backups, each decision with its reason, and its execution.
+use super::{Context, retain};
+use crate::cli::PruneArgs as Args;
+use crate::config::{Config, Destination};
+use crate::destination::catalog::{self, Catalog};
+use crate::destination::durable::remove;
+use crate::destination::retention::{Decision, Item, Policy};
+use crate::destination::{lock, mount};
+use crate::error::{Exit, Result};
+use crate::finding::{self, Finding, show};
+use serde_json::json;
+
+/// Runs the verb.
+///
+/// # Errors
+/// When a destination is not mounted, another run holds a lock, or a file cannot be removed.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let memory = super::memory(&config);
+    let mut locks = Vec::new();
+    if let Some(memory) = memory.as_ref().filter(|_| !args.dry_run) {
+        memory.open()?;
+        locks.push(lock::repository(memory.root(), "prune", ctx.now)?);
+    }
+    let folder = &config.release.output_dir;
+    let keep = args.keep.or(config.release.keep);
+    let bundles = match keep {
+        Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, ctx)?,
+        None => Vec::new(),
+    };
+    let verified =
+        memory.as_ref().map(crate::destination::memory::Memory::verified).transpose()?.unwrap_or_default();
+    let (mut plans, mut findings) = (Vec::new(), Vec::new());
+    for place in &config.destinations {
+        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+        if !args.dry_run {
+            locks.push(lock::destination(&place.path, "prune", ctx.now)?);
+        }
+        let catalog = catalog::scan(&place.path)?;
+        let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
+        let mut items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
+        items.extend(sweep(&catalog));
+        findings.extend(catalog.findings.iter().cloned());
+        plans.push((place, catalog, items));
+    }
+    let (mut items, mut freed) = (bundles.clone(), 0);
+    items.extend(plans.iter().flat_map(|(_, _, items)| items.iter().cloned()));
+    if args.dry_run {
+        freed = items.iter().filter(|item| item.decision == Decision::Remove).map(|item| item.bytes).sum();
+    } else {
+        freed += retain::apply_bundles(folder, &bundles)?.1;
+        if !retain::removed(&bundles).is_empty() {
+            super::snapshot::write_sums(folder)?;
+        }
+        for (_, catalog, items) in &plans {
+            freed += retain::apply_backups(catalog, items, memory.as_ref(), ctx.now)?.1;
+            for path in &catalog.incomplete {
+                freed += remove(path)?;
+            }
+        }
+    }
+    for (place, catalog, _) in &plans {
+        findings.extend(quota(place, catalog, if args.dry_run { 0 } else { freed }));
+    }
+    report(args, ctx, &items, freed, &findings);
+    Ok(finding::exit(&findings))
+}
+
+/// The backups of this repository's sets: a drive may be shared with others, whose backups are theirs to prune.
+fn ours(config: &Config, catalog: &Catalog) -> Catalog {
+    let own = |series: &str| {
+        config.data.iter().any(|set| series == set.name || series.starts_with(&format!("{}-", set.name)))
+    };
+    let complete = catalog.complete.iter().filter(|artifact| own(&artifact.name.series)).cloned().collect();
+    Catalog { complete, ..Catalog::default() }
+}
+
+/// What never got its marker is no backup: a run was killed before its end.
+fn sweep(catalog: &Catalog) -> Vec<Item> {
+    let item = |path: &std::path::PathBuf| Item {
+        id: show(path),
+        decision: Decision::Remove,
+        reasons: vec!["never completed: it has no .sha256".into()],
+        bytes: std::fs::metadata(path).map_or(0, |meta| meta.len()),
+    };
+    catalog.incomplete.iter().map(item).collect()
+}
+
+/// How full a destination is against its quota; an error over it, a warning from the alert level on.
+pub fn quota(place: &Destination, catalog: &Catalog, freed: u64) -> Option<Finding> {
+    let quota = place.quota.filter(|quota| *quota > 0)?;
+    let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum::<u64>().saturating_sub(freed);
+    let percent = used.saturating_mul(100) / quota;
+    let what =
+        format!("holds {} of its quota of {} ({percent} %)", crate::ui::bytes(used), crate::ui::bytes(quota));
+    let repair = "`cargo xtask prune` lists what may go; or raise `quota`";
+    if used > quota {
+        Some(Finding::error(show(&place.path), what, repair))
+    } else {
+        (percent >= place.alert_at_percent.into()).then(|| Finding::warning(show(&place.path), what, repair))
+    }
+}
+
+fn report(args: &Args, ctx: &Context, items: &[Item], freed: u64, findings: &[Finding]) {
+    let status = if finding::any_error(findings) { "findings" } else { "ok" };
+    ctx.ui.document(
+        &json!({"schema_version": 1, "command": "prune", "status": status, "dry_run": args.dry_run,
+        "items": items, "freed_bytes": freed, "findings": findings}),
+    );
+    for item in items {
+        let word = match (item.decision, args.dry_run) {
+            (Decision::Keep, _) => "keep",
+            (Decision::Remove, true) => "would remove",
+            (Decision::Remove, false) => "removed",
+        };
+        ctx.ui.result(&format!("{word} {}: {}", item.id, item.reasons.join(", ")));
+    }
+    let word = if args.dry_run { "would free" } else { "freed" };
+    ctx.ui.result(&format!("{word} {}", crate::ui::bytes(freed)));
+    ctx.ui.findings(findings);
+}

@@ -1,0 +1,131 @@
+//! `restore`: the latest backup of a set, or any archive file, into a new folder; or the recipe for doing it by hand.
+use super::Context;
+use crate::cli::RestoreArgs as Args;
+use crate::config::{Config, Encryption};
+use crate::destination::{catalog, mount};
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, show};
+use crate::restore::{self, Source};
+use crate::tools::{Tool, preflight};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is no such backup, the folder is not empty, or the archive is damaged or cannot be decrypted. Nothing is
+/// left behind then.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let at = args.at.as_deref().map(time).transpose()?;
+    let (source, encryption) = find(args, ctx, &config, at)?;
+    let to = match (&args.to, args.explain) {
+        (Some(to), _) => ctx.start.join(to),
+        (None, true) => PathBuf::from("restored"),
+        (None, false) => return Err(Error::Usage("restore needs --to DIR, a new or empty folder".into())),
+    };
+    if args.explain {
+        return Ok(explain(ctx, &source, &to, encryption.as_ref()));
+    }
+    if source.encrypted {
+        preflight(&[Tool::Gpg])?;
+    }
+    let secret = super::secret_for(source.encrypted, encryption.as_ref(), ctx)?;
+    let select = select(&args.path)?;
+    let extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
+    let findings = &extracted.findings;
+    let status = if finding::any_error(findings) { "findings" } else { "ok" };
+    ctx.ui.document(
+        &json!({"schema_version": 1, "command": "restore", "status": status, "target": show(&to),
+        "archive": show(&source.archive), "entries": extracted.entries, "bytes": extracted.bytes,
+        "findings": findings}),
+    );
+    ctx.ui.result(&format!(
+        "restored {} entries ({}) of {} into {}",
+        extracted.entries,
+        crate::ui::bytes(extracted.bytes),
+        source.name(),
+        show(&to)
+    ));
+    ctx.ui.findings(findings);
+    Ok(finding::exit(findings))
+}
+
+/// RFC 3339, or a date, which means its end.
+fn time(text: &str) -> Result<Timestamp> {
+    if let Ok(date) = text.parse::<Date>() {
+        let end = date.tomorrow().ok().and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
+        if let Some(end) = end.filter(|_| text.len() == 10) {
+            return Ok(end.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(end));
+        }
+    }
+    text.parse().map_err(|_| {
+        Error::Usage(format!(
+            "--at {text:?} is no time: write 2026-11-23T17:45:12Z, or 2026-11-23 for the end of that day"
+        ))
+    })
+}
+
+/// An existing file is an archive; anything else names a set, with its suffix if it has one.
+fn find(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+    at: Option<Timestamp>,
+) -> Result<(Source, Option<Encryption>)> {
+    let path = ctx.start.join(&args.what);
+    let owner = |path: &Path| config.destinations.iter().find(|place| path.starts_with(&place.path));
+    if path.is_file() {
+        let encryption = owner(&path).and_then(|place| place.encryption.clone());
+        return Ok((Source::of_file(&path)?, encryption));
+    }
+    let mut candidates = Vec::new();
+    for place in &config.destinations {
+        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+        let catalog = catalog::scan(&place.path)?;
+        candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
+    }
+    candidates.sort_by_key(|(found, _)| found.name.time);
+    match candidates.last() {
+        Some((found, place)) => Ok((Source::from(found), place.encryption.clone())),
+        None => Err(Error::refused(
+            format!(
+                "no backup of {:?} {}",
+                args.what,
+                at.map_or("is there".into(), |at| format!("is as old as {at}"))
+            ),
+            "`cargo xtask status` lists what there is; an archive file can be named too",
+        )),
+    }
+}
+
+fn select(patterns: &[String]) -> Result<Option<GlobSet>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error: globset::Error| Error::Usage(format!("--path: {error}"));
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(
+            GlobBuilder::new(pattern.trim_end_matches('/')).literal_separator(true).build().map_err(wrong)?,
+        );
+    }
+    set.build().map(Some).map_err(wrong)
+}
+
+fn explain(ctx: &Context, source: &Source, to: &Path, encryption: Option<&Encryption>) -> Exit {
+    let variable = match encryption {
+        Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
+        Some(Encryption::Recipients(_)) => None,
+        None => Some(super::DEFAULT_KEY),
+    };
+    let lines = restore::recipe::recipe(source, to, variable);
+    ctx.ui.document(&json!({"schema_version": 1, "command": "restore", "status": "ok", "target": show(to),
+        "archive": show(&source.archive), "entries": null, "bytes": null, "recipe": lines}));
+    lines.iter().for_each(|line| ctx.ui.result(line));
+    Exit::Done
+}

@@ -1,0 +1,339 @@
+//! `restore-drill`: gather → plan → (print | run → record) → document.
+//!
+//! Restores the latest artifact of each kind and one older into a private folder, and writes down what was
+//! proven. Reads destinations and the releases folder; writes only the evidence and a line of history. The
+//! live data is never touched by a spot drill.
+use super::Context;
+use crate::config::{Config, Encryption};
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::destination::names::stamp;
+use crate::drill::evidence::{
+    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, check_chain,
+};
+use crate::drill::gather::{self, Prepared};
+use crate::drill::record::{self, Recorded};
+use crate::drill::redact::Redaction;
+use crate::drill::rooms::{Monotonic, RealRooms};
+use crate::drill::run::{Drilled, Spot};
+use crate::drill::verdict::{against_targets, judge, proven};
+use crate::error::{Exit, Result};
+use crate::finding;
+use crate::tools::git::Repository;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Kinds {
+    /// Restore into a private folder and compare (monthly).
+    #[default]
+    Spot,
+    /// List the drills on record and check their chain.
+    History,
+}
+
+/// Arguments of `restore-drill`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Which drill.
+    #[arg(value_enum, default_value_t)]
+    pub kind: Kinds,
+    /// Print the steps and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only when `spot-every` has passed since the last drill that was verified.
+    #[arg(long)]
+    pub if_due: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let root = match Repository::discover(&ctx.start)? {
+        Some(repository) => repository.root().to_owned(),
+        None => ctx.start.clone(),
+    };
+    let config = Config::load(&root, ctx.config_file.as_deref())?;
+    let memory = Memory::at(&config.root);
+    if args.kind == Kinds::History {
+        return history(&config, ctx);
+    }
+    // A dry run writes nothing at all, not even the lock's folder.
+    let _lock = if args.dry_run {
+        None
+    } else {
+        memory.open()?;
+        Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
+    };
+    let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
+    if args.if_due && !is_due(&records, config.drill.spot_every, ctx.now) {
+        return Ok(not_due(ctx));
+    }
+    let prepared = gather::prepare(config, records, record_findings)?;
+    if args.dry_run {
+        return Ok(dry_run(&prepared, ctx));
+    }
+    let trigger = if args.if_due { "if-due" } else { "manual" };
+    let (recorded, proven) = drill(&prepared, trigger, ctx)?;
+    remember(&memory, &recorded, &proven, ctx)?;
+    Ok(report(&prepared, &recorded, ctx))
+}
+
+/// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
+/// is configured. One that was not verified does not count: it is due again at once.
+fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
+    let verified = |r: &&Stored| r.evidence.kind == "spot" && r.evidence.result == Verdict::Verified;
+    let last = records.iter().filter(verified).map(|r| r.evidence.started_at).max();
+    match (last, every) {
+        (Some(last), Some(every)) => now.duration_since(last) >= every,
+        _ => true,
+    }
+}
+
+fn not_due(ctx: &Context) -> Exit {
+    ctx.ui.say("no spot drill is due");
+    if ctx.ui.json {
+        ctx.ui.document(&json!({
+            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "spot",
+            "result": "not_due", "evidence": null, "rto_seconds": null, "rpo_seconds": null,
+            "steps": [], "not_tested": [],
+        }));
+    }
+    Exit::Done
+}
+
+fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
+    let plan = &prepared.plan;
+    if ctx.ui.json {
+        let steps: Vec<_> = plan.steps().into_iter().map(|step| json!({ "name": plan.name(step) })).collect();
+        ctx.ui.document(&json!({
+            "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
+            "kind": "spot", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
+            "steps": steps, "blockers": prepared.blockers, "not_tested": prepared.not_tested,
+        }));
+    } else {
+        ctx.ui.result(&plan.to_string());
+    }
+    for blocker in &prepared.blockers {
+        ctx.ui.say(&format!("in the way: {blocker}"));
+    }
+    Exit::Done
+}
+
+/// Runs the drill and stores its evidence; also returns the file names that it has shown to be restorable.
+fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Vec<String>)> {
+    let passphrases = passphrase_variables(&prepared.config);
+    let environment = environment(&prepared.config.drill.environment, &passphrases, ctx.env);
+    let redaction = Redaction::new(&secrets(&prepared.config, ctx), &environment);
+    let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
+    let drilled = Spot {
+        plan: &prepared.plan,
+        subjects: &prepared.subjects,
+        blockers: &prepared.blockers,
+        tools: &prepared.tools,
+        rooms: &RealRooms,
+        workspace: workspace.as_ref(),
+        environment: &environment,
+        redaction: &redaction,
+    }
+    .run(&Monotonic::start());
+    let proven = proven(&prepared.plan, &drilled.runs)
+        .into_iter()
+        .map(|index| prepared.plan.artifacts[index].file.clone())
+        .collect();
+    let evidence = assemble(prepared, drilled, trigger, ctx).redacted(&redaction);
+    let recorded = record::write(&prepared.config.drill.evidence_dir, &prepared.records, evidence)?;
+    Ok((recorded, proven))
+}
+
+/// Variables that hold a passphrase.
+fn passphrase_variables(config: &Config) -> Vec<&str> {
+    config
+        .destinations
+        .iter()
+        .filter_map(|destination| match &destination.encryption {
+            Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn secrets(config: &Config, ctx: &Context) -> Vec<(String, String)> {
+    values(passphrase_variables(config).into_iter(), ctx.env)
+}
+
+/// What release checks may see: the variables named in the configuration, never a passphrase.
+fn environment(
+    named: &[String],
+    passphrases: &[&str],
+    env: fn(&str) -> Option<String>,
+) -> Vec<(String, String)> {
+    values(named.iter().map(String::as_str).filter(|name| !passphrases.contains(name)), env)
+}
+
+fn values<'a>(
+    names: impl Iterator<Item = &'a str>,
+    env: fn(&str) -> Option<String>,
+) -> Vec<(String, String)> {
+    names.filter_map(|name| Some((name.to_owned(), env(name)?))).collect()
+}
+
+fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context) -> Evidence {
+    let plan = &prepared.plan;
+    let seconds = |target: Option<SignedDuration>| target.map(|target| target.as_secs_f64());
+    let rto = (evidence::rto_seconds(plan, &drilled.runs), seconds(prepared.config.drill.rto_target));
+    let rpo = (evidence::rpo_seconds(plan, ctx.now), seconds(prepared.config.drill.rpo_target));
+    let mut findings = prepared.findings.clone();
+    findings.extend(drilled.findings);
+    findings.extend(against_targets(plan, ctx.now, rto, rpo));
+    let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);
+    for reason in &judgement.reasons {
+        ctx.ui.say(&format!("not verified: {reason}"));
+    }
+    let elapsed = SignedDuration::try_from(drilled.elapsed).unwrap_or_default();
+    let steps = drilled.runs.into_iter().map(|run| StepRecord {
+        name: plan.name(run.step),
+        outcome: run.outcome,
+        seconds: run.seconds,
+        detail: run.detail,
+    });
+    Evidence {
+        schema_version: SCHEMA_VERSION,
+        id: format!("drill-{}-spot", stamp(ctx.now)),
+        kind: "spot".into(),
+        trigger: trigger.into(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        tool: ToolVersion { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        started_at: ctx.now,
+        finished_at: ctx.now.saturating_add(elapsed).unwrap_or(ctx.now),
+        artifacts: drilled.artifacts,
+        steps: steps.collect(),
+        rto_seconds: rto.0,
+        rto_target_seconds: rto.1,
+        rpo_seconds: rpo.0,
+        rpo_target_seconds: rpo.1,
+        not_tested: prepared.not_tested.clone(),
+        findings,
+        result: judgement.result,
+        previous_sha256: None,
+    }
+}
+
+/// One line for the drill, and one for each artifact that it has shown to be restorable.
+fn remember(memory: &Memory, recorded: &Recorded, proven: &[String], ctx: &Context) -> Result<()> {
+    let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
+    memory.record(&json!({
+        "schema": 1, "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(),
+    }))?;
+    for artifact in evidence.artifacts.iter().filter(|artifact| proven.contains(&artifact.path)) {
+        memory.record(&json!({
+            "schema": 1, "kind": "verified", "time": time, "set": artifact.set,
+            "artifact": artifact.path, "sha256": artifact.sha256, "by": evidence.id,
+        }))?;
+    }
+    Ok(())
+}
+
+fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
+    let evidence = &recorded.evidence;
+    let exit = match evidence.result {
+        Verdict::Verified => Exit::Done,
+        Verdict::NotVerified => Exit::Found,
+        Verdict::CouldNotRun if prepared.try_later => Exit::TryLater,
+        Verdict::CouldNotRun => Exit::CouldNotRun,
+    };
+    if ctx.ui.json {
+        ctx.ui.document(&document(recorded));
+    } else {
+        let path = finding::show(&recorded.json);
+        ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
+    }
+    exit
+}
+
+fn summary(evidence: &Evidence) -> String {
+    let steps = evidence
+        .steps
+        .iter()
+        .map(|step| format!("{:<8} {:>9.3} s  {}", step.outcome, step.seconds, step.name));
+    let mut lines: Vec<_> = steps.collect();
+    lines.push(format!("result: {}", evidence.result.word()));
+    lines.join("\n")
+}
+
+fn document(recorded: &Recorded) -> Value {
+    let evidence = &recorded.evidence;
+    let status = match evidence.result {
+        Verdict::Verified => "ok",
+        Verdict::NotVerified => "findings",
+        Verdict::CouldNotRun => "error",
+    };
+    json!({
+        "schema_version": 1,
+        "command": "restore-drill",
+        "status": status,
+        "kind": evidence.kind,
+        "id": evidence.id,
+        "result": evidence.result.word(),
+        "evidence": finding::show(&recorded.json),
+        "rto_seconds": evidence.rto_seconds,
+        "rpo_seconds": evidence.rpo_seconds,
+        "steps": evidence.steps,
+        "artifacts": evidence.artifacts,
+        "not_tested": evidence.not_tested,
+        "findings": evidence.findings,
+    })
+}
+
+/// Lists the records, and checks that none was changed or taken away.
+fn history(config: &Config, ctx: &Context) -> Result<Exit> {
+    let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
+    findings.extend(check_chain(&records));
+    let exit = finding::exit(&findings);
+    if ctx.ui.json {
+        let drills: Vec<_> = records.iter().map(|record| &record.evidence).collect();
+        let status = if exit == Exit::Done { "ok" } else { "findings" };
+        ctx.ui.document(&json!({
+            "schema_version": 1, "command": "restore-drill", "status": status, "kind": "history",
+            "drills": drills, "findings": findings,
+        }));
+    } else {
+        for record in &records {
+            let evidence = &record.evidence;
+            ctx.ui.result(&format!("{}  {}\n", evidence.id, evidence.result.word()));
+        }
+        for finding in &findings {
+            ctx.ui.say(&format!("{}: {}", finding.path, finding.what));
+        }
+    }
+    Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::evidence::tests::chain;
+
+    #[test]
+    fn due_counts_from_the_last_verified_drill() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let every = Some(SignedDuration::from_hours(24));
+        let mut records = chain();
+        assert!(is_due(&[], every, at("2026-03-01T00:00:00Z")));
+        assert!(!is_due(&records, every, at("2026-03-04T09:59:59Z")));
+        assert!(is_due(&records, every, at("2026-03-04T10:00:00Z")));
+        assert!(is_due(&records, None, at("2026-03-03T10:00:00Z")));
+        records[2].evidence.result = Verdict::NotVerified;
+        assert!(is_due(&records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
+    }
+
+    #[test]
+    fn release_checks_never_see_a_passphrase() {
+        let env = |name: &str| (name != "UNSET").then(|| format!("value of {name}"));
+        let named = ["PATH", "KEY", "UNSET"].map(String::from);
+        assert_eq!(environment(&named, &["KEY"], env), [("PATH".into(), "value of PATH".into())]);
+    }
+}

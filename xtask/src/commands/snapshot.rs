@@ -1,0 +1,443 @@
+//! `snapshot`: a commit as a release bundle: tarball, manifest, lock, `SHA256SUMS`.
+//!
+//! gather (repository, commit, listing) → plan (names, what is there already) → check (nothing of another commit in
+//! the way) → execute (archive) → verify (read back) → record (lock, sums, history). The lock is written last of
+//! what makes a bundle: without it there is none.
+use super::Context;
+use super::retain;
+use crate::archive::codec::Codec;
+use crate::archive::entry::Mtime;
+use crate::archive::manifest::{Header, SCHEMA};
+use crate::archive::writer::{self, Summary};
+use crate::cli::SnapshotArgs as Args;
+use crate::config::Config;
+use crate::destination::durable::{self, Run};
+use crate::destination::lock;
+use crate::destination::marker::Sums;
+use crate::destination::memory::Memory;
+use crate::destination::names::BundleName;
+use crate::destination::releases::{self, Encoder, ReleaseLock};
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, show};
+use crate::restore::{Source, check, digest_file};
+use crate::source::{self, Listing, PourError, staged::Staged};
+use crate::tools::git::{Blobs, Commit, Repository};
+use crate::tools::{Tool, preflight};
+use jiff::Timestamp;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What a snapshot will do.
+struct Plan {
+    repository: Repository,
+    commit: Commit,
+    name: BundleName,
+    folder: PathBuf,
+    env: String,
+    listing: Listing,
+    staged: Option<Staged>,
+    dirty: bool,
+    keep: Option<u32>,
+}
+
+impl Plan {
+    fn tarball(&self) -> PathBuf {
+        self.folder.join(self.name.tarball())
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.folder.join(self.name.lock())
+    }
+}
+
+/// What came of it.
+struct Outcome {
+    status: &'static str,
+    lock: ReleaseLock,
+    findings: Vec<Finding>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is nothing to bundle, or the bundle cannot be made or would replace another.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    preflight(&[Tool::Git])?;
+    let repository = Repository::discover(&ctx.start)?.ok_or_else(|| {
+        Error::refused(
+            format!("{} is not in a git repository", ctx.start.display()),
+            "run it inside of one, or name one with -C; `git init` makes one",
+        )
+    })?;
+    let config = Config::load(repository.root(), ctx.config_file.as_deref())?;
+    let mut blobs = repository.blobs()?;
+    let plan = gather(args, ctx, &config, repository, &mut blobs)?;
+    if args.dry_run {
+        return show_plan(args, ctx, &plan);
+    }
+    let memory = Memory::at(&config.root);
+    memory.open()?;
+    let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
+    let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
+    let outcome = match existing {
+        Some(lock) => unchanged(&plan, lock, args.no_tarball)?,
+        None => create(args, &plan, &mut blobs)?,
+    };
+    write_sums(&plan.folder)?;
+    let made = plan.lock();
+    memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
+        "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_commit, "status": outcome.status}))?;
+    let pruned = match args.prune && !finding::any_error(&outcome.findings) {
+        true => {
+            retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), Some(&made), ctx)?
+        }
+        false => Vec::new(),
+    };
+    if !pruned.is_empty() {
+        write_sums(&plan.folder)?;
+    }
+    report(ctx, &plan, &outcome, &pruned);
+    Ok(finding::exit(&outcome.findings))
+}
+
+fn gather(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+    repository: Repository,
+    blobs: &mut Blobs,
+) -> Result<Plan> {
+    let release = &config.release;
+    let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"))?;
+    if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
+        let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
+        let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
+        commit.time = Timestamp::from_second(seconds).map_err(|_| wrong())?;
+    }
+    let edited = !repository.is_bare() && repository.is_dirty()?;
+    let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
+    let listing = source::git::list(&repository, &commit, &release.exclude, blobs)?;
+    let staged = match dirty {
+        true => Some(stage(args, config, &repository, &commit, &listing)?),
+        false => None,
+    };
+    let version = version(args, config, &repository, &commit, blobs)?;
+    let (version, time) = match dirty {
+        true => (format!("{version}-dirty"), ctx.now),
+        false => (version, commit.time),
+    };
+    let mut plan = Plan {
+        name: BundleName { name: release.name.clone(), version, time },
+        folder: args.output_dir.as_ref().map_or(release.output_dir.clone(), |dir| ctx.start.join(dir)),
+        env: args.env.clone().unwrap_or_else(|| release.env.clone()),
+        repository,
+        commit,
+        listing,
+        staged,
+        dirty,
+        keep: args.keep.or(release.keep),
+    };
+    if edited && !args.allow_dirty {
+        let what = "has local edits; they are not in the bundle, which holds the commit";
+        plan.listing.findings.push(Finding::info(show(plan.repository.root()), what));
+    }
+    if plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing).files() == 0 {
+        let what = format!(
+            "nothing to bundle: commit {} holds no files, or all are excluded",
+            short(&plan.commit.sha)
+        );
+        return Err(Error::refused(
+            what,
+            "look at `exclude` in recovery.toml and at export-ignore in .gitattributes",
+        ));
+    }
+    Ok(plan)
+}
+
+/// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
+fn stage(
+    args: &Args,
+    config: &Config,
+    repository: &Repository,
+    commit: &Commit,
+    listing: &Listing,
+) -> Result<Staged> {
+    if repository.is_bare() {
+        return Err(Error::refused(
+            "a bare repository has no working tree to stage from",
+            "leave out --allow-dirty and `include`",
+        ));
+    }
+    preflight(&[Tool::Rsync])?;
+    let mut files = repository.tracked_files()?;
+    if !args.allow_dirty && repository.is_dirty()? {
+        return Err(Error::refused(
+            "`include` stages from the working tree, and tracked files have local edits",
+            "commit them, or add --allow-dirty",
+        ));
+    }
+    for pattern in &config.release.include {
+        let found = source::staged::expand(repository.root(), pattern)?;
+        if found.is_empty() {
+            let what = format!("`include` names {pattern:?}, and nothing is there");
+            return Err(Error::refused(what, "build it first, or take it out of recovery.toml"));
+        }
+        files.extend(found);
+    }
+    files.sort();
+    files.dedup();
+    let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
+    let mut staged = source::staged::stage(repository.root(), &files, &config.release.exclude, time)?;
+    staged.listing.findings.extend(listing.findings.iter().cloned());
+    Ok(staged)
+}
+
+/// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
+fn version(
+    args: &Args,
+    config: &Config,
+    repository: &Repository,
+    commit: &Commit,
+    blobs: &mut Blobs,
+) -> Result<String> {
+    let label = match &args.version {
+        Some(label) => label.clone(),
+        None => {
+            let tree = repository.tree(&commit.sha)?;
+            let mut file = |name: &str| -> Result<Option<String>> {
+                let found = tree.iter().find(|entry| entry.path == name.as_bytes());
+                let bytes = found.map(|entry| blobs.read(&entry.id)).transpose()?;
+                Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+            };
+            config.release.version(&mut file)?.unwrap_or_else(|| format!("git-{}", short(&commit.sha)))
+        }
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    if label.is_empty() || !label.chars().all(good) || label.starts_with(['-', '.']) {
+        return Err(Error::Usage(format!(
+            "the version {label:?} cannot be part of a file name: use letters, digits and . _ + -"
+        )));
+    }
+    let bare = label.starts_with(|c: char| c.is_ascii_digit());
+    Ok(if bare { format!("v{label}") } else { label })
+}
+
+/// The first 12 digits, as locks record them.
+fn short(sha: &str) -> &str {
+    sha.get(..12).unwrap_or(sha)
+}
+
+/// A bundle of this name is there: the same commit, whole, or in the way.
+fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
+    if lock.git_commit.as_deref() != Some(&plan.commit.sha) {
+        return Err(Error::refused(
+            format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
+            "give this one another --version, or another --output-dir",
+        ));
+    }
+    let mut findings = plan.listing.findings.clone();
+    let tarball = plan.tarball();
+    if !lock_only && lock.tarball.is_some() {
+        if tarball.exists() {
+            let checked = check(&Source::of_file(&tarball)?, None)?;
+            findings.extend(checked.findings.into_iter().filter(|f| f.severity == finding::Severity::Error));
+            let (digest, _) = digest_file(&tarball)?;
+            if lock.tarball_sha256.as_deref() != Some(&digest) {
+                let what = format!("has SHA-256 {digest}, but its lock says {:?}", lock.tarball_sha256);
+                findings.push(Finding::error(
+                    show(&tarball),
+                    what,
+                    "remove it and its lock, and run snapshot again",
+                ));
+            }
+        } else {
+            let repair = "remove its lock, and run snapshot again: the bytes will be the same";
+            findings.push(Finding::error(show(&tarball), "is in the lock, and gone", repair));
+        }
+    }
+    let status = if finding::any_error(&findings) { "damaged" } else { "unchanged" };
+    Ok(Outcome { status, lock, findings })
+}
+
+fn create(args: &Args, plan: &Plan, blobs: &mut Blobs) -> Result<Outcome> {
+    let mut run = Run::new();
+    let tarball = plan.tarball();
+    let leftover = tarball.exists();
+    if leftover {
+        // Without a lock it never was a bundle: a run was killed before its end.
+        durable::remove(&tarball)?;
+    }
+    let manifest = plan.folder.join(plan.name.manifest());
+    if manifest.exists() {
+        durable::remove(&manifest)?;
+    }
+    let (summary, sha256, findings) = if args.no_tarball {
+        let mut sink = Hashing::default();
+        let (findings, summary) = pack(plan, blobs, &mut sink).map_err(|error| super::at(&tarball, error))?;
+        (summary, sink.finish(), findings)
+    } else {
+        let mut file = run.create(&tarball)?;
+        let packed = pack(plan, blobs, &mut file);
+        let (findings, summary) = packed.map_err(|error| super::at(&tarball, error))?;
+        let written = file.finish()?;
+        run.write(&manifest, &summary.manifest)?;
+        (summary, written.sha256, findings)
+    };
+    let mut all = plan.listing.findings.clone();
+    all.extend(findings);
+    if finding::any_error(&all) {
+        let worst = all.iter().find(|f| f.severity == finding::Severity::Error);
+        let what = worst.map_or(String::new(), |f| format!("{} {}", f.path, f.what));
+        return Err(Error::refused(what, "a bundle is whole or not made at all"));
+    }
+    let lock = lock_of(args, plan, &summary, sha256, &all);
+    run.write(&plan.lock(), lock.render().as_bytes())?;
+    run.commit();
+    Ok(Outcome { status: "created", lock, findings: all })
+}
+
+/// SHA-256 of what would be written.
+#[derive(Default)]
+struct Hashing(sha2::Sha256);
+
+impl Hashing {
+    fn finish(self) -> String {
+        use sha2::Digest as _;
+        crate::archive::hex(&self.0.finalize())
+    }
+}
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        use sha2::Digest as _;
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn pack(
+    plan: &Plan,
+    blobs: &mut Blobs,
+    sink: &mut (dyn std::io::Write + Send),
+) -> Result<(Vec<Finding>, Summary), PourError> {
+    let header = Header {
+        schema: SCHEMA,
+        archive: plan.name.tarball(),
+        created_at: plan.name.time.to_string(),
+        codec: Codec::Gzip,
+        encoder: Codec::Gzip.encoder().into(),
+        level: Codec::Gzip.level(),
+        tool: super::TOOL.into(),
+    };
+    let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
+    writer::write(sink, &header, super::workers(), |builder| {
+        source::pour(&listing.items, Some(blobs), builder)
+    })
+}
+
+fn lock_of(args: &Args, plan: &Plan, summary: &Summary, sha256: String, reported: &[Finding]) -> ReleaseLock {
+    let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
+    ReleaseLock {
+        schema_version: 1,
+        version: plan.name.version.clone(),
+        env: plan.env.clone(),
+        git_sha: short(&plan.commit.sha).to_owned(),
+        created_at: plan.name.time.to_string(),
+        tarball: (!args.no_tarball).then(|| plan.name.tarball()),
+        tarball_sha256: Some(sha256),
+        docker_tag: None,
+        release_url: None,
+        keep: None,
+        name: plan.name.name.clone(),
+        git_commit: Some(plan.commit.sha.clone()),
+        git_tree: Some(plan.commit.tree.clone()),
+        tags: plan.commit.tags.clone(),
+        tar_sha256: Some(summary.tar_sha256.clone()),
+        encoder: Some(Encoder { name: Codec::Gzip.encoder().into(), level: Codec::Gzip.level() }),
+        manifest: (!args.no_tarball).then(|| plan.name.manifest()),
+        manifest_sha256: (!args.no_tarball).then(|| crate::archive::sha256_hex(&summary.manifest)),
+        entries: summary.entries,
+        dirty: plan.dirty,
+        excluded: listing.excluded.clone(),
+        // Local edits are this machine's, not the commit's: the lock must be the same everywhere.
+        reported: reported.iter().filter(|f| f.severity != finding::Severity::Info).cloned().collect(),
+        tool_version: super::TOOL.into(),
+    }
+}
+
+/// `SHA256SUMS` of every bundle in the folder, from their locks.
+pub(super) fn write_sums(folder: &Path) -> Result<()> {
+    let (bundles, _) = releases::scan(folder)?;
+    let mut lines = Vec::new();
+    for bundle in &bundles {
+        let lock = &bundle.lock;
+        let pairs = [(&lock.tarball, &lock.tarball_sha256), (&lock.manifest, &lock.manifest_sha256)];
+        for (name, digest) in pairs {
+            if let (Some(name), Some(digest)) = (name, digest) {
+                if folder.join(name).exists() {
+                    lines.push((digest.clone(), name.clone()));
+                }
+            }
+        }
+    }
+    lines.sort_by(|a, b| a.1.cmp(&b.1));
+    durable::replace(&folder.join("SHA256SUMS"), Sums { lines }.render().as_bytes(), 0o644)
+}
+
+fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
+    let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
+    let there = plan.lock().exists();
+    let pruned = match args.prune {
+        true => {
+            let extra = (!there).then_some((&plan.name, plan.lock()));
+            retain::plan_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), extra, ctx)?
+        }
+        false => Vec::new(),
+    };
+    let pruned: Vec<String> = retain::removed(&pruned);
+    let status = if there { "exists" } else { "planned" };
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "snapshot", "status": status, "dry_run": true,
+        "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": plan.commit.sha,
+        "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
+        "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
+    }));
+    let verb = if there { "would verify" } else { "would write" };
+    if !args.no_tarball {
+        ctx.ui.result(&format!("{verb} {}", show(&plan.tarball())));
+    }
+    ctx.ui.result(&format!("{verb} {}", show(&plan.lock())));
+    ctx.ui.result(&format!(
+        "commit {} · {} entries · {}",
+        short(&plan.commit.sha),
+        listing.items.len(),
+        crate::ui::bytes(listing.bytes())
+    ));
+    for path in &pruned {
+        ctx.ui.result(&format!("would prune {path}"));
+    }
+    ctx.ui.findings(&plan.listing.findings);
+    Ok(Exit::Done)
+}
+
+fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
+    let lock = &outcome.lock;
+    let tarball = lock.tarball.as_ref().map(|name| show(&plan.folder.join(name)));
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "snapshot", "status": outcome.status, "dry_run": false,
+        "tarball": tarball, "lock": show(&plan.lock()), "sha256": lock.tarball_sha256, "git_sha": plan.commit.sha,
+        "version": lock.version, "entries": lock.entries, "dirty": lock.dirty, "tar_sha256": lock.tar_sha256,
+        "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
+    }));
+    ctx.ui.result(&format!("{} {}", outcome.status, tarball.unwrap_or_else(|| show(&plan.lock()))));
+    ctx.ui.result(&format!("sha256 {}", lock.tarball_sha256.as_deref().unwrap_or("-")));
+    ctx.ui.result(&format!("commit {} · {} entries", lock.git_sha, lock.entries));
+    for path in pruned {
+        ctx.ui.result(&format!("pruned {path}"));
+    }
+    ctx.ui.findings(&outcome.findings);
+}

@@ -1,0 +1,182 @@
+//! `status`: could we recover now, to when, and when was that last proven? Reads, and writes nothing.
+use super::Context;
+use super::prune::quota;
+use crate::config::Config;
+use crate::destination::{catalog, mount, releases};
+use crate::drill::evidence::{Verdict, check_chain};
+use crate::drill::record;
+use crate::error::{Exit, Result};
+use crate::finding::{self, Finding, show};
+use crate::ui::{bytes, span, table};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+/// What each part of the answer came to.
+#[derive(Default)]
+struct Answer {
+    releases: Vec<Value>,
+    data: Vec<Value>,
+    drills: Vec<Value>,
+    destinations: Vec<Value>,
+    rows: Vec<Vec<String>>,
+    findings: Vec<Finding>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the configuration or a folder cannot be read.
+pub fn run(ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let mut answer = Answer::default();
+    answer.releases(&config, ctx)?;
+    answer.backups(&config, ctx)?;
+    answer.drills(&config, ctx)?;
+    let status = if finding::any_error(&answer.findings) { "findings" } else { "ok" };
+    ctx.ui.document(
+        &json!({"schema_version": 1, "command": "status", "status": status, "releases": answer.releases,
+        "data": answer.data, "drills": answer.drills, "destinations": answer.destinations,
+        "findings": answer.findings}),
+    );
+    table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
+    ctx.ui.findings(&answer.findings);
+    Ok(finding::exit(&answer.findings))
+}
+
+fn age(ctx: &Context, time: jiff::Timestamp) -> SignedDuration {
+    ctx.now.duration_since(time)
+}
+
+impl Answer {
+    fn row(&mut self, cells: [String; 4]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    fn releases(&mut self, config: &Config, ctx: &Context) -> Result<()> {
+        let (bundles, findings) = releases::scan(&config.release.output_dir)?;
+        self.findings.extend(findings);
+        for bundle in &bundles {
+            self.releases.push(json!({"lock": show(&bundle.lock_path), "version": bundle.lock.version,
+                "created_at": bundle.lock.created_at, "git_sha": bundle.lock.git_sha, "bytes": bundle.bytes,
+                "release_url": bundle.lock.release_url}));
+        }
+        let latest = bundles.last().map_or("none".to_owned(), |bundle| bundle.lock.version.clone());
+        let since = bundles.last().and_then(|bundle| bundle.lock.time());
+        let since = since.map_or(String::new(), |time| format!("of a commit {} old", span(age(ctx, time))));
+        self.row(["release".into(), latest, since, format!("{} kept", bundles.len())]);
+        Ok(())
+    }
+
+    fn backups(&mut self, config: &Config, ctx: &Context) -> Result<()> {
+        let memory = super::memory(config);
+        let verified = memory
+            .as_ref()
+            .map(crate::destination::memory::Memory::verified)
+            .transpose()?
+            .unwrap_or_default();
+        for place in &config.destinations {
+            let state = match mount::check(&place.path, place.mount.as_deref(), place.mount.is_some()) {
+                Ok(state) => state,
+                Err(error) => {
+                    let next = error.next_step().unwrap_or_default();
+                    self.findings.push(Finding::error(show(&place.path), error.chain(), next));
+                    self.destinations
+                        .push(json!({"name": place.name, "path": show(&place.path), "available": false}));
+                    continue;
+                }
+            };
+            let catalog = catalog::scan(&place.path)?;
+            let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum();
+            self.destinations.push(json!({"name": place.name, "path": show(&place.path), "available": true,
+                "used_bytes": used, "free_bytes": state.free_bytes, "quota_bytes": place.quota,
+                "durability": state.durability}));
+            let limit = place.quota.map_or(String::new(), |quota| format!("of {}", bytes(quota)));
+            self.row([
+                "drive".into(),
+                place.name.clone(),
+                format!("{} {limit}", bytes(used)),
+                format!("{} free", bytes(state.free_bytes)),
+            ]);
+            self.findings.extend(catalog.findings.iter().cloned());
+            self.findings.extend(quota(place, &catalog, 0));
+            for path in &catalog.incomplete {
+                let what = "has no .sha256: a run was killed before its end";
+                self.findings.push(Finding::warning(show(path), what, "`cargo xtask prune` sweeps it"));
+            }
+            if let Some(memory) = &memory {
+                self.findings.extend(memory.lost(&place.path, &catalog)?);
+            }
+            let mine = |set: &&crate::config::DataSet| {
+                config.destination_of(set).is_ok_and(|home| home.name == place.name)
+            };
+            for set in config.data.iter().filter(mine) {
+                self.set(config, ctx, set, &catalog, &verified);
+            }
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        config: &Config,
+        ctx: &Context,
+        set: &crate::config::DataSet,
+        catalog: &catalog::Catalog,
+        verified: &std::collections::HashSet<String>,
+    ) {
+        let count = catalog.series(&set.name).count();
+        let Some(latest) = catalog.latest(&set.name, None) else {
+            self.findings.push(Finding::error(&set.name, "has no backup", "run `cargo xtask backup`"));
+            self.data.push(json!({"set": set.name, "latest": null, "count": 0}));
+            self.row(["data".into(), set.name.clone(), "no backup".into(), String::new()]);
+            return;
+        };
+        let age = age(ctx, latest.name.time);
+        let proven = verified.contains(&show(&latest.archive)) || verified.contains(&latest.name.file());
+        if config.drill.rpo_target.is_some_and(|target| age > target) {
+            let what = format!("has a newest backup that is {} old, over its RPO target", span(age));
+            self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
+        }
+        self.data.push(json!({"set": set.name, "latest": show(&latest.archive), "created_at": latest.name.time.to_string(),
+            "age_seconds": age.as_secs(), "verified": proven, "count": count, "bytes": latest.bytes}));
+        let proof = if proven { "verified" } else { "not verified yet" };
+        self.row([
+            "data".into(),
+            set.name.clone(),
+            format!("{} ago, {proof}", span(age)),
+            format!("{count} kept, {}", bytes(latest.bytes)),
+        ]);
+    }
+
+    fn drills(&mut self, config: &Config, ctx: &Context) -> Result<()> {
+        let (records, findings) = record::load(&config.drill.evidence_dir)?;
+        self.findings.extend(findings);
+        self.findings.extend(check_chain(&records));
+        for record in &records {
+            let evidence = &record.evidence;
+            self.drills
+                .push(json!({"id": evidence.id, "kind": evidence.kind, "result": evidence.result.word(),
+                "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
+        }
+        let proven = records.iter().rev().find(|record| record.evidence.result == Verdict::Verified);
+        let since = proven.map(|record| age(ctx, record.evidence.started_at));
+        if let Some(every) = config.drill.spot_every {
+            if since.is_none_or(|since| since > every) {
+                let what = match since {
+                    None => "no drill has proven recovery yet".to_owned(),
+                    Some(since) => format!(
+                        "the last verified drill is {} old; one is due every {}",
+                        span(since),
+                        span(every)
+                    ),
+                };
+                self.findings.push(Finding::error("drill", what, "run `cargo xtask restore-drill`"));
+            }
+        }
+        let text = since.map_or("never verified".to_owned(), |since| format!("verified {} ago", span(since)));
+        let last =
+            records.last().map_or(String::new(), |record| format!("last: {}", record.evidence.result.word()));
+        self.row(["drill".into(), format!("{} on record", records.len()), text, last]);
+        Ok(())
+    }
+}

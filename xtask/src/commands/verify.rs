@@ -1,0 +1,136 @@
+//! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed.
+use super::Context;
+use crate::cli::VerifyArgs as Args;
+use crate::config::{Config, Encryption};
+use crate::destination::catalog;
+use crate::destination::memory::Memory;
+use crate::destination::mount;
+use crate::destination::releases;
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, show};
+use crate::restore::{self, Source, digest_file};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// One artifact to check.
+struct Subject {
+    source: Source,
+    encryption: Option<Encryption>,
+    /// The digest that a bundle's lock holds.
+    locked: Option<String>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When an artifact that was named cannot be read; damage is a finding.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let mut findings = Vec::new();
+    let subjects = match args.artifacts.is_empty() {
+        false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,
+        true => gather(args, &config, &mut findings)?,
+    };
+    if subjects.is_empty() {
+        let next = "make one with `cargo xtask snapshot` or `cargo xtask backup`";
+        findings.push(Finding::error(show(&config.root), "there is nothing to verify", next));
+    }
+    let memory = super::memory(&config);
+    let (mut checked, mut entries, mut bytes) = (Vec::new(), 0, 0);
+    for subject in &subjects {
+        let archive = show(&subject.source.archive);
+        let (result, found) = match one(subject, ctx) {
+            Ok(outcome) => outcome,
+            Err(error) if args.artifacts.is_empty() && !matches!(error, Error::Interrupted) => {
+                let finding = Finding::error(&archive, error.chain(), error.next_step().unwrap_or_default());
+                (restore::Checked::default(), vec![finding])
+            }
+            Err(error) => return Err(error),
+        };
+        let sound = !finding::any_error(&found);
+        if let (true, Some(memory)) = (sound, memory.as_ref().filter(|memory| memory.root().exists())) {
+            memory.event("verified", &ctx.now.to_string(), &subject.source.archive)?;
+        }
+        ctx.ui.result(&format!(
+            "{} {archive} ({} entries, {})",
+            if sound { "ok     " } else { "DAMAGED" },
+            result.entries,
+            crate::ui::bytes(result.bytes)
+        ));
+        checked
+            .push(json!({"path": archive, "sound": sound, "entries": result.entries, "bytes": result.bytes,
+            "compared_with_manifest": result.manifest}));
+        entries += result.entries;
+        bytes += result.bytes;
+        findings.extend(found);
+    }
+    let status = if finding::any_error(&findings) { "findings" } else { "ok" };
+    ctx.ui.document(
+        &json!({"schema_version": 1, "command": "verify", "status": status, "checked": checked.len(),
+        "artifacts": checked, "entries": entries, "bytes": bytes, "findings": findings}),
+    );
+    ctx.ui.findings(&findings);
+    Ok(finding::exit(&findings))
+}
+
+fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
+    let secret = super::secret_for(subject.source.encrypted, subject.encryption.as_ref(), ctx)?;
+    let mut checked = restore::check(&subject.source, secret.as_ref())?;
+    if let Some(locked) = &subject.locked {
+        let (digest, _) = digest_file(&subject.source.archive)?;
+        if digest != *locked {
+            let what = format!("has SHA-256 {digest}, but its lock says {locked}");
+            checked.findings.push(Finding::error(
+                show(&subject.source.archive),
+                what,
+                "run snapshot of that commit again",
+            ));
+        }
+    }
+    let findings = std::mem::take(&mut checked.findings);
+    Ok((checked, findings))
+}
+
+fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
+    let path: PathBuf = ctx.start.join(path);
+    let place = config.destinations.iter().find(|place| path.starts_with(&place.path));
+    Ok(Subject {
+        source: Source::of_file(&path)?,
+        encryption: place.and_then(|place| place.encryption.clone()),
+        locked: None,
+    })
+}
+
+fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
+    findings.extend(found);
+    if args.latest {
+        bundles = bundles.pop().into_iter().collect();
+    }
+    for bundle in bundles {
+        if let Some(tarball) = &bundle.tarball {
+            let source = Source::of_file(tarball)?;
+            subjects.push(Subject { source, encryption: None, locked: bundle.lock.tarball_sha256.clone() });
+        }
+    }
+    for place in &config.destinations {
+        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+        let catalog = catalog::scan(&place.path)?;
+        findings.extend(catalog.findings.iter().cloned());
+        if let Some(memory) = super::memory(config) {
+            findings.extend(Memory::lost(&memory, &place.path, &catalog)?);
+        }
+        for artifact in &catalog.complete {
+            let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);
+            if newest || !args.latest {
+                subjects.push(Subject {
+                    source: artifact.into(),
+                    encryption: place.encryption.clone(),
+                    locked: None,
+                });
+            }
+        }
+    }
+    Ok(subjects)
+}

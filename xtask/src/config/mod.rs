@@ -1,0 +1,382 @@
+//! `recovery.toml` as one resolved value: every default filled in, every path absolute, every contradiction refused.
+//!
+//! [`raw`] is the file as it is written; this is what it means. Reads the file and the names of packages; writes
+//! nothing.
+mod detect;
+mod raw;
+
+use crate::archive::codec::Codec;
+use crate::destination::retention::Policy;
+use crate::error::{Error, Result};
+use jiff::SignedDuration;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+pub use detect::VersionFrom;
+
+/// Everything a run needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// The repository's root, or the folder of the run where there is no repository.
+    pub root: PathBuf,
+    /// The file, when there is one.
+    pub file: Option<PathBuf>,
+    /// `[release]`.
+    pub release: Release,
+    /// `[data.*]`, by name.
+    pub data: Vec<DataSet>,
+    /// `[destination.*]`, by name.
+    pub destinations: Vec<Destination>,
+    /// `[drill]`.
+    pub drill: Drill,
+}
+
+/// `[release]`.
+#[derive(Debug)]
+pub struct Release {
+    /// Default: the package's name, else the folder's.
+    pub name: String,
+    /// Where the version comes from; found out when it is not set.
+    pub version_from: Option<VersionFrom>,
+    /// Default `releases`.
+    pub output_dir: PathBuf,
+    /// gitignore patterns.
+    pub exclude: Vec<String>,
+    /// Untracked output to stage beside the tracked files.
+    pub include: Vec<String>,
+    /// How many bundles `--prune` leaves.
+    pub keep: Option<u32>,
+    /// Default `prod`.
+    pub env: String,
+}
+
+/// Whether SQLite databases are copied through SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sqlite {
+    /// Through SQLite.
+    Copy,
+    /// As they lie.
+    Raw,
+}
+
+/// `[data.NAME]`.
+#[derive(Debug, Clone)]
+pub struct DataSet {
+    /// NAME.
+    pub name: String,
+    /// The folder.
+    pub source: PathBuf,
+    /// gitignore patterns, relative to it.
+    pub exclude: Vec<String>,
+    /// Name of its destination; the only one when not set.
+    pub destination: Option<String>,
+    /// Files that a drill spot-checks, relative to the source.
+    pub key_files: Vec<String>,
+    /// See [`Sqlite`].
+    pub sqlite: Sqlite,
+}
+
+/// How archives of a destination are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// The passphrase in an environment variable.
+    Passphrase {
+        /// Its name.
+        variable: String,
+    },
+    /// Public keys.
+    Recipients(Vec<String>),
+}
+
+/// `[destination.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// NAME.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// The mount point that it must lie on.
+    pub mount: Option<PathBuf>,
+    /// Bytes that all backups there may take.
+    pub quota: Option<u64>,
+    /// Default 80.
+    pub alert_at_percent: u8,
+    /// What `prune` leaves.
+    pub keep: Policy,
+    /// Default gzip.
+    pub compression: Codec,
+    /// None: plain.
+    pub encryption: Option<Encryption>,
+}
+
+/// `[drill]`.
+#[derive(Debug, Clone)]
+pub struct Drill {
+    /// Default `docs/drills`.
+    pub evidence_dir: PathBuf,
+    /// How often a spot drill is due.
+    pub spot_every: Option<SignedDuration>,
+    /// How often a full drill is due.
+    pub full_every: Option<SignedDuration>,
+    /// Shell lines that must succeed in the restored bundle.
+    pub release_checks: Vec<String>,
+    /// Deadline of each; default 10 minutes.
+    pub check_timeout: Duration,
+    /// Stops the service.
+    pub stop: Option<String>,
+    /// Starts the service.
+    pub start: Option<String>,
+    /// Shell lines that must succeed against the running service.
+    pub smoke: Vec<String>,
+    /// Recovery time objective.
+    pub rto_target: Option<SignedDuration>,
+    /// Recovery point objective.
+    pub rpo_target: Option<SignedDuration>,
+    /// Variables that release checks may see; default PATH, HOME, LANG.
+    pub environment: Vec<String>,
+}
+
+impl Config {
+    /// Reads `file` (default `recovery.toml` at `root`, which may be missing).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is unknown, out of range or contradictory, with the line where it is known.
+    pub fn load(root: &Path, file: Option<&Path>) -> Result<Self> {
+        let path = file.map_or_else(|| root.join("recovery.toml"), Path::to_owned);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let raw = raw::parse(&path, text.as_deref().unwrap_or_default())?;
+        let config = Self::resolve(root, text.is_some().then(|| path.clone()), raw)
+            .map_err(|(what, next)| Error::Config { path: path.clone(), what, next })?;
+        config.check().map_err(|(what, next)| Error::Config { path, what, next })?;
+        Ok(config)
+    }
+
+    fn resolve(root: &Path, file: Option<PathBuf>, raw: raw::Raw) -> Result<Self, (String, String)> {
+        let at = |path: &str| clean(&root.join(path));
+        let release = raw.release;
+        let release = Release {
+            name: match release.name {
+                Some(name) => name,
+                None => detect::name(root),
+            },
+            version_from: release.version_from.as_deref().map(detect::version_from).transpose()?,
+            output_dir: at(release.output_dir.as_deref().unwrap_or("releases")),
+            exclude: release.exclude,
+            include: release.include,
+            keep: release.keep.map(|keep| raw::count("release.keep", keep)).transpose()?,
+            env: release.env.unwrap_or_else(|| "prod".into()),
+        };
+        let data =
+            raw.data.into_iter().map(|(name, set)| set.resolve(name, &at)).collect::<Result<_, _>>()?;
+        let destinations = raw
+            .destination
+            .into_iter()
+            .map(|(name, place)| place.resolve(name, &at))
+            .collect::<Result<_, _>>()?;
+        let drill = raw.drill.resolve(&at)?;
+        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill })
+    }
+
+    /// What no single key is to blame for.
+    fn check(&self) -> Result<(), (String, String)> {
+        good_name("release.name", &self.release.name)?;
+        for set in &self.data {
+            good_name("a data set", &set.name)?;
+            for other in &self.data {
+                if other.name.starts_with(&format!("{}-", set.name)) {
+                    let what = format!(
+                        "the data sets {:?} and {:?} could not be told apart: a suffix is put behind a name with '-'",
+                        set.name, other.name
+                    );
+                    return Err((what, format!("rename {:?}", other.name)));
+                }
+            }
+            let destination = self.find_destination(set)?;
+            let (source, place) = (&set.source, destination.map(|place| &place.path));
+            if let Some(place) = place {
+                apart(source, place)?;
+            }
+        }
+        for destination in &self.destinations {
+            good_name("a destination", &destination.name)?;
+        }
+        Ok(())
+    }
+
+    fn find_destination(&self, set: &DataSet) -> Result<Option<&Destination>, (String, String)> {
+        match &set.destination {
+            None if self.destinations.len() > 1 => {
+                let what = format!("data.{} does not say which destination it goes to", set.name);
+                Err((what, "add `destination = \"NAME\"`".into()))
+            }
+            None => Ok(self.destinations.first()),
+            Some(name) => match self.destinations.iter().find(|place| place.name == *name) {
+                Some(place) => Ok(Some(place)),
+                None => {
+                    let what =
+                        format!("data.{} goes to the destination {name:?}, which is not defined", set.name);
+                    Err((what, format!("add [destination.{name}] with a path")))
+                }
+            },
+        }
+    }
+
+    /// The set of that name.
+    pub fn set(&self, name: &str) -> Option<&DataSet> {
+        self.data.iter().find(|set| set.name == name)
+    }
+
+    /// Where a set goes.
+    ///
+    /// # Errors
+    /// When the file defines no destination at all.
+    pub fn destination_of(&self, set: &DataSet) -> Result<&Destination> {
+        match self.find_destination(set) {
+            Ok(Some(destination)) => Ok(destination),
+            Ok(None) => Err(Error::refused(
+                format!("the data set {} has no destination", set.name),
+                "add [destination.NAME] with a path to recovery.toml, or give --dest",
+            )),
+            Err((what, next)) => Err(Error::refused(what, next)),
+        }
+    }
+}
+
+/// Neither lies in the other: a backup would hold itself, or be taken for data.
+pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, String)> {
+    let real = |path: &Path| {
+        let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+        let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+        known.canonicalize().map_or_else(|_| path.to_owned(), |known| clean(&known.join(rest)))
+    };
+    let (source, destination) = (real(source), real(destination));
+    let next = || "keep the two apart".to_owned();
+    if destination.starts_with(&source) {
+        let what = format!(
+            "the destination {} lies inside of the source {}",
+            destination.display(),
+            source.display()
+        );
+        Err((what, next()))
+    } else if source.starts_with(&destination) {
+        let what = format!(
+            "the source {} lies inside of the destination {}",
+            source.display(),
+            destination.display()
+        );
+        Err((what, next()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Names stand in file names, before a `-` and a time.
+pub(crate) fn good_name(what: &str, name: &str) -> Result<(), (String, String)> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || !name.chars().all(good) || name.starts_with(['.', '-']) {
+        let text = format!("the name {name:?} of {what} cannot be part of a file name");
+        return Err((text, "use letters, digits, '.', '_' and '-', a letter or digit first".into()));
+    }
+    Ok(())
+}
+
+/// `.` and `..` taken out, by name alone.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config> {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::write(home.path().join("recovery.toml"), text).expect("writes");
+        Config::load(home.path(), None)
+    }
+
+    #[test]
+    fn the_runbooks_file_loads() {
+        let config = load(
+            r#"
+schema = 1
+[release]
+name = "codex-completions-api"
+version-from = "package.json"
+exclude = ["node_modules/"]
+keep = 3
+[data.codex-api]
+source = ".codex-api"
+exclude = ["tmp/"]
+destination = "gdrive"
+key-files = ["config.toml"]
+[destination.gdrive]
+path = "/mnt/gdrive/codex-backups"
+mount = "/mnt/gdrive"
+quota = "15 GB"
+alert-at-percent = 80
+keep = 3
+keep-within = "2w"
+compression = "zstd"
+passphrase-env = "CODEX_BACKUP_GPG_KEY"
+[drill]
+evidence-dir = "docs/qa/drills"
+spot-every = "31d"
+release-checks = ["npm install --omit=dev"]
+stop = "docker compose stop app"
+"#,
+        )
+        .expect("loads");
+        let place = config.destination_of(&config.data[0]).expect("has one");
+        assert_eq!(place.quota, Some(15_000_000_000));
+        assert_eq!(place.keep.within, Some(SignedDuration::from_hours(24 * 14)));
+        assert_eq!(place.compression, Codec::Zstd);
+        assert_eq!(config.drill.spot_every, Some(SignedDuration::from_hours(24 * 31)));
+        assert!(config.data[0].source.is_absolute());
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let config = load("").expect("loads");
+        assert!(config.data.is_empty() && !config.release.name.is_empty());
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        let set = "[data.a]\nsource = \"a\"\n";
+        for (text, expected) in [
+            ("[release]\nkep = 3\n", "recovery.toml:2: unknown key `kep`: did you mean `keep`?"),
+            ("[release]\nkeep = 0\n", "release.keep is 0"),
+            ("[release]\nkeep = -1\n", "release.keep is -1"),
+            ("schema = 2\n", "schema 2"),
+            ("[data.a]\nsource = \"a\"\n[data.a]\nsource = \"b\"\n", "recovery.toml:3"),
+            ("[data.\"a/b\"]\nsource = \"a\"\n", "\"a/b\""),
+            ("[data.a]\nsource = \"a\"\n[data.a-b]\nsource = \"b\"\n", "told apart"),
+            (&format!("{set}destination = \"x\"\n"), "not defined"),
+            (&format!("{set}[destination.d]\npath = \"a/b\"\n"), "inside of the source"),
+            ("[data.a]\nsource = \"d/a\"\n[destination.d]\npath = \"d\"\n", "inside of the destination"),
+            ("[destination.d]\npath = \"d\"\nquota = \"much\"\n", "quota"),
+            ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
+            ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
+            ("[drill]\nspot-every = \"often\"\n", "spot-every"),
+        ] {
+            let error = load(text).expect_err(text);
+            assert!(error.to_string().contains(expected), "{text:?}: {error}");
+            assert!(matches!(error, Error::Config { .. }), "{error:?}");
+        }
+    }
+}

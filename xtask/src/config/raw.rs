@@ -1,0 +1,271 @@
+//! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
+use super::{DataSet, Destination, Drill, Encryption, Sqlite};
+use crate::archive::codec::Codec;
+use crate::destination::retention::Policy;
+use crate::error::{Error, Result};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The newest schema that is read.
+const SCHEMA: u32 = 1;
+/// A mistake, and what to write instead.
+type Mistake = (String, String);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Raw {
+    schema: Option<u32>,
+    #[serde(default)]
+    pub release: RawRelease,
+    #[serde(default)]
+    pub data: BTreeMap<String, RawSet>,
+    #[serde(default)]
+    pub destination: BTreeMap<String, RawDestination>,
+    #[serde(default)]
+    pub drill: RawDrill,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRelease {
+    pub name: Option<String>,
+    pub version_from: Option<String>,
+    pub output_dir: Option<String>,
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    #[serde(default)]
+    pub include: Vec<String>,
+    pub keep: Option<i64>,
+    pub env: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSet {
+    source: String,
+    #[serde(default)]
+    exclude: Vec<String>,
+    destination: Option<String>,
+    #[serde(default)]
+    key_files: Vec<String>,
+    sqlite: Option<RawSqlite>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawSqlite {
+    Copy,
+    Raw,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawDestination {
+    path: String,
+    mount: Option<String>,
+    quota: Option<String>,
+    alert_at_percent: Option<i64>,
+    keep: Option<i64>,
+    keep_daily: Option<i64>,
+    keep_weekly: Option<i64>,
+    keep_monthly: Option<i64>,
+    keep_yearly: Option<i64>,
+    keep_within: Option<String>,
+    min_age: Option<String>,
+    compression: Option<Codec>,
+    passphrase_env: Option<String>,
+    recipients: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawDrill {
+    evidence_dir: Option<String>,
+    spot_every: Option<String>,
+    full_every: Option<String>,
+    #[serde(default)]
+    release_checks: Vec<String>,
+    check_timeout: Option<String>,
+    stop: Option<String>,
+    start: Option<String>,
+    #[serde(default)]
+    smoke: Vec<String>,
+    rto_target: Option<String>,
+    rpo_target: Option<String>,
+    environment: Option<Vec<String>>,
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Raw> {
+    let raw: Raw = toml::from_str(text).map_err(|error| mistake(path, text, &error))?;
+    match raw.schema {
+        Some(schema) if schema > SCHEMA => Err(Error::Config {
+            path: path.to_owned(),
+            what: format!("it has schema {schema}, newer than {SCHEMA}, the newest this version reads"),
+            next: "use a newer version of this tool".into(),
+        }),
+        _ => Ok(raw),
+    }
+}
+
+fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let place =
+        line.map_or_else(|| path.to_owned(), |line| PathBuf::from(format!("{}:{line}", path.display())));
+    let (what, next) = unknown_key(error.message()).unwrap_or_else(|| {
+        (error.message().replace('\n', "; "), "see the commented file that `cargo xtask init` writes".into())
+    });
+    Error::Config { path: place, what, next }
+}
+
+/// Of "unknown field `kep`, expected one of `name`, `keep`" the nearest key.
+fn unknown_key(message: &str) -> Option<Mistake> {
+    let quoted: Vec<&str> = message.strip_prefix("unknown field")?.split('`').skip(1).step_by(2).collect();
+    let (unknown, known) = quoted.split_first()?;
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))?;
+    Some((
+        format!("unknown key `{unknown}`: did you mean `{nearest}`?"),
+        format!("known here: {}", known.join(", ")),
+    ))
+}
+
+/// A number of artifacts to keep: at least one.
+pub(super) fn count(key: &str, value: i64) -> Result<u32, Mistake> {
+    u32::try_from(value).ok().filter(|count| *count > 0).ok_or_else(|| {
+        (format!("{key} is {value}"), "give 1 or more, or leave it out to keep everything".into())
+    })
+}
+
+fn bytes(key: &str, text: &str) -> Result<u64, Mistake> {
+    let wrong =
+        || (format!("{key} is {text:?}, not a size"), "write it like \"15 GB\" or \"500 MiB\"".to_owned());
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..at].parse().map_err(|_| wrong())?;
+    let unit = match text[at..].trim() {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "KiB" => 1024.0,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        "TiB" => 1_099_511_627_776.0,
+        _ => return Err(wrong()),
+    };
+    Ok((number * unit) as u64)
+}
+
+/// A span of time such as `10m`, `31d`, `2w`.
+fn span(key: &str, text: &str) -> Result<SignedDuration, Mistake> {
+    let wrong = || {
+        (
+            format!("{key} is {text:?}, not a span of time"),
+            "write it like \"10m\", \"31d\" or \"2w\"".to_owned(),
+        )
+    };
+    let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: i64 = text[..at].parse().map_err(|_| wrong())?;
+    let unit = match text[at..].trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(unit).map(SignedDuration::from_secs).ok_or_else(wrong)
+}
+
+fn some_span(key: &str, text: Option<&String>) -> Result<Option<SignedDuration>, Mistake> {
+    text.map(|text| span(key, text)).transpose()
+}
+
+impl RawSet {
+    pub(super) fn resolve(self, name: String, at: &dyn Fn(&str) -> PathBuf) -> Result<DataSet, Mistake> {
+        if self.source.is_empty() {
+            return Err((format!("data.{name}.source is empty"), "name a folder".into()));
+        }
+        Ok(DataSet {
+            source: at(&self.source),
+            exclude: self.exclude,
+            destination: self.destination,
+            key_files: self.key_files,
+            sqlite: match self.sqlite {
+                Some(RawSqlite::Raw) => Sqlite::Raw,
+                Some(RawSqlite::Copy) | None => Sqlite::Copy,
+            },
+            name,
+        })
+    }
+}
+
+impl RawDestination {
+    pub(super) fn resolve(self, name: String, at: &dyn Fn(&str) -> PathBuf) -> Result<Destination, Mistake> {
+        let key = |key: &str| format!("destination.{name}.{key}");
+        let number = |what: &str, value: Option<i64>| value.map(|value| count(&key(what), value)).transpose();
+        let keep = Policy {
+            keep: number("keep", self.keep)?,
+            daily: number("keep-daily", self.keep_daily)?,
+            weekly: number("keep-weekly", self.keep_weekly)?,
+            monthly: number("keep-monthly", self.keep_monthly)?,
+            yearly: number("keep-yearly", self.keep_yearly)?,
+            within: some_span(&key("keep-within"), self.keep_within.as_ref())?,
+            min_age: some_span(&key("min-age"), self.min_age.as_ref())?.unwrap_or_default(),
+        };
+        let alert = self.alert_at_percent.unwrap_or(80);
+        let alert_at_percent = u8::try_from(alert).ok().filter(|percent| (1..=100).contains(percent));
+        let encryption = match (self.passphrase_env, self.recipients) {
+            (Some(_), Some(_)) => {
+                let what = format!("{} and recipients are both set", key("passphrase-env"));
+                return Err((what, "keep one of the two".into()));
+            }
+            (Some(variable), None) => Some(Encryption::Passphrase { variable }),
+            (None, Some(names)) if names.is_empty() => {
+                return Err((
+                    format!("{} is empty", key("recipients")),
+                    "name a key, or leave it out".into(),
+                ));
+            }
+            (None, Some(names)) => Some(Encryption::Recipients(names)),
+            (None, None) => None,
+        };
+        Ok(Destination {
+            path: at(&self.path),
+            mount: self.mount.as_deref().map(at),
+            quota: self.quota.as_ref().map(|text| bytes(&key("quota"), text)).transpose()?,
+            alert_at_percent: alert_at_percent.ok_or_else(|| {
+                (format!("{} is {alert}", key("alert-at-percent")), "give 1 to 100".to_owned())
+            })?,
+            keep,
+            compression: self.compression.unwrap_or_default(),
+            encryption,
+            name,
+        })
+    }
+}
+
+impl RawDrill {
+    pub(super) fn resolve(self, at: &dyn Fn(&str) -> PathBuf) -> Result<Drill, Mistake> {
+        let timeout = some_span("drill.check-timeout", self.check_timeout.as_ref())?;
+        Ok(Drill {
+            evidence_dir: at(self.evidence_dir.as_deref().unwrap_or("docs/drills")),
+            spot_every: some_span("drill.spot-every", self.spot_every.as_ref())?,
+            full_every: some_span("drill.full-every", self.full_every.as_ref())?,
+            release_checks: self.release_checks,
+            check_timeout: timeout.map_or(Duration::from_secs(600), SignedDuration::unsigned_abs),
+            stop: self.stop,
+            start: self.start,
+            smoke: self.smoke,
+            rto_target: some_span("drill.rto-target", self.rto_target.as_ref())?,
+            rpo_target: some_span("drill.rpo-target", self.rpo_target.as_ref())?,
+            environment: self
+                .environment
+                .unwrap_or_else(|| ["PATH", "HOME", "LANG"].map(String::from).to_vec()),
+        })
+    }
+}

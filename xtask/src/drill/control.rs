@@ -1,0 +1,103 @@
+//! The negative control: a copy with one byte changed must be found to be damaged.
+//!
+//! A check that accepts everything passes every drill. This step is the only one that would notice, so it
+//! is not satisfied by just any failure: the checker must *say* that the copy is damaged. Done twice: with
+//! the record of digests beside the copy, as `verify` works, and on the content alone, as a recovery works
+//! when that record is lost. The original is only read.
+use super::rooms::Rooms;
+use super::run::{Done, Subject};
+use crate::error::{Error, Exit, Result};
+use crate::finding::{Finding, any_error};
+use crate::restore::Source;
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Copies the artifact into `folder`, changes the byte in its middle, and has it checked.
+///
+/// # Errors
+/// When it cannot be copied, or the check fails for another reason than damage.
+pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> Result<Done> {
+    let whole = copy(&subject.source, folder)?;
+    let at = flip_middle(&whole.archive)?;
+    let alone = Source { marker: None, ..whole.clone() };
+    let mut ways = vec![("on its content alone", &alone)];
+    if whole.marker.is_some() {
+        ways.insert(0, ("with its record of digests", &whole));
+    }
+    let mut findings = Vec::new();
+    for (how, source) in &ways {
+        let noticed = match rooms.check(source, subject.secret.as_ref()) {
+            Ok(checked) => any_error(&checked.findings),
+            Err(error) if error.exit() == Exit::Found => true,
+            Err(error) => return Err(error),
+        };
+        if !noticed {
+            let name = crate::finding::show(Path::new(whole.archive.file_name().unwrap_or_default()));
+            let what = format!("byte {at} of a copy was changed, and the check {how} did not notice");
+            findings.push(Finding::error(name, what, "trust no verification of this version; report it"));
+        }
+    }
+    let detail = format!("byte {at} of a copy was changed, and the check found it");
+    let missed = findings.first().map(|finding| finding.what.clone());
+    Ok(Done::looked(ways.len() as u64, missed.unwrap_or(detail), findings))
+}
+
+/// The same artifact in another folder, under the same names.
+fn copy(source: &Source, folder: &Path) -> Result<Source> {
+    let copied = |path: &Path| -> Result<PathBuf> {
+        let to = folder.join(path.file_name().unwrap_or_default());
+        fs::copy(path, &to).map_err(Error::io("copy", path))?;
+        // The stored file may be read-only; its copy must not be.
+        fs::set_permissions(&to, Permissions::from_mode(0o600)).map_err(Error::io("open up", &to))?;
+        Ok(to)
+    };
+    Ok(Source {
+        archive: copied(&source.archive)?,
+        manifest: source.manifest.as_deref().map(copied).transpose()?,
+        marker: source.marker.as_deref().map(copied).transpose()?,
+        codec: source.codec,
+        encrypted: source.encrypted,
+    })
+}
+
+/// Changes the byte in the middle, and says which that is.
+fn flip_middle(path: &Path) -> Result<u64> {
+    use std::io::{Seek as _, SeekFrom};
+    let mut file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
+    let at = file.metadata().map_err(Error::io("look at", path))?.len() / 2;
+    let mut byte = [0];
+    let mut flip = || {
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut byte)?;
+        byte[0] ^= 0xff;
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(&byte)?;
+        file.sync_all()
+    };
+    flip().map_err(Error::io("change a byte of", path))?;
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_in_the_middle_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, [1, 2, 3, 4, 5]).expect("written");
+        assert_eq!(flip_middle(&path).expect("flipped"), 2);
+        assert_eq!(fs::read(&path).expect("read"), [1, 2, 0xfc, 4, 5]);
+    }
+
+    #[test]
+    fn an_empty_archive_has_no_byte_to_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, []).expect("written");
+        flip_middle(&path).expect_err("nothing to flip");
+    }
+}

@@ -1,0 +1,34 @@
+//! Where the digests of an artifact's files are on record: beside a backup, or in a bundle's lock.
+use crate::destination::marker;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the digests that an artifact must have are on record.
+#[derive(Debug, Clone)]
+pub enum Digests {
+    /// In the `.sha256` beside it.
+    Marker(PathBuf),
+    /// In the lock: file and SHA-256.
+    Lock(Vec<(PathBuf, String)>),
+}
+
+/// The digests on record by bare file name, and what is odd about the record.
+pub(super) fn on_record(digests: &Digests) -> Result<(BTreeMap<String, String>, Vec<Finding>)> {
+    match digests {
+        Digests::Marker(path) => {
+            let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+            let (sums, oddities) = marker::parse(&text);
+            let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
+            let odd = |what: String| Finding::warning(&name, what, "");
+            let findings = oddities.into_iter().map(odd).collect();
+            Ok((sums.lines.into_iter().map(|(digest, name)| (name, digest)).collect(), findings))
+        }
+        Digests::Lock(files) => {
+            let bare = |path: &Path| path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
+            Ok((files.iter().map(|(path, digest)| (bare(path), digest.clone())).collect(), vec![]))
+        }
+    }
+}

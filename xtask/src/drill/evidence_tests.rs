@@ -1,0 +1,162 @@
+//! Tests of the record and the chain; beside `evidence.rs` to keep that file short.
+use super::*;
+use crate::archive::sha256_hex;
+
+/// A record as a drill of `day` March would write it.
+pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
+    let at: Timestamp = format!("2026-03-{day:02}T10:00:00Z").parse().expect("a time");
+    Evidence {
+        schema_version: SCHEMA_VERSION,
+        id: format!("drill-2026-03-{day:02}T100000Z-spot"),
+        kind: "spot".into(),
+        trigger: "manual".into(),
+        host: "box".into(),
+        tool: ToolVersion { name: "xtask".into(), version: "0.1.0".into() },
+        started_at: at,
+        finished_at: at,
+        artifacts: vec![ArtifactRecord {
+            role: Role::Data,
+            set: "db".into(),
+            path: format!("db-{day}.tar.gz"),
+            sha256: "aa".into(),
+            bytes: 7,
+            created_at: at,
+            pick: Pick::Latest,
+        }],
+        steps: vec![StepRecord {
+            name: "preflight".into(),
+            outcome: Outcome::Pass,
+            seconds: 0.25,
+            detail: "all there".into(),
+        }],
+        rto_seconds: Some(61.5),
+        rto_target_seconds: Some(3600.0),
+        rpo_seconds: Some(86_400.0),
+        rpo_target_seconds: None,
+        not_tested: vec!["the full drill".into()],
+        findings: vec![],
+        result: Verdict::Verified,
+        previous_sha256: previous.map(Into::into),
+    }
+}
+
+fn stored(evidence: Evidence) -> Stored {
+    let text = evidence.to_json().expect("writes");
+    Stored { file: format!("{}.json", evidence.id), sha256: sha256_hex(text.as_bytes()), evidence }
+}
+
+/// Three records, each naming the one before.
+pub(crate) fn chain() -> Vec<Stored> {
+    let first = stored(sample(1, None));
+    let second = stored(sample(2, Some(&first.sha256)));
+    let third = stored(sample(3, Some(&second.sha256)));
+    vec![first, second, third]
+}
+
+#[test]
+fn a_record_comes_back() {
+    let record = sample(1, Some("ab"));
+    let text = record.to_json().expect("writes");
+    assert!(text.contains(r#""started_at": "2026-03-01T10:00:00Z""#), "{text}");
+    assert!(text.contains(r#""result": "verified""#), "{text}");
+    assert_eq!(Evidence::parse(text.as_bytes()).expect("reads"), record);
+}
+
+#[test]
+fn a_newer_schema_is_refused_whatever_it_holds() {
+    let error = Evidence::parse(br#"{"schema_version": 2, "steps": "other"}"#).expect_err("newer");
+    assert!(matches!(error, FormatError::Newer { found: 2, supported: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_record_with_unknown_and_missing_optional_fields_is_read() {
+    let mut value: serde_json::Value =
+        serde_json::from_str(&sample(1, None).to_json().expect("writes")).expect("JSON");
+    value["weather"] = "fine".into();
+    for optional in ["not_tested", "findings"] {
+        value.as_object_mut().expect("an object").remove(optional);
+    }
+    value["artifacts"][0].as_object_mut().expect("an object").remove("pick");
+    let read = Evidence::parse(value.to_string().as_bytes()).expect("reads");
+    assert_eq!(read.artifacts[0].pick, Pick::Latest);
+}
+
+#[test]
+fn what_is_no_record_is_malformed() {
+    for text in ["", "{}", "[]", "not json", r#"{"schema_version": 0}"#, r#"{"schema_version": 1}"#] {
+        let error = Evidence::parse(text.as_bytes()).expect_err("malformed");
+        assert!(matches!(error, FormatError::Malformed(_)), "{text}: {error}");
+    }
+}
+
+#[test]
+fn redaction_reaches_every_free_text() {
+    let mut record = sample(1, None);
+    record.steps[0].name = "release check 1: deploy s3cret".into();
+    record.steps[0].detail = "s3cret".into();
+    record.not_tested = vec!["s3cret".into()];
+    record.findings = vec![Finding::error("s3cret", "s3cret", "s3cret")];
+    let redaction = Redaction::new(&[("KEY".into(), "s3cret".into())], &[]);
+    let text = record.redacted(&redaction).to_json().expect("writes");
+    assert!(!text.contains("s3cret") && text.contains("deploy $KEY"), "{text}");
+}
+
+#[test]
+fn an_unbroken_chain_has_no_finding_in_any_order() {
+    let mut records = chain();
+    assert_eq!(check_chain(&[]), []);
+    assert_eq!(check_chain(&records), []);
+    records.reverse();
+    assert_eq!(check_chain(&records), []);
+    assert_eq!(newest(&records).expect("one").evidence.id, "drill-2026-03-03T100000Z-spot");
+}
+
+#[test]
+fn a_record_taken_away_is_noticed() {
+    for gone in [0, 1] {
+        let mut records = chain();
+        records.remove(gone);
+        assert!(!check_chain(&records).is_empty(), "record {gone}");
+    }
+}
+
+#[test]
+fn a_record_changed_later_is_noticed() {
+    let mut records = chain();
+    let mut changed = records[1].evidence.clone();
+    changed.result = Verdict::NotVerified;
+    records[1] = stored(changed);
+    let findings = check_chain(&records);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].path.contains("2026-03-03"), "{findings:?}");
+}
+
+#[test]
+fn two_records_behind_the_same_one_are_noticed() {
+    let mut records = chain();
+    records.push(stored(sample(4, Some(&records[1].sha256.clone()))));
+    assert!(check_chain(&records)[0].what.contains("two ends"));
+    let mut records = chain();
+    records.push(stored(sample(5, None)));
+    assert!(check_chain(&records)[0].what.contains("first record"));
+}
+
+#[test]
+fn the_newest_is_found_by_links_when_the_clock_was_set_back() {
+    let mut records = chain();
+    let last = records[2].sha256.clone();
+    let mut early = sample(1, Some(&last));
+    early.id = "drill-2026-03-01T090000Z-spot".into();
+    early.started_at = "2026-03-01T09:00:00Z".parse().expect("a time");
+    records.push(stored(early));
+    assert_eq!(newest(&records).expect("one").evidence.id, "drill-2026-03-01T090000Z-spot");
+    assert_eq!(check_chain(&records), []);
+}
+
+#[test]
+fn a_drill_that_could_not_run_has_not_drilled_anything() {
+    let mut records = chain();
+    records[1].evidence.result = Verdict::CouldNotRun;
+    let last = last_drilled(&records);
+    assert_eq!(last.keys().collect::<Vec<_>>(), ["db-1.tar.gz", "db-3.tar.gz"]);
+}

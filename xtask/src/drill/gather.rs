@@ -1,0 +1,206 @@
+//! What a drill knows before its first step: what lies in the destinations, what is picked, what decrypts it,
+//! and what stands in the way.
+//!
+//! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
+//! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
+use super::digests::Digests;
+use super::evidence::{Stored, check_chain, last_drilled};
+use super::pick::{self, Choice, Set, Taken};
+use super::run::Subject;
+use super::steps::{Kind, Plan, Role};
+use crate::config::{Config, Destination, Encryption};
+use crate::destination::catalog::{self, Artifact};
+use crate::destination::mount::{self, Durability};
+use crate::destination::releases::{self, Bundle};
+use crate::error::{Exit, Result};
+use crate::finding::{self, Finding};
+use crate::restore::Source;
+use crate::tools::Tool;
+use crate::tools::gpg::Secret;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything that is known before the first step.
+pub struct Prepared {
+    /// The configuration.
+    pub config: Config,
+    /// Former evidence.
+    pub records: Vec<Stored>,
+    /// What to do.
+    pub plan: Plan,
+    /// The artifacts of the plan, in its order.
+    pub subjects: Vec<Subject>,
+    /// Tools that the plan needs.
+    pub tools: Vec<Tool>,
+    /// What stands in the way of the whole drill.
+    pub blockers: Vec<String>,
+    /// Whether a blocker is one that goes away by itself: exit 75.
+    pub try_later: bool,
+    /// What was found while looking.
+    pub findings: Vec<Finding>,
+    /// What this drill will leave unproven.
+    pub not_tested: Vec<String>,
+}
+
+/// Reads catalogs, bundles and configuration, and makes the plan. `findings` are those of the evidence folder.
+///
+/// # Errors
+/// When a data set names no destination, or the releases folder cannot be read. A destination that cannot be
+/// read is a blocker, so that the failed drill leaves evidence.
+pub fn prepare(config: Config, records: Vec<Stored>, mut findings: Vec<Finding>) -> Result<Prepared> {
+    findings.extend(check_chain(&records));
+    let (bundles, bundle_findings) = releases::scan(&config.release.output_dir)?;
+    findings.extend(bundle_findings);
+    let mut backups = Backups::default();
+    backups.gather(&config)?;
+    findings.append(&mut backups.findings);
+    let drilled = last_drilled(&records);
+    let sets = sets(&config);
+    let choice = pick::choose(&config.release.name, &bundles, &sets, &backups.artifacts, &drilled);
+    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config)?;
+    blockers.splice(0..0, backups.blockers);
+    let tools = needed_tools(&choice, &config);
+    let plan = Plan {
+        required: required(&config, &bundles),
+        tools: tools.iter().map(|tool| tool.command().to_owned()).collect(),
+        release_checks: config.drill.release_checks.clone(),
+        check_timeout: config.drill.check_timeout,
+        artifacts: choice.picked.into_iter().map(|(planned, _)| planned).collect(),
+    };
+    let mut not_tested = plan.not_tested();
+    if choice.left > 0 {
+        not_tested.push(format!("{} older artifacts, left for later drills", choice.left));
+    }
+    not_tested.append(&mut backups.not_tested);
+    let try_later = backups.try_later;
+    Ok(Prepared { config, records, plan, subjects, tools, blockers, try_later, findings, not_tested })
+}
+
+fn sets(config: &Config) -> Vec<Set> {
+    config.data.iter().map(|set| Set { name: set.name.clone(), key_files: set.key_files.clone() }).collect()
+}
+
+/// Every configured data set; and the release as soon as there is one, or checks for one.
+fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if !bundles.is_empty() || !config.drill.release_checks.is_empty() {
+        kinds.push(Kind { role: Role::Release, set: config.release.name.clone() });
+    }
+    kinds.extend(config.data.iter().map(|set| Kind { role: Role::Data, set: set.name.clone() }));
+    kinds
+}
+
+fn needed_tools(choice: &Choice, config: &Config) -> Vec<Tool> {
+    let mut tools = Vec::new();
+    if config.destinations.iter().any(|destination| destination.mount.is_some()) {
+        tools.push(Tool::Mountpoint);
+    }
+    if choice.picked.iter().any(|(planned, _)| planned.encrypted) {
+        tools.push(Tool::Gpg);
+    }
+    tools
+}
+
+/// What lies in the destinations of the configured sets.
+#[derive(Default)]
+struct Backups {
+    artifacts: Vec<Artifact>,
+    findings: Vec<Finding>,
+    blockers: Vec<String>,
+    not_tested: Vec<String>,
+    try_later: bool,
+}
+
+impl Backups {
+    fn gather(&mut self, config: &Config) -> Result<()> {
+        let mut places: BTreeMap<PathBuf, &Destination> = BTreeMap::new();
+        for set in &config.data {
+            let destination = config.destination_of(set)?;
+            places.insert(destination.path.clone(), destination);
+        }
+        for destination in places.into_values() {
+            if let Err(error) = self.scan(destination, config) {
+                self.try_later |= error.exit() == Exit::TryLater;
+                self.blockers.push(error.chain());
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
+        let mount = destination.mount.as_deref();
+        let mounted = mount::check(&destination.path, mount, mount.is_some())?;
+        if mounted.durability == Durability::MountCache {
+            let name = &destination.name;
+            self.not_tested.push(format!("whether {name} has uploaded what its mount's cache shows"));
+        }
+        let found = catalog::scan(&destination.path)?;
+        // The drive may be shared: what belongs to others is theirs to mend.
+        let ours = |path: &str| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            config.data.iter().any(|set| name.starts_with(&format!("{}-", set.name)))
+        };
+        self.findings.extend(found.findings.into_iter().filter(|finding| ours(&finding.path)));
+        for path in found.incomplete.iter().map(|path| finding::show(path)).filter(|path| ours(path)) {
+            let what = "has no .sha256: it was never completed, and is not drilled";
+            self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
+        }
+        self.artifacts.extend(found.complete);
+        Ok(())
+    }
+}
+
+/// What belongs to each pick; and what stands in the way of decrypting it.
+fn subjects(
+    choice: &Choice,
+    bundles: &[Bundle],
+    backups: &[Artifact],
+    config: &Config,
+) -> Result<(Vec<Subject>, Vec<String>)> {
+    let (mut subjects, mut blockers) = (Vec::new(), Vec::new());
+    for (planned, taken) in &choice.picked {
+        match *taken {
+            Taken::Bundle(index) => subjects.extend(of_bundle(&bundles[index])?),
+            Taken::Backup(index) => {
+                let backup = &backups[index];
+                let set = config.data.iter().find(|set| set.name == planned.kind.set);
+                let secret = match set.map(|set| config.destination_of(set)).transpose()? {
+                    Some(destination) if planned.encrypted => {
+                        secret_of(destination).unwrap_or_else(|error| {
+                            let blocker = error.chain();
+                            if !blockers.contains(&blocker) {
+                                blockers.push(blocker);
+                            }
+                            None
+                        })
+                    }
+                    _ => None,
+                };
+                let folder = set.and_then(|set| set.source.file_name()).unwrap_or_default();
+                subjects.push(Subject {
+                    source: Source::of_file(&backup.archive)?,
+                    secret,
+                    digests: Digests::Marker(backup.marker.clone()),
+                    folder: folder.into(),
+                });
+            }
+        }
+    }
+    Ok((subjects, blockers))
+}
+
+fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {
+    let Some(tarball) = &bundle.tarball else { return Ok(None) };
+    let source = Source::of_file(tarball)?;
+    let mut digests = Vec::new();
+    digests.extend(bundle.lock.tarball_sha256.clone().map(|digest| (source.archive.clone(), digest)));
+    digests.extend(source.manifest.clone().zip(bundle.lock.manifest_sha256.clone()));
+    Ok(Some(Subject { source, secret: None, digests: Digests::Lock(digests), folder: PathBuf::new() }))
+}
+
+fn secret_of(destination: &Destination) -> Result<Option<Secret>> {
+    match &destination.encryption {
+        Some(Encryption::Passphrase { variable }) => Secret::from_variable(variable).map(Some),
+        Some(Encryption::Recipients(_)) | None => Ok(None),
+    }
+}

@@ -1,0 +1,20 @@
+//! Drills: prove that what was stored comes back, and write down what was proven.
+//!
+//! [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they see
+//! no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
+//! through which it reaches the other rooms, [`record`] stores the evidence.
+pub mod compare;
+pub mod control;
+pub mod digests;
+pub mod evidence;
+pub mod gather;
+mod key_files;
+pub mod pick;
+pub mod record;
+pub mod redact;
+pub mod render;
+pub mod rooms;
+pub mod run;
+pub mod scratch;
+pub mod steps;
+pub mod verdict;

@@ -1,0 +1,168 @@
+//! Stores the evidence: `<id>.json`, `<id>.md`, and a row in `restore-checklist.md`.
+//!
+//! The JSON record is the evidence and is written first, page and row are made from it. Records are never
+//! overwritten: a drill with the same second gets a number behind its name. All writes go through
+//! [`durable`]; a run that fails half-way leaves no record without its page.
+use super::evidence::{Evidence, Stored, newest};
+use super::render::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, markdown};
+use crate::archive::{FormatError, sha256_hex};
+use crate::destination::durable::{self, Run};
+use crate::error::{Error, Result};
+use crate::finding::Finding;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The list of all drills.
+pub const CHECKLIST: &str = "restore-checklist.md";
+
+/// Reads the records in `folder`, oldest name first. What is damaged is a finding: the drill goes on, and
+/// the next record says so. A folder that is not there holds none.
+///
+/// # Errors
+/// `Io`; `Format` with `Newer` for a record of a newer schema: chaining to what cannot be read would be a
+/// guess.
+pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((vec![], vec![])),
+        Err(error) => return Err(Error::io("list", folder)(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io("list", folder))?.file_name();
+        files.extend(name.to_str().filter(|name| is_record(name)).map(str::to_owned));
+    }
+    files.sort();
+    let (mut records, mut findings) = (Vec::new(), Vec::new());
+    for file in files {
+        let path = folder.join(&file);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        match Evidence::parse(&bytes) {
+            Ok(evidence) => records.push(Stored { file, sha256: sha256_hex(&bytes), evidence }),
+            Err(error @ FormatError::Newer { .. }) => return Err(Error::format(&path)(error)),
+            Err(error) => {
+                let repair = "bring it back from version control";
+                findings.push(Finding::error(file, error.to_string(), repair));
+            }
+        }
+    }
+    Ok((records, findings))
+}
+
+fn is_record(name: &str) -> bool {
+    name.starts_with("drill-") && name.ends_with(".json")
+}
+
+/// What [`write()`] has stored.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The record with its final id and link.
+    pub evidence: Evidence,
+    /// Where it lies.
+    pub json: PathBuf,
+}
+
+/// Stores `evidence` in `folder`, behind the newest of `records`.
+///
+/// # Errors
+/// `Io` and whatever [`durable`] reports; then neither record nor page is left.
+pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Result<Recorded> {
+    evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
+    evidence.id = free_id(folder, &evidence.id);
+    let json = folder.join(format!("{}.json", evidence.id));
+    let text = evidence.to_json().map_err(Error::format(&json))?;
+    let mut run = Run::new();
+    store(&mut run, &json, &text)?;
+    store(&mut run, &folder.join(format!("{}.md", evidence.id)), &markdown(&evidence))?;
+    run.commit();
+    add_row(&folder.join(CHECKLIST), &checklist_row(&evidence))?;
+    Ok(Recorded { evidence, json })
+}
+
+fn store(run: &mut Run, path: &Path, text: &str) -> Result<()> {
+    let mut file = run.create(path)?;
+    file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
+    file.finish()?;
+    Ok(())
+}
+
+/// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.
+fn free_id(folder: &Path, id: &str) -> String {
+    let taken = |id: &str| ["json", "md"].iter().any(|end| folder.join(format!("{id}.{end}")).exists());
+    let numbered = (2..).map(|number| format!("{id}-{number}"));
+    std::iter::once(id.to_owned()).chain(numbered).find(|id| !taken(id)).unwrap_or_else(|| id.to_owned())
+}
+
+/// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.
+fn add_row(path: &Path, row: &str) -> Result<()> {
+    let known = match fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    match known {
+        None => durable::replace(path, format!("{CHECKLIST_HEAD}{CHECKLIST_TABLE}\n").as_bytes(), 0o644)?,
+        Some(text) if !text.contains(CHECKLIST_TABLE) => {
+            let text = format!("{}\n\n{CHECKLIST_TABLE}\n", text.trim_end());
+            durable::replace(path, text.trim_start_matches('\n').as_bytes(), 0o644)?;
+        }
+        Some(_) => {}
+    }
+    durable::append_line(path, row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::evidence::{check_chain, tests::sample};
+
+    fn write_day(folder: &Path, day: u8) -> Recorded {
+        let (records, findings) = load(folder).expect("loaded");
+        assert_eq!(findings, []);
+        write(folder, &records, sample(day, None)).expect("written")
+    }
+
+    #[test]
+    fn records_are_chained_and_listed() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("drills");
+        let ids: Vec<_> = [1, 2, 2].iter().map(|day| write_day(&folder, *day).evidence.id).collect();
+        assert_eq!(ids[2], format!("{}-2", ids[1]));
+        let (records, _) = load(&folder).expect("loaded");
+        assert_eq!(records.len(), 3);
+        assert_eq!(check_chain(&records), []);
+        let list = fs::read_to_string(folder.join(CHECKLIST)).expect("there");
+        let rows: Vec<_> = list.lines().filter(|line| line.starts_with("| 2026")).collect();
+        assert_eq!(rows.len(), 3, "{list}");
+        assert!(list.starts_with("# Restore checklist\n"), "{list}");
+        for id in ids {
+            let page = fs::read_to_string(folder.join(format!("{id}.md"))).expect("there");
+            assert!(page.starts_with("# drill-2026"), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_checklist_kept_by_hand_keeps_its_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(CHECKLIST);
+        fs::write(&path, "# Mine\n\n- restored by hand").expect("written");
+        add_row(&path, "| a |").expect("added");
+        add_row(&path, "| b |").expect("added");
+        let text = fs::read_to_string(&path).expect("there");
+        assert_eq!(text, format!("# Mine\n\n- restored by hand\n\n{CHECKLIST_TABLE}\n| a |\n| b |\n"));
+    }
+
+    #[test]
+    fn damage_is_a_finding_and_a_newer_schema_ends_the_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_day(folder.path(), 1);
+        fs::write(folder.path().join("drill-x.json"), "{").expect("written");
+        fs::write(folder.path().join("other.json"), "{").expect("written");
+        let (records, findings) = load(folder.path()).expect("loaded");
+        assert_eq!((records.len(), findings.len()), (1, 1));
+        fs::write(folder.path().join("drill-y.json"), r#"{"schema_version": 9}"#).expect("written");
+        let error = load(folder.path()).expect_err("newer");
+        assert!(matches!(error, Error::Format { source: FormatError::Newer { .. }, .. }), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Keeps secrets and environment values out of evidence.
+//!
+//! Pure: it is given the values, it does not look for them. Evidence is meant to be committed; what a
+//! failed command printed may hold what it was given.
+use crate::finding::Finding;
+
+/// Environment values shorter than this are left alone: replacing every `1` would destroy the text and
+/// hide nothing.
+const SHORTEST_VALUE: usize = 4;
+/// A secret's lines are replaced on their own when they are at least this long (a key over many lines).
+const SHORTEST_LINE: usize = 8;
+
+/// What must not appear.
+#[derive(Clone, Default)]
+pub struct Redaction {
+    /// (value, what stands in its place), the longest value first.
+    pairs: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redaction({} values)", self.pairs.len())
+    }
+}
+
+impl Redaction {
+    /// `secrets` and `environment` are pairs of variable and value. Secrets are replaced whatever their
+    /// length.
+    pub fn new(secrets: &[(String, String)], environment: &[(String, String)]) -> Self {
+        let mut pairs = Vec::new();
+        for (name, value) in secrets {
+            add(&mut pairs, name, value, 1);
+        }
+        for (name, value) in environment {
+            add(&mut pairs, name, value, SHORTEST_VALUE);
+        }
+        pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
+        pairs.dedup();
+        Self { pairs }
+    }
+
+    /// `text` with every value replaced by the name of its variable.
+    pub fn text(&self, text: &str) -> String {
+        self.pairs.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name))
+    }
+
+    /// The same for output of which only the end was kept: a value that was cut in two at the front is
+    /// dropped as well.
+    pub fn tail(&self, tail: &str) -> String {
+        let cut = self.pairs.iter().map(|(value, _)| cut_value(value, tail)).max().unwrap_or(0);
+        self.text(&tail[cut..])
+    }
+
+    /// All texts of a finding.
+    pub fn finding(&self, finding: &Finding) -> Finding {
+        Finding::new(
+            finding.severity,
+            self.text(&finding.path),
+            self.text(&finding.what),
+            self.text(&finding.repair),
+        )
+    }
+}
+
+fn add(pairs: &mut Vec<(String, String)>, name: &str, value: &str, shortest: usize) {
+    let name = format!("${name}");
+    if value.len() >= shortest {
+        pairs.push((value.to_owned(), name.clone()));
+        let trimmed = value.trim();
+        if trimmed.len() >= shortest.max(SHORTEST_VALUE) {
+            pairs.push((trimmed.to_owned(), name.clone()));
+        }
+    }
+    let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+    pairs.extend(lines.map(|line| (line.to_owned(), name.clone())));
+}
+
+/// Length of the longest true end of `value` with which `tail` begins.
+fn cut_value(value: &str, tail: &str) -> usize {
+    value
+        .char_indices()
+        .skip(1)
+        .map(|(at, _)| &value[at..])
+        .find(|end| tail.starts_with(end))
+        .map_or(0, str::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redaction(secret: &str, value: &str) -> Redaction {
+        Redaction::new(&[("KEY".into(), secret.into())], &[("TOKEN".into(), value.into())])
+    }
+
+    #[test]
+    fn values_become_the_names_of_their_variables() {
+        let redaction = redaction("s3cret", "abc-123");
+        assert_eq!(redaction.text("got s3cret and abc-123"), "got $KEY and $TOKEN");
+    }
+
+    #[test]
+    fn a_short_environment_value_stays_but_a_short_secret_does_not() {
+        assert_eq!(redaction("x", "1").text("box 1"), "bo$KEY 1");
+    }
+
+    #[test]
+    fn the_longer_value_goes_first() {
+        assert_eq!(redaction("hunter", "hunter2-long").text("hunter2-long"), "$TOKEN");
+    }
+
+    #[test]
+    fn a_value_cut_by_the_tail_is_dropped() {
+        let redaction = redaction("correct horse battery", "");
+        assert_eq!(redaction.tail("horse battery failed"), " failed");
+        assert_eq!(redaction.tail("correct horse battery failed"), "$KEY failed");
+    }
+
+    #[test]
+    fn every_line_of_a_long_value_goes() {
+        let redaction = redaction("-----BEGIN-----\nAAAABBBBCCCC\n", "");
+        assert!(!redaction.text("line AAAABBBBCCCC seen").contains("AAAABBBB"));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        assert_eq!(format!("{:?}", redaction("s3cret", "")), "Redaction(1 values)");
+    }
+}

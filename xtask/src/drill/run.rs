@@ -1,0 +1,361 @@
+//! Carries out the steps of a spot drill, and says how each went.
+//!
+//! Reads artifacts, writes only into a private folder of its own, and touches neither the live data nor the
+//! destination. A step that does not pass blocks those that need it, and nothing else: one broken backup does
+//! not hide what can be said about the others. "Clean up" is always taken, and the folder goes away even if
+//! it is not reached.
+use super::compare::compare;
+use super::control;
+use super::digests::{Digests, on_record};
+use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
+use super::key_files::wrong_with;
+use super::redact::Redaction;
+use super::rooms::{Rooms, Stopwatch};
+use super::scratch::Scratch;
+use super::steps::{Plan, Step};
+use super::verdict::Interrupted;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, any_error, show};
+use crate::restore::{Source, digest_file};
+use crate::tools::Tool;
+use crate::tools::gpg::Secret;
+use crate::tools::shell;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Characters of a failed command's output that go into the evidence, from its end.
+const OUTPUT_KEPT: usize = 1000;
+
+/// What belongs to the artifact of the plan with the same index.
+#[derive(Debug)]
+pub struct Subject {
+    /// Where it lies.
+    pub source: Source,
+    /// What decrypts it; `None` for plain ones and for the user's own keys.
+    pub secret: Option<Secret>,
+    /// What its files must hash to.
+    pub digests: Digests,
+    /// Folder in the archive that the key files are relative to.
+    pub folder: PathBuf,
+}
+
+/// A spot drill that is ready to run.
+pub struct Spot<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// The artifacts of the plan, in its order.
+    pub subjects: &'a [Subject],
+    /// What already stands in the way: a drive that is not mounted, a passphrase that is not set.
+    pub blockers: &'a [String],
+    /// Tools that the plan needs.
+    pub tools: &'a [Tool],
+    /// The other rooms.
+    pub rooms: &'a dyn Rooms,
+    /// Where the private folder is made.
+    pub workspace: &'a Path,
+    /// The whole environment of the release checks.
+    pub environment: &'a [(String, String)],
+    /// What must not get into the evidence.
+    pub redaction: &'a Redaction,
+}
+
+/// How a drill went.
+#[derive(Debug)]
+pub struct Drilled {
+    /// Every step of the plan.
+    pub runs: Vec<StepRun>,
+    /// What was restored.
+    pub artifacts: Vec<ArtifactRecord>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Whether it was told to stop.
+    pub interrupted: Interrupted,
+    /// How long all of it took.
+    pub elapsed: Duration,
+}
+
+/// How one step went.
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    pub(super) checked: Option<u64>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Done {
+    fn pass(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Pass, detail: detail.into(), checked: None, findings: vec![] }
+    }
+
+    fn fail(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Fail, ..Self::pass(detail) }
+    }
+
+    /// Passed, if something was looked at and no error was found.
+    pub(super) fn looked(checked: u64, detail: impl Into<String>, findings: Vec<Finding>) -> Self {
+        let mut done = Self { checked: Some(checked), findings, ..Self::pass(detail) };
+        if any_error(&done.findings) {
+            done.outcome = Outcome::Fail;
+        } else if checked == 0 {
+            done.outcome = Outcome::Fail;
+            done.detail = "nothing was checked".into();
+        }
+        done
+    }
+}
+
+/// What later steps need of earlier ones.
+#[derive(Default)]
+struct State {
+    scratch: Option<Scratch>,
+    /// Digest and bytes of each archive, as read.
+    read: BTreeMap<usize, (String, u64)>,
+    /// Entries of each archive, as verified.
+    entries: BTreeMap<usize, u64>,
+    restored: BTreeMap<usize, PathBuf>,
+}
+
+impl State {
+    fn scratch(&self) -> Result<&Scratch> {
+        self.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
+    }
+
+    fn restored(&self, index: usize) -> Result<&Path> {
+        let folder = self.restored.get(&index).map(PathBuf::as_path);
+        folder.ok_or_else(|| Error::refused("the artifact was not restored", ""))
+    }
+}
+
+impl Spot<'_> {
+    /// Takes every step.
+    pub fn run(&self, watch: &dyn Stopwatch) -> Drilled {
+        let mut state = State::default();
+        let mut runs: Vec<StepRun> = Vec::new();
+        let mut findings = Vec::new();
+        let mut interrupted = Interrupted::No;
+        for step in self.plan.steps() {
+            let hidden = state.scratch.as_ref().map(|scratch| scratch.path().display().to_string());
+            let began = watch.elapsed();
+            if self.rooms.interrupted() {
+                interrupted = Interrupted::Yes;
+            }
+            let done = self.take(step, &runs, interrupted, &mut state);
+            let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
+            let (run, found) = self.settle(step, done, seconds, hidden.as_deref());
+            runs.push(run);
+            findings.extend(found);
+        }
+        if interrupted == Interrupted::Yes {
+            findings.push(Finding::error("drill", "was interrupted", "run it again"));
+        }
+        let artifacts = self.artifacts(&state);
+        Drilled { runs, artifacts, findings, interrupted, elapsed: watch.elapsed() }
+    }
+
+    /// Takes a step, unless something that it needs has not passed.
+    fn take(&self, step: Step, runs: &[StepRun], interrupted: Interrupted, state: &mut State) -> Done {
+        let passed = |need: &Step| runs.iter().any(|run| run.step == *need && run.outcome == Outcome::Pass);
+        let unmet = self.plan.needs(step).into_iter().find(|need| !passed(need));
+        if let Some(need) = unmet {
+            let detail = format!("needs \"{}\", which did not pass", self.plan.name(need));
+            return Done { outcome: Outcome::Blocked, ..Done::pass(detail) };
+        }
+        if interrupted == Interrupted::Yes && step != Step::CleanUp {
+            return Done { outcome: Outcome::Blocked, ..Done::pass("the drill was interrupted") };
+        }
+        self.perform(step, state).unwrap_or_else(|error| {
+            let mut done = Done::fail(error.chain());
+            let repair = error.next_step().unwrap_or_default();
+            done.findings.push(Finding::error(self.plan.name(step), error.chain(), repair));
+            done
+        })
+    }
+
+    /// Makes the record of a step. A failure always leaves an error finding, and no text a secret.
+    fn settle(&self, step: Step, done: Done, seconds: f64, hidden: Option<&str>) -> (StepRun, Vec<Finding>) {
+        let clean = |text: &str| {
+            let text = hidden.map_or_else(|| text.to_owned(), |path| text.replace(path, "(drill folder)"));
+            self.redaction.text(&text)
+        };
+        let detail = clean(&done.detail);
+        let mut findings: Vec<_> = done
+            .findings
+            .iter()
+            .map(|f| Finding::new(f.severity, clean(&f.path), clean(&f.what), clean(&f.repair)))
+            .collect();
+        let failed = matches!(done.outcome, Outcome::Fail | Outcome::Timeout);
+        if failed && !any_error(&findings) {
+            findings.push(Finding::error(clean(&self.plan.name(step)), detail.clone(), ""));
+        }
+        let run = StepRun { step, outcome: done.outcome, seconds, detail, checked: done.checked };
+        (run, findings)
+    }
+
+    fn perform(&self, step: Step, state: &mut State) -> Result<Done> {
+        match step {
+            Step::Preflight => self.preflight(state),
+            Step::Pick => Ok(self.pick()),
+            Step::Checksums(index) => self.checksums(index, state),
+            Step::Verify(index) => self.verify(index, state),
+            Step::Restore(index) => self.restore(index, state),
+            Step::Compare(index) => self.compare(index, state),
+            Step::KeyFiles(index) => self.key_files(index, state),
+            Step::ReleaseCheck(index) => self.release_check(index, state),
+            Step::NegativeControl(index) => {
+                let folder = state.scratch()?.folder(&format!("control-{index}"))?;
+                control::negative(self.rooms, self.subject(index)?, &folder)
+            }
+            Step::CleanUp => match state.scratch.take() {
+                Some(scratch) => scratch.remove().map(|()| Done::pass("the drill's folder is removed")),
+                None => Ok(Done::pass("there was nothing to remove")),
+            },
+        }
+    }
+
+    fn subject(&self, index: usize) -> Result<&Subject> {
+        self.subjects.get(index).ok_or_else(|| Error::refused("the plan names an unknown artifact", ""))
+    }
+
+    fn preflight(&self, state: &mut State) -> Result<Done> {
+        if !self.blockers.is_empty() {
+            return Ok(Done::fail(self.blockers.join("; ")));
+        }
+        self.rooms.preflight(self.tools)?;
+        state.scratch = Some(Scratch::new(self.workspace)?);
+        Ok(Done::pass("everything that the drill needs is there"))
+    }
+
+    fn pick(&self) -> Done {
+        let missing: Vec<_> = self.plan.missing();
+        let findings: Vec<_> = missing
+            .iter()
+            .map(|kind| {
+                let repair = "make one with `cargo xtask backup` or `cargo xtask snapshot`";
+                Finding::error(kind.to_string(), "there is no artifact of it to restore", repair)
+            })
+            .collect();
+        let detail = format!("{} artifacts", self.plan.artifacts.len());
+        Done::looked(self.plan.artifacts.len() as u64, detail, findings)
+    }
+
+    fn checksums(&self, index: usize, state: &mut State) -> Result<Done> {
+        let subject = self.subject(index)?;
+        let (on_record, mut findings) = on_record(&subject.digests)?;
+        let mut checked = 0;
+        for path in std::iter::once(&subject.source.archive).chain(&subject.source.manifest) {
+            let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
+            let (digest, bytes) = digest_file(path)?;
+            match on_record.get(&name) {
+                Some(expected) if *expected == digest => checked += 1,
+                Some(_) => {
+                    findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED))
+                }
+                None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
+            }
+            if *path == subject.source.archive {
+                state.read.insert(index, (digest, bytes));
+            }
+        }
+        Ok(Done::looked(checked, format!("{checked} files have the digest on record"), findings))
+    }
+
+    fn verify(&self, index: usize, state: &mut State) -> Result<Done> {
+        let subject = self.subject(index)?;
+        let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
+        state.entries.insert(index, checked.entries);
+        let manifest = if checked.manifest { "as the manifest says" } else { "without a manifest" };
+        let detail = format!("{} entries, {} bytes, {manifest}", checked.entries, checked.bytes);
+        Ok(Done::looked(checked.entries, detail, checked.findings))
+    }
+
+    fn restore(&self, index: usize, state: &mut State) -> Result<Done> {
+        let subject = self.subject(index)?;
+        let to = state.scratch()?.folder(&format!("restored-{index}"))?;
+        let extracted = self.rooms.extract(&subject.source, subject.secret.as_ref(), &to)?;
+        state.restored.insert(index, to);
+        let mut findings = extracted.findings;
+        let verified = state.entries.get(&index).copied().unwrap_or(0);
+        if extracted.entries != verified {
+            let what = format!("{} entries were restored, {verified} were verified", extracted.entries);
+            findings.push(Finding::error(&self.plan.artifacts[index].file, what, DAMAGED));
+        }
+        let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
+        let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
+        Ok(Done::looked(extracted.entries, detail, findings))
+    }
+
+    fn compare(&self, index: usize, state: &State) -> Result<Done> {
+        let subject = self.subject(index)?;
+        let Some(manifest) = self.rooms.manifest(&subject.source, subject.secret.as_ref())? else {
+            let detail = "it has no manifest to compare with";
+            return Ok(Done { outcome: Outcome::Skip, ..Done::pass(detail) });
+        };
+        let compared = compare(&manifest, state.restored(index)?)?;
+        let detail = format!("{} entries, {} bytes on disk", compared.entries, compared.bytes);
+        Ok(Done::looked(compared.entries, detail, compared.findings))
+    }
+
+    /// That they match the manifest was shown by the step before; here they must be there at all, hold
+    /// something, and not be links that lead elsewhere.
+    fn key_files(&self, index: usize, state: &State) -> Result<Done> {
+        let root = state.restored(index)?;
+        let root = root.canonicalize().map_err(Error::io("resolve", root))?;
+        let folder = root.join(&self.subject(index)?.folder);
+        let mut sound = Vec::new();
+        let mut findings = Vec::new();
+        for name in &self.plan.artifacts[index].key_files {
+            match wrong_with(&root, &folder.join(name)) {
+                None => sound.push(name.as_str()),
+                Some(what) => findings.push(Finding::error(name, what, "back up the right folder again")),
+            }
+        }
+        Ok(Done::looked(sound.len() as u64, format!("restored: {}", sound.join(", ")), findings))
+    }
+
+    fn release_check(&self, index: usize, state: &State) -> Result<Done> {
+        let release = self.plan.release().ok_or_else(|| Error::refused("no release was restored", ""))?;
+        let cwd = state.restored(release)?;
+        let limit = self.plan.check_timeout;
+        let line = &self.plan.release_checks[index];
+        let ran = self.rooms.shell(line, cwd, self.environment, limit)?;
+        let output = last_chars(self.redaction.tail(&ran.tail).trim_end(), OUTPUT_KEPT);
+        Ok(match ran.outcome {
+            shell::Outcome::Pass => Done::pass("exit status 0"),
+            shell::Outcome::Fail(status) => Done::fail(format!("{status}: {output}")),
+            shell::Outcome::Timeout => {
+                let detail = format!("had not ended after {} s: {output}", limit.as_secs());
+                Done { outcome: Outcome::Timeout, ..Done::fail(detail) }
+            }
+        })
+    }
+
+    fn artifacts(&self, state: &State) -> Vec<ArtifactRecord> {
+        let record = |(index, planned): (usize, &super::steps::Planned)| {
+            let (sha256, bytes) = state.read.get(&index).cloned().unwrap_or_default();
+            ArtifactRecord {
+                role: planned.kind.role,
+                set: planned.kind.set.clone(),
+                path: planned.file.clone(),
+                sha256,
+                bytes,
+                created_at: planned.created_at,
+                pick: planned.pick,
+            }
+        };
+        self.plan.artifacts.iter().enumerate().map(record).collect()
+    }
+}
+
+const DAMAGED: &str = "do not rely on it; restore an older one, and run `cargo xtask verify --all`";
+
+fn last_chars(text: &str, kept: usize) -> String {
+    let skipped = text.chars().count().saturating_sub(kept);
+    text.chars().skip(skipped).collect()
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

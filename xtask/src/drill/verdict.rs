@@ -1,0 +1,308 @@
+//! The rule that turns what was done and found into `verified`, `not_verified` or `could_not_run`.
+//!
+//! Pure. The rule starts from "not verified" and asks for proof: everything that must come back was
+//! restored from at least one artifact, every check looked at something, nothing mandatory was left out,
+//! no error was found, and a damaged copy *was* found to be damaged.
+use super::evidence::{Outcome, StepRun, Verdict};
+use super::steps::{Pick, Plan, Step};
+use crate::finding::{Finding, any_error};
+
+/// What the drill has shown, and why it is not `verified` (empty when it is).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The result.
+    pub result: Verdict,
+    /// Why it is no better, in words.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a drill. `findings` are those of all steps.
+pub fn judge(plan: &Plan, runs: &[StepRun], findings: &[Finding], interrupted: Interrupted) -> Judgement {
+    let could_not = could_not_run(plan, runs, interrupted);
+    if !could_not.is_empty() {
+        return Judgement { result: Verdict::CouldNotRun, reasons: could_not };
+    }
+    let mut reasons: Vec<String> =
+        plan.missing().iter().map(|kind| format!("there is no artifact of {kind} to restore")).collect();
+    reasons.extend(plan.steps().into_iter().filter_map(|step| shortcoming(plan, runs, step)));
+    if !controlled(runs) {
+        reasons.push("no negative control has shown that damage would be found".into());
+    }
+    if any_error(findings) {
+        reasons.push("errors were found".into());
+    }
+    let result = if reasons.is_empty() { Verdict::Verified } else { Verdict::NotVerified };
+    Judgement { result, reasons }
+}
+
+/// Whether the run was told to stop before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// By a signal.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+fn could_not_run(plan: &Plan, runs: &[StepRun], interrupted: Interrupted) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if plan.required.is_empty() {
+        reasons.push("nothing is configured that could be restored".into());
+    }
+    if interrupted == Interrupted::Yes {
+        reasons.push("it was interrupted".into());
+    }
+    if outcome(runs, Step::Preflight) != Some(Outcome::Pass) {
+        reasons.push("the preflight did not pass".into());
+    }
+    reasons
+}
+
+/// Why this step of the plan stands in the way of `verified`.
+fn shortcoming(plan: &Plan, runs: &[StepRun], step: Step) -> Option<String> {
+    let name = plan.name(step);
+    let Some(run) = runs.iter().find(|run| run.step == step) else {
+        return Some(format!("{name}: was not done"));
+    };
+    match run.outcome {
+        Outcome::Pass if step.must_count() && run.checked.unwrap_or(0) == 0 => {
+            Some(format!("{name}: nothing was checked"))
+        }
+        Outcome::Pass => None,
+        Outcome::Skip if !plan.is_mandatory(step) => None,
+        other => Some(format!("{name}: {other}")),
+    }
+}
+
+fn controlled(runs: &[StepRun]) -> bool {
+    runs.iter().any(|run| matches!(run.step, Step::NegativeControl(_)) && run.outcome == Outcome::Pass)
+}
+
+fn outcome(runs: &[StepRun], step: Step) -> Option<Outcome> {
+    runs.iter().find(|run| run.step == step).map(|run| run.outcome)
+}
+
+/// The artifacts, by index, of which every step passed: those that this drill has shown to be restorable.
+/// None, when a check overlooked the damage it was shown: then its other answers are worth nothing either.
+pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
+    let blind = |run: &StepRun| {
+        matches!(run.step, Step::NegativeControl(_))
+            && !matches!(run.outcome, Outcome::Pass | Outcome::Blocked)
+    };
+    if !controlled(runs) || runs.iter().any(blind) {
+        return Vec::new();
+    }
+    let passed = |step: Step| match outcome(runs, step) {
+        Some(Outcome::Pass) => true,
+        Some(Outcome::Skip) => !plan.is_mandatory(step),
+        _ => false,
+    };
+    let keys = |index: usize| plan.artifacts[index].key_files.is_empty() || passed(Step::KeyFiles(index));
+    (0..plan.artifacts.len())
+        .filter(|index| {
+            [Step::Checksums, Step::Verify, Step::Restore, Step::Compare].iter().all(|s| passed(s(*index)))
+        })
+        .filter(|index| keys(*index))
+        .collect()
+}
+
+/// Findings about targets: a recovery that takes too long, data that are too old, a clock that is wrong.
+/// Warnings: what came back did come back.
+pub fn against_targets(
+    plan: &Plan,
+    started_at: jiff::Timestamp,
+    rto: (Option<f64>, Option<f64>),
+    rpo: (Option<f64>, Option<f64>),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut over = |what: &str, (measured, target): (Option<f64>, Option<f64>), repair: &str| {
+        if let (Some(measured), Some(target)) = (measured, target)
+            && measured > target
+        {
+            let text = format!("{what} is {measured:.0} s, the target is {target:.0} s");
+            findings.push(Finding::warning("drill", text, repair));
+        }
+    };
+    over("the recovery time (RTO)", rto, "make the recovery faster, or the target longer");
+    over("the age of the data (RPO)", rpo, "back up more often");
+    for artifact in plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > started_at) {
+        let what = "was made after this drill began: a clock is or was wrong";
+        findings.push(Finding::warning(&artifact.file, what, "check the clocks"));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::steps::{Kind, Planned, Role};
+    use std::time::Duration;
+
+    fn planned(role: Role, set: &str) -> Planned {
+        Planned {
+            kind: Kind { role, set: set.into() },
+            file: format!("{set}.tar.gz"),
+            bytes: 1,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            pick: Pick::Latest,
+            encrypted: false,
+            has_manifest: true,
+            key_files: vec!["key".into()],
+        }
+    }
+
+    fn plan() -> Plan {
+        let artifacts = vec![planned(Role::Release, "app"), planned(Role::Data, "db")];
+        Plan {
+            required: artifacts.iter().map(|a| a.kind.clone()).collect(),
+            artifacts,
+            tools: vec![],
+            release_checks: vec!["true".into()],
+            check_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn all_pass(plan: &Plan) -> Vec<StepRun> {
+        let run = |step: Step| StepRun {
+            step,
+            outcome: Outcome::Pass,
+            seconds: 1.0,
+            detail: String::new(),
+            checked: step.must_count().then_some(3),
+        };
+        plan.steps().into_iter().map(run).collect()
+    }
+
+    /// Judges a sound drill after `change`.
+    fn after(change: impl FnOnce(&mut Plan, &mut Vec<StepRun>, &mut Vec<Finding>)) -> Judgement {
+        let (mut plan, mut findings) = (plan(), vec![]);
+        let mut runs = all_pass(&plan);
+        change(&mut plan, &mut runs, &mut findings);
+        judge(&plan, &runs, &findings, Interrupted::No)
+    }
+
+    fn set(runs: &mut [StepRun], step: Step, outcome: Outcome) {
+        runs.iter_mut().find(|run| run.step == step).expect("a step of the plan").outcome = outcome;
+    }
+
+    #[test]
+    fn a_sound_drill_is_verified() {
+        let judgement = after(|_, _, findings| {
+            findings.push(Finding::warning("a", "b", "c"));
+            findings.push(Finding::info("a", "b"));
+        });
+        assert_eq!(judgement, Judgement { result: Verdict::Verified, reasons: vec![] });
+    }
+
+    #[test]
+    fn an_artifact_of_each_kind_is_needed() {
+        let judgement = after(|plan, _, _| plan.required.push(Kind { role: Role::Data, set: "logs".into() }));
+        assert_eq!(judgement.result, Verdict::NotVerified);
+        assert_eq!(judgement.reasons, ["there is no artifact of data logs to restore"]);
+    }
+
+    #[test]
+    fn no_artifact_at_all_is_not_verified() {
+        let mut plan = plan();
+        plan.artifacts.clear();
+        let runs = all_pass(&plan);
+        assert_eq!(judge(&plan, &runs, &[], Interrupted::No).result, Verdict::NotVerified);
+    }
+
+    #[test]
+    fn any_step_but_preflight_that_does_not_pass_is_not_verified() {
+        for step in plan().steps().into_iter().filter(|step| *step != Step::Preflight) {
+            for outcome in [Outcome::Fail, Outcome::Skip, Outcome::Blocked, Outcome::Timeout] {
+                let judgement = after(|_, runs, _| set(runs, step, outcome));
+                assert_eq!(judgement.result, Verdict::NotVerified, "{step:?} {outcome}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_there_was_not_done() {
+        for step in plan().steps().into_iter().filter(|step| *step != Step::Preflight) {
+            let judgement = after(|_, runs, _| runs.retain(|run| run.step != step));
+            assert_eq!(judgement.result, Verdict::NotVerified, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_checked_is_not_verified() {
+        for step in plan().steps().into_iter().filter(|step| step.must_count()) {
+            for checked in [None, Some(0)] {
+                let judgement = after(|_, runs, _| {
+                    runs.iter_mut().find(|run| run.step == step).expect("a step").checked = checked;
+                });
+                assert_eq!(judgement.result, Verdict::NotVerified, "{step:?} {checked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_finding_is_not_verified() {
+        let judgement = after(|_, _, findings| findings.push(Finding::error("a", "b", "c")));
+        assert_eq!(judgement.result, Verdict::NotVerified);
+        assert_eq!(judgement.reasons, ["errors were found"]);
+    }
+
+    #[test]
+    fn only_the_optional_skip_may_be_skipped() {
+        let judgement = after(|plan, runs, _| {
+            let mut older = planned(Role::Data, "db");
+            (older.pick, older.has_manifest, older.file) = (Pick::Older, false, "db-old.tar.gz".into());
+            plan.artifacts.push(older);
+            *runs = all_pass(plan);
+            set(runs, Step::Compare(2), Outcome::Skip);
+        });
+        assert_eq!(judgement.result, Verdict::Verified, "{judgement:?}");
+    }
+
+    #[test]
+    fn without_preflight_it_could_not_run() {
+        for outcome in [Outcome::Fail, Outcome::Skip, Outcome::Blocked, Outcome::Timeout] {
+            let judgement = after(|_, runs, _| set(runs, Step::Preflight, outcome));
+            assert_eq!(judgement.result, Verdict::CouldNotRun, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn nothing_configured_or_interrupted_could_not_run() {
+        assert_eq!(after(|plan, _, _| plan.required.clear()).result, Verdict::CouldNotRun);
+        let plan = plan();
+        let judgement = judge(&plan, &all_pass(&plan), &[], Interrupted::Yes);
+        assert_eq!(judgement.result, Verdict::CouldNotRun);
+    }
+
+    #[test]
+    fn only_what_passed_every_step_is_proven() {
+        let plan = plan();
+        let mut runs = all_pass(&plan);
+        assert_eq!(proven(&plan, &runs), [0, 1]);
+        set(&mut runs, Step::KeyFiles(0), Outcome::Fail);
+        assert_eq!(proven(&plan, &runs), [1]);
+        set(&mut runs, Step::Compare(1), Outcome::Skip);
+        assert_eq!(proven(&plan, &runs), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_blind_check_proves_nothing() {
+        let plan = plan();
+        let mut runs = all_pass(&plan);
+        set(&mut runs, Step::NegativeControl(0), Outcome::Blocked);
+        assert_eq!(proven(&plan, &runs), [0, 1], "the other control passed");
+        set(&mut runs, Step::NegativeControl(0), Outcome::Fail);
+        assert_eq!(proven(&plan, &runs), Vec::<usize>::new());
+        set(&mut runs, Step::NegativeControl(0), Outcome::Blocked);
+        set(&mut runs, Step::NegativeControl(1), Outcome::Blocked);
+        assert_eq!(proven(&plan, &runs), Vec::<usize>::new(), "no control passed");
+    }
+
+    #[test]
+    fn a_target_is_missed_only_above_it() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let missed = |measured| against_targets(&plan(), at, (Some(measured), Some(60.0)), (None, Some(1.0)));
+        assert_eq!(missed(60.0), []);
+        assert_eq!(missed(60.1).len(), 1);
+    }
+}

@@ -1,0 +1,136 @@
+//! The only room that prints: results and documents on standard output, talk on standard error.
+//!
+//! With `--json` exactly one document goes to standard output and nothing else does.
+use crate::finding::{Finding, Severity};
+use serde_json::Value;
+
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub struct Ui {
+    /// One JSON document instead of text.
+    pub json: bool,
+    /// No talk.
+    pub quiet: bool,
+    /// Details too.
+    pub verbose: bool,
+    /// Colours on standard error.
+    pub color: bool,
+}
+
+impl Ui {
+    /// The one document of this run, printed with `--json` only.
+    pub fn document(&self, document: &Value) {
+        if self.json {
+            put(&mut std::io::stdout(), &format!("{document:#}\n"));
+        }
+    }
+
+    /// A line of the result, not printed with `--json`.
+    pub fn result(&self, line: &str) {
+        if !self.json {
+            put(&mut std::io::stdout(), &format!("{}\n", line.trim_end_matches('\n')));
+        }
+    }
+
+    /// Talk.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            put(&mut std::io::stderr(), &format!("{line}\n"));
+        }
+    }
+
+    /// Findings, the worst first; information only with `-v`, except where it is all there is.
+    pub fn findings(&self, findings: &[Finding]) {
+        let mut sorted: Vec<&Finding> = findings.iter().collect();
+        sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        for finding in sorted {
+            let (word, code) = match finding.severity {
+                Severity::Error => ("error", "31"),
+                Severity::Warning => ("warning", "33"),
+                Severity::Info => ("info", "36"),
+            };
+            if self.quiet && finding.severity == Severity::Info {
+                continue;
+            }
+            let word = self.paint(word, code);
+            put(&mut std::io::stderr(), &format!("{word}: {} {}\n", finding.path, finding.what));
+            if !finding.repair.is_empty() {
+                put(&mut std::io::stderr(), &format!("  {}\n", finding.repair));
+            }
+        }
+    }
+
+    /// An error and what to do next, also when quiet.
+    pub fn error(&self, message: &str, next: Option<&str>) {
+        put(&mut std::io::stderr(), &format!("{}: {message}\n", self.paint("error", "31")));
+        if let Some(next) = next {
+            put(&mut std::io::stderr(), &format!("next: {next}\n"));
+        }
+    }
+
+    fn paint(&self, word: &str, code: &str) -> String {
+        if self.color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
+    }
+}
+
+/// A closed pipe (`| head`) is the reader's decision, not a failure of the run.
+fn put(stream: &mut dyn std::io::Write, text: &str) {
+    let _ = stream.write_all(text.as_bytes());
+    let _ = stream.flush();
+}
+
+/// Bytes in SI units: 1 kB is 1000 bytes.
+pub fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            let digits = usize::from(value < 9.95 && unit != "B");
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// A span of time in its two largest units.
+pub fn span(time: jiff::SignedDuration) -> String {
+    let seconds = time.as_secs().max(0);
+    let parts =
+        [(seconds / 86400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown = parts[first..].iter().take(2).filter(|(count, _)| *count > 0);
+    let text: Vec<String> = shown.map(|(count, unit)| format!("{count} {unit}")).collect();
+    if text.is_empty() { "0 s".into() } else { text.join(" ") }
+}
+
+/// Rows with aligned columns.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        for (count, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (15_000_000_000, "15 GB"), (999_900, "1.0 MB")]
+        {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(span(jiff::SignedDuration::from_secs(90_061)), "1 d 1 h");
+        assert_eq!(span(jiff::SignedDuration::from_secs(59)), "59 s");
+        let rows = [vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
+        assert_eq!(table(&rows), ["a    bb", "ccc  d"]);
+    }
+}
