@@ -15,6 +15,8 @@
 //! | [`commands`] | a file a verb | every room |
 //! | [`ui`] | printing | nothing |
 //! | [`tools`] | the only room that starts a process | nothing |
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "unit tests make and break files of their own"))]
+
 pub mod archive;
 pub mod cli;
 pub mod commands;

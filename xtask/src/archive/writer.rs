@@ -1,7 +1,7 @@
 //! Entries in, archive and manifest out: a pipeline with bounded memory.
 //!
 //! The caller's thread lays entries into blocks by the cut rule; worker threads hash the files of a block and
-//! compress it; one thread writes the blocks in order. No more than [`in_flight`] blocks exist at a time. The
+//! compress it; one thread writes the blocks in order. No more than `in_flight` blocks exist at a time. The
 //! bytes depend on the entries and the codec alone: threads only decide *when* a block is ready.
 use super::block::{Cut, MAX_BLOCK, cut};
 use super::codec::Codec;

@@ -301,13 +301,13 @@ fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> 
     let (archive, summary) = loop {
         let mut run = Run::new();
         match write(plan, &mut run, &left_out)? {
-            Ok((found, archive, summary)) => {
+            Attempt::Written(found, archive, summary) => {
                 findings.extend(found);
                 commit(plan, &mut run, &archive, &summary)?;
                 run.commit();
                 break (archive, summary);
             }
-            Err(path) => {
+            Attempt::Shrunk(path) => {
                 tries += 1;
                 if tries >= TRIES {
                     let what = format!("shrank while it was read, {TRIES} times, and is NOT in the backup");
@@ -355,12 +355,15 @@ fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> 
 
 type Packed = (Vec<Finding>, Summary);
 
-/// Writes archive and manifest; `Err` names a large file that shrank under the reader.
-fn write(
-    plan: &Plan,
-    run: &mut Run,
-    left_out: &HashSet<Vec<u8>>,
-) -> Result<std::result::Result<(Vec<Finding>, Written, Summary), Vec<u8>>> {
+/// What an attempt came to.
+enum Attempt {
+    Written(Vec<Finding>, Written, Summary),
+    /// This large file shrank under the reader; its header in the stream no longer tells the truth.
+    Shrunk(Vec<u8>),
+}
+
+/// Writes the archive, once.
+fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
     let path = plan.archive();
     let mut file = run.create(&path)?;
     let packed = match &plan.key {
@@ -369,9 +372,9 @@ fn write(
     };
     let (findings, summary) = match packed {
         Ok(packed) => packed,
-        Err(name) => return Ok(Err(name)),
+        Err(name) => return Ok(Attempt::Shrunk(name)),
     };
-    Ok(Ok((findings, file.finish()?, summary)))
+    Ok(Attempt::Written(findings, file.finish()?, summary))
 }
 
 fn pack(

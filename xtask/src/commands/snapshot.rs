@@ -377,10 +377,10 @@ pub(super) fn write_sums(folder: &Path) -> Result<()> {
         let lock = &bundle.lock;
         let pairs = [(&lock.tarball, &lock.tarball_sha256), (&lock.manifest, &lock.manifest_sha256)];
         for (name, digest) in pairs {
-            if let (Some(name), Some(digest)) = (name, digest) {
-                if folder.join(name).exists() {
-                    lines.push((digest.clone(), name.clone()));
-                }
+            if let (Some(name), Some(digest)) = (name, digest)
+                && folder.join(name).exists()
+            {
+                lines.push((digest.clone(), name.clone()));
             }
         }
     }

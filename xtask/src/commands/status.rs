@@ -160,18 +160,18 @@ impl Answer {
         }
         let proven = records.iter().rev().find(|record| record.evidence.result == Verdict::Verified);
         let since = proven.map(|record| age(ctx, record.evidence.started_at));
-        if let Some(every) = config.drill.spot_every {
-            if since.is_none_or(|since| since > every) {
-                let what = match since {
-                    None => "no drill has proven recovery yet".to_owned(),
-                    Some(since) => format!(
-                        "the last verified drill is {} old; one is due every {}",
-                        span(since),
-                        span(every)
-                    ),
-                };
-                self.findings.push(Finding::error("drill", what, "run `cargo xtask restore-drill`"));
-            }
+        if let Some(every) = config.drill.spot_every
+            && since.is_none_or(|since| since > every)
+        {
+            let what = match since {
+                None => "no drill has proven recovery yet".to_owned(),
+                Some(since) => format!(
+                    "the last verified drill is {} old; one is due every {}",
+                    span(since),
+                    span(every)
+                ),
+            };
+            self.findings.push(Finding::error("drill", what, "run `cargo xtask restore-drill`"));
         }
         let text = since.map_or("never verified".to_owned(), |since| format!("verified {} ago", span(since)));
         let last =

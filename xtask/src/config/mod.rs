@@ -1,6 +1,6 @@
 //! `recovery.toml` as one resolved value: every default filled in, every path absolute, every contradiction refused.
 //!
-//! [`raw`] is the file as it is written; this is what it means. Reads the file and the names of packages; writes
+//! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
 mod raw;

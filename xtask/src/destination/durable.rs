@@ -111,6 +111,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         for path in self.made.iter().rev() {
+            #[expect(clippy::disallowed_methods, reason = "the door itself")]
             let _ = fs::remove_file(path);
         }
         for folder in self.folders.iter().rev() {
@@ -212,6 +213,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// When it cannot be removed.
 pub fn remove(path: &Path) -> Result<u64> {
     let bytes = fs::symlink_metadata(path).map_err(Error::io("read", path))?.len();
+    #[expect(clippy::disallowed_methods, reason = "the door itself")]
     fs::remove_file(path).map_err(Error::io("remove", path))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))?;
     Ok(bytes)

@@ -81,8 +81,10 @@ pub struct Item {
 
 /// A rule puts times in buckets and keeps the newest of each of the newest so many buckets.
 type Bucket = fn(Date) -> (i16, i16);
+/// How many of a rule's buckets a policy asks for.
+type Count = fn(&Policy) -> Option<u32>;
 
-const BUCKETS: [(&str, Bucket, fn(&Policy) -> Option<u32>); 4] = [
+const BUCKETS: [(&str, Bucket, Count); 4] = [
     ("day", |t| (t.year(), t.day_of_year()), |p| p.daily),
     ("week", |t| (t.iso_week_date().year(), t.iso_week_date().week().into()), |p| p.weekly),
     ("month", |t| (t.year(), t.month().into()), |p| p.monthly),

@@ -50,6 +50,7 @@ impl Scratch {
     pub fn remove(self) -> Result<()> {
         let path = self.path().to_owned();
         open_folders(&path);
+        #[expect(clippy::disallowed_methods, reason = "the folder is this drill's own")]
         fs::remove_dir_all(&path).map_err(Error::io("remove", &path))
     }
 }

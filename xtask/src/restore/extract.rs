@@ -104,7 +104,8 @@ fn with_manifest(
             let records = &manifest.records[group.records.clone()];
             let some = records.iter().any(|record| wanted.contains(&record.entry.path));
             // The last group holds no record; it is read only when everything is, to check the end.
-            if !some && !(records.is_empty() && select.is_none()) {
+            let end = records.is_empty() && select.is_none();
+            if !some && !end {
                 continue;
             }
             let mut expected = records.iter();

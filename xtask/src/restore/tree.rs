@@ -169,6 +169,7 @@ impl Tree {
     }
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
+    #[expect(clippy::disallowed_methods, reason = "the one rename that makes a restore visible")]
     pub(super) fn finish(mut self, listed: bool) -> Result<Vec<Finding>> {
         for entry in std::mem::take(&mut self.hardlinks) {
             self.hardlink(&entry)?;
@@ -221,6 +222,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         if !self.done {
+            #[expect(clippy::disallowed_methods, reason = "the folder is this restore's own")]
             let _ = fs::remove_dir_all(&self.root);
         }
     }

@@ -59,7 +59,7 @@ fn item(folder: &Path, path: &[u8], time: Mtime) -> Result<Option<Item>> {
     let times = Timestamps { last_access: stamp, last_modification: stamp };
     rustix::fs::utimensat(CWD, &copy, &times, AtFlags::empty())
         .map_err(|error| Error::io("set the time of", &copy)(error.into()))?;
-    Ok(meta.is_file().then(|| Item { entry, content: Content::Live(copy) }))
+    Ok(meta.is_file().then_some(Item { entry, content: Content::Live(copy) }))
 }
 
 /// The files that an `include` line names: a file, everything below a folder, or a glob.

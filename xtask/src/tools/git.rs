@@ -209,6 +209,7 @@ impl Repository {
     ///
     /// # Errors
     /// When git does not start.
+    #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     pub fn blobs(&self) -> Result<Blobs> {
         let mut command = Command::new("git");
         command.args(["cat-file", "--batch"]).current_dir(&self.root);

@@ -46,6 +46,7 @@ impl Secret {
     ///
     /// # Errors
     /// As [`Secret::new`].
+    #[expect(clippy::disallowed_methods, reason = "a passphrase passes through no other room")]
     pub fn from_variable(variable: &str) -> Result<Self> {
         Self::new(variable, std::env::var(variable).ok())
     }
@@ -78,6 +79,7 @@ struct Gpg {
 }
 
 impl Gpg {
+    #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     fn start(args: &[&str], secret: Option<&Secret>) -> Result<Self> {
         let mut command = Command::new("gpg");
         command.args(["--batch", "--no-tty", "--quiet", "--yes"]).env("LC_ALL", "C");

@@ -70,6 +70,7 @@ pub fn preflight(needs: &[Tool]) -> Result<()> {
 }
 
 /// A shell for one-shot calls in `folder`, quiet, with the C locale.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
 fn shell_in(folder: &std::path::Path) -> Result<xshell::Shell> {
     let shell =
         xshell::Shell::new().map_err(|error| failed("xshell", "no working folder", &error.to_string()))?;
