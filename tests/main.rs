@@ -1,8 +1,9 @@
-//! The binary, from the outside.
+//! The binary from the outside: what it makes, what it says, what it survives.
 #![allow(clippy::disallowed_methods, reason = "tests make, break and time files and processes of their own")]
+#![allow(missing_docs)]
 
-#[test]
-fn no_verb_is_a_usage_error() {
-    let status = std::process::Command::new(env!("CARGO_BIN_EXE_xtask")).status().expect("starts");
-    assert_eq!(status.code(), Some(2));
-}
+mod backup;
+mod config;
+mod damage;
+mod snapshot;
+mod support;

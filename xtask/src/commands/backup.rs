@@ -23,7 +23,7 @@ use crate::source::{Listing, PourError, pour};
 use crate::tools::gpg::{self, Key};
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -103,21 +103,48 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         Some(memory) => Some(lock::repository(memory.root(), "backup", ctx.now)?),
         None => None,
     };
-    let (mut locks, mut locked, mut done) = (Vec::new(), HashSet::new(), Vec::new());
+    let (mut locks, mut done, mut first) = (Locks::default(), Vec::new(), None);
     for (set, destination) in select(args, ctx, &config)? {
-        if !args.dry_run && locked.insert(destination.path.clone()) {
-            locks.push(lock::destination(&destination.path, "backup", ctx.now)?);
-        }
         let name = set.name.clone();
-        match plan(args, ctx, set, destination)? {
-            Err(finding) => done.push(Done::failed(&name, finding)),
-            Ok(plan) if args.dry_run => done.push(preview(args, ctx, &plan)),
-            Ok(plan) => done.push(execute(args, ctx, memory.as_ref(), &plan)?),
+        match one(args, ctx, memory.as_ref(), &mut locks, set, destination) {
+            Ok(one) => done.push(one),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let next = error.next_step().unwrap_or_default();
+                done.push(Done::failed(&name, Finding::error(&name, error.chain(), next)));
+                first.get_or_insert(error);
+            }
         }
+    }
+    if let Some(error) = first.filter(|_| done.iter().all(|done| done.status == "failed")) {
+        return Err(error);
     }
     report(args, ctx, &done);
     let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     Ok(finding::exit(&all))
+}
+
+/// The destinations that this run has locked.
+type Locks = HashMap<PathBuf, lock::Lock>;
+
+fn one(
+    args: &Args,
+    ctx: &Context,
+    memory: Option<&Memory>,
+    locks: &mut Locks,
+    set: DataSet,
+    destination: Destination,
+) -> Result<Done> {
+    if !args.dry_run && !locks.contains_key(&destination.path) {
+        let lock = lock::destination(&destination.path, "backup", ctx.now)?;
+        locks.insert(destination.path.clone(), lock);
+    }
+    let name = set.name.clone();
+    match plan(args, ctx, set, destination)? {
+        Err(finding) => Ok(Done::failed(&name, finding)),
+        Ok(plan) if args.dry_run => Ok(preview(args, ctx, &plan)),
+        Ok(plan) => execute(args, ctx, memory, &plan),
+    }
 }
 
 /// The sets of the run with their destinations, the command line's word before the file's.

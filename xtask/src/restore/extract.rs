@@ -62,7 +62,7 @@ pub fn extract(
             "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
         ));
     }
-    extracted.findings.extend(tree.finish(manifest.is_some())?);
+    extracted.findings.extend(tree.finish(source, manifest.is_some())?);
     Ok(extracted)
 }
 

@@ -170,28 +170,37 @@ impl Tree {
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
     #[expect(clippy::disallowed_methods, reason = "the one rename that makes a restore visible")]
-    pub(super) fn finish(mut self, listed: bool) -> Result<Vec<Finding>> {
+    pub(super) fn finish(mut self, source: &Source, listed: bool) -> Result<Vec<Finding>> {
         for entry in std::mem::take(&mut self.hardlinks) {
-            self.hardlink(&entry)?;
+            self.hardlink(source, &entry)?;
         }
         for entry in std::mem::take(&mut self.symlinks) {
-            self.symlink(&entry, listed)?;
+            self.symlink(source, &entry, listed)?;
         }
         for (path, entry) in std::mem::take(&mut self.folders).iter().rev() {
             self.dress(entry, path, None)?;
         }
+        let root = File::open(&self.root).map_err(Error::io("open", &self.root))?;
+        rustix::fs::syncfs(&root).map_err(|error| Error::io("make durable", &self.root)(error.into()))?;
         fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
         self.done = true;
         Ok(std::mem::take(&mut self.findings))
     }
 
-    fn hardlink(&mut self, entry: &Entry) -> Result<()> {
+    fn hardlink(&mut self, source: &Source, entry: &Entry) -> Result<()> {
         let (path, target) = (self.bare(&entry.path), self.bare(&entry.link));
         self.make_folders(path.parent().unwrap_or(&self.root))?;
-        fs::hard_link(&target, &path).map_err(Error::io("link", &path))
+        fs::hard_link(&target, &path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => damaged(source, twice(&entry.path)),
+            std::io::ErrorKind::NotFound => {
+                let (name, link) = (show_bytes(&entry.path), show_bytes(&entry.link));
+                damaged(source, format!("entry {name} is a hard link to {link}, which is not in the archive"))
+            }
+            _ => Error::io("link", &path)(error),
+        })
     }
 
-    fn symlink(&mut self, entry: &Entry, listed: bool) -> Result<()> {
+    fn symlink(&mut self, source: &Source, entry: &Entry, listed: bool) -> Result<()> {
         if leads_out(&entry.path, &entry.link) {
             let (name, link) = (show_bytes(&entry.path), show_bytes(&entry.link));
             if !listed {
@@ -208,8 +217,12 @@ impl Tree {
         }
         let path = self.bare(&entry.path);
         self.make_folders(path.parent().unwrap_or(&self.root))?;
-        std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), &path)
-            .map_err(Error::io("link", &path))?;
+        std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), &path).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::AlreadyExists => damaged(source, twice(&entry.path)),
+                _ => Error::io("link", &path)(error),
+            }
+        })?;
         self.dress(entry, &path, None)
     }
 

@@ -1,0 +1,187 @@
+//! `snapshot`: the same bytes everywhere, the commit's content and nothing else.
+use super::support::{Stack, flip};
+use std::fs;
+
+const BUNDLE: &str = "api-v1.4.2-2026-03-01T083000Z";
+
+fn bundle(stack: &Stack) -> Vec<u8> {
+    fs::read(stack.path("repo/releases").join(format!("{BUNDLE}.tar.gz"))).expect("reads")
+}
+
+#[test]
+fn a_bundle_holds_the_commit_and_a_second_run_changes_nothing() {
+    let stack = Stack::new();
+    stack.file("repo/.env", "SECRET=1\n");
+    stack.file("repo/server.js", "edited, not committed\n");
+    let first = stack.run(&["snapshot", "--json"]).ok().json();
+    assert_eq!(first["status"], "created");
+    assert_eq!(first["git_sha"].as_str().map(str::len), Some(12));
+    assert!(first["tarball"].as_str().is_some_and(|path| path.ends_with(&format!("{BUNDLE}.tar.gz"))));
+    assert!(first["lock"].as_str().is_some_and(|path| path.ends_with(".lock.json")));
+    assert_eq!(first["pruned"].as_array().map(Vec::len), Some(0));
+    assert!(first["findings"].to_string().contains("edit"), "local edits are told: {first}");
+    let files = ["SHA256SUMS", ".lock.json", ".manifest.jsonl.gz", ".tar.gz"];
+    assert_eq!(
+        stack.files("repo/releases"),
+        files.map(|end| if end == "SHA256SUMS" { end.into() } else { format!("{BUNDLE}{end}") })
+    );
+    stack.sh("repo/releases", "sha256sum --check --strict SHA256SUMS");
+    stack.sh(
+        "repo",
+        &format!(
+            "mkdir ../a ../b; tar -xf releases/{BUNDLE}.tar.gz -C ../a; git archive HEAD | tar -xf - -C ../b; diff -r --no-dereference ../a ../b"
+        ),
+    );
+    let names = stack.sh("repo", &format!("tar -tf releases/{BUNDLE}.tar.gz"));
+    let mut sorted: Vec<&str> = names.lines().collect();
+    sorted.sort_unstable();
+    assert_eq!(names.lines().collect::<Vec<_>>(), sorted, "sorted by path bytes");
+    let before = stack.listing("repo/releases");
+    assert_eq!(stack.run(&["snapshot", "--json"]).ok().json()["status"], "unchanged");
+    assert_eq!(stack.listing("repo/releases"), before);
+}
+
+#[test]
+fn bytes_do_not_depend_on_the_surroundings() {
+    let stack = Stack::new();
+    stack.sh("repo", "for n in $(seq 300); do head -c 40000 /dev/urandom | base64 > docs/$n.txt; done");
+    stack.commit("many", "2026-03-01T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    let (expected, lock) =
+        (bundle(&stack), fs::read(stack.one("repo/releases", ".lock.json")).expect("reads"));
+    assert!(expected.len() > 8 << 20, "several blocks");
+    stack.sh(".", "git clone -q repo clone; mkdir -p deep/er; git clone -q --no-local repo deep/er/repo");
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    for (index, (folder, before)) in [
+        ("repo", "umask 077; export TZ=Asia/Tokyo"),
+        ("repo", "umask 000; export LC_ALL=C.UTF-8 TZ=America/New_York"),
+        ("clone", "chmod -R u+rwX,go-rwx ."),
+        ("deep/er/repo/docs", "touch *"),
+        ("repo", "export GIT_DIR=/nowhere GIT_INDEX_FILE=/nowhere"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let out = stack.path(&format!("out{index}"));
+        let script = format!("{before}; '{xtask}' snapshot --output-dir '{}'", out.display());
+        stack.sh(folder, &script);
+        assert!(fs::read(out.join(format!("{BUNDLE}.tar.gz"))).expect("reads") == expected, "{before}");
+        assert!(fs::read(out.join(format!("{BUNDLE}.lock.json"))).expect("reads") == lock, "{before}");
+    }
+    let cpus = stack.sh(".", "nproc").trim().parse::<u32>().expect("a number");
+    for cpu in ["0".to_owned(), format!("0-{}", cpus - 1)] {
+        let out = stack.path(&format!("cpus{cpu}"));
+        let script = format!("taskset -c {cpu} '{xtask}' snapshot --output-dir '{}'", out.display());
+        stack.sh("repo", &script);
+        assert!(fs::read(out.join(format!("{BUNDLE}.tar.gz"))).expect("reads") == expected, "cpus {cpu}");
+    }
+}
+
+#[test]
+fn a_cargo_repository_and_a_bare_one_need_no_configuration() {
+    let stack = Stack::bare();
+    stack.file("repo/Cargo.toml", "[package]\nname = \"crab\"\nversion = \"0.3.0\"\nedition = \"2024\"\n");
+    stack.file("repo/src/lib.rs", "");
+    stack.sh("repo", "git init -q -b main .");
+    stack.commit("first", "2026-03-01T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    assert!(stack.path("repo/releases/crab-v0.3.0-2026-03-01T083000Z.tar.gz").exists());
+    stack.sh(".", "git clone -q --bare repo bare.git");
+    let bare = stack.path("bare.git").display().to_string();
+    let out = stack.path("out").display().to_string();
+    stack.run(&["-C", &bare, "snapshot", "--output-dir", &out]).ok();
+    assert_eq!(
+        fs::read(stack.one("out", ".tar.gz")).expect("reads"),
+        fs::read(stack.one("repo/releases", ".tar.gz")).expect("reads")
+    );
+    let plain = Stack::bare();
+    plain.file("repo/a", "a");
+    plain.sh("repo", "git init -q -b main .");
+    plain.commit("first", "2026-03-01T08:30:00Z");
+    let document = plain.run(&["snapshot", "--json"]).ok().json();
+    let name = document["tarball"].as_str().expect("a name").to_owned();
+    assert!(
+        name.contains("/repo-v") && document["git_sha"].as_str().is_some_and(|sha| name.contains(&sha[..7])),
+        "{name}"
+    );
+}
+
+#[test]
+fn flags_do_what_they_say() {
+    let stack = Stack::new();
+    let dry = stack.run(&["snapshot", "--dry-run", "--json"]).ok().json();
+    assert_eq!(dry["status"], "planned");
+    assert!(!stack.path("repo/releases").exists() && !stack.path("repo/.recovery").exists());
+    let args =
+        ["snapshot", "--version", "v9", "--env", "stage", "--no-tarball", "--output-dir", "../out", "--json"];
+    let lock = stack.run(&args).ok().json()["lock"].as_str().expect("a lock").to_owned();
+    let lock: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(lock).expect("reads")).expect("JSON");
+    assert_eq!(
+        (&lock["version"], &lock["env"], &lock["tarball"]),
+        (&"v9".into(), &"stage".into(), &serde_json::Value::Null)
+    );
+    stack.sh("repo", "git tag v1.4.1");
+    stack.file("repo/package.json", r#"{"name": "api", "version": "1.5.0"}"#);
+    stack.commit("second", "2026-03-02T08:30:00Z");
+    stack.run(&["snapshot", "--rev", "v1.4.1"]).ok();
+    stack.run(&["snapshot"]).ok();
+    stack.file("repo/package.json", r#"{"name": "api", "version": "1.6.0"}"#);
+    stack.commit("third", "2026-03-03T08:30:00Z");
+    let kept = stack.run(&["snapshot", "--keep", "2", "--prune", "--dry-run", "--json"]).ok().json();
+    let pruned = stack.run(&["snapshot", "--keep", "2", "--prune", "--json"]).ok().json();
+    assert_eq!(kept["pruned"], pruned["pruned"], "the dry run shows the real plan");
+    assert!(pruned["pruned"].to_string().contains(BUNDLE), "{pruned}");
+    assert_eq!(stack.files("repo/releases").len(), 2 * 3 + 1);
+    stack.sh("repo/releases", "sha256sum --check --strict SHA256SUMS; [ $(wc -l < SHA256SUMS) = 4 ]");
+}
+
+#[test]
+fn a_dirty_or_staged_bundle_says_so() {
+    let stack = Stack::new();
+    stack.file("repo/server.js", "edited\n");
+    stack.file("repo/dist/app.js", "built\n");
+    stack.file("repo/recovery.toml", "[release]\ninclude = [\"dist/\"]\nexclude = [\"docs/\"]\n");
+    let document = stack.run(&["snapshot", "--allow-dirty", "--json"]).ok().json();
+    let tarball = document["tarball"].as_str().expect("a name").to_owned();
+    let listed = stack.sh("repo", &format!("tar -tf '{tarball}'; tar -xOf '{tarball}' server.js"));
+    assert!(
+        listed.contains("dist/app.js") && listed.contains("edited") && !listed.contains("docs/"),
+        "{listed}"
+    );
+    let lock = fs::read_to_string(document["lock"].as_str().expect("a lock")).expect("reads");
+    assert!(lock.contains("\"dirty\": true"), "{lock}");
+    stack.run(&["verify", &tarball]).ok();
+}
+
+#[test]
+fn export_ignore_submodules_and_lfs_are_honoured_or_told() {
+    let stack = Stack::new();
+    stack.file("repo/.gitattributes", "docs export-ignore\n");
+    stack.file("repo/large.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n");
+    stack.sh(".", "git clone -q repo lib");
+    stack.sh("repo", "git -c protocol.file.allow=always submodule --quiet add ../lib vendor/lib");
+    stack.commit("more", "2026-03-01T08:30:00Z");
+    let document = stack.run(&["snapshot", "--json"]).ok().json();
+    let findings = document["findings"].to_string();
+    assert!(findings.contains("vendor/lib") && findings.contains("large.bin"), "{findings}");
+    stack.sh(
+        "repo",
+        &format!("mkdir ../a ../b; tar -xf releases/{BUNDLE}.tar.gz -C ../a; git archive HEAD | tar -xf - -C ../b; rmdir ../b/vendor/lib ../b/vendor 2>/dev/null; rm -rf ../a/vendor; diff -r --no-dereference ../a ../b"),
+    );
+}
+
+#[test]
+fn a_bundle_that_lost_a_byte_is_not_unchanged() {
+    let stack = Stack::new();
+    stack.run(&["snapshot"]).ok();
+    let tarball = stack.one("repo/releases", ".tar.gz");
+    let whole = fs::read(&tarball).expect("reads");
+    flip(&tarball, whole.len() / 2);
+    assert_eq!(stack.run(&["snapshot", "--json"]).exits(1).json()["status"], "damaged");
+    fs::remove_file(&tarball).expect("removes");
+    stack.run(&["snapshot"]).exits(1).says(&["gone", "remove its lock"]);
+    fs::remove_file(stack.one("repo/releases", ".lock.json")).expect("removes");
+    stack.run(&["snapshot"]).ok();
+    assert!(fs::read(&tarball).expect("reads") == whole);
+}
