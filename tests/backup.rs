@@ -25,8 +25,6 @@ fn awkward(stack: &Stack) {
 }
 
 fn same(stack: &Stack, restored: &str) {
-    let before = stack.sh("repo", "rm -f .codex-api/pipe; cd .codex-api; pwd >/dev/null; true");
-    assert_eq!(before, "");
     let (live, back) = (stack.listing("repo/.codex-api"), stack.listing(restored));
     for (a, b) in live.lines().zip(back.lines()) {
         assert_eq!(a, b);
@@ -93,9 +91,9 @@ fn the_printed_recipe_restores_without_the_tool() {
         outcome(&mut shell).ok();
         assert!(ending.len() > 3);
         let (live, back) = (stack.sh("repo/.codex-api", LIST), stack.sh("by hand/.codex-api", LIST));
-        assert_eq!(live.replace(" p\n", ""), back, "{ending}");
+        assert_eq!(live, back, "{ending}");
     }
-    const LIST: &str = r"rm -f pipe; find . -printf '%P %y %m %U:%G %Ts %l %n\n' | LC_ALL=C sort; find . -type f -print0 | sort -z | xargs -0r sha256sum";
+    const LIST: &str = r"find . ! -type p -printf '%P %y %m %U:%G %Ts %l %n\n' | LC_ALL=C sort; find . -type f -print0 | sort -z | xargs -0r sha256sum";
 }
 
 #[test]
@@ -177,7 +175,7 @@ fn some_of_it_or_as_it_was_then() {
         ])
         .ok()
         .json();
-    assert_eq!(some["entries"], 2);
+    assert_eq!(some["entries"], 5, "with the folders above them");
     assert_eq!(stack.files("some"), [".codex-api/current", ".codex-api/sessions/2026/one.jsonl"]);
     stack.run(&["restore", "codex-api", "--at", "2026-03-04", "--to", "../then"]).ok();
     assert_eq!(
@@ -317,9 +315,9 @@ fn a_wrong_passphrase_or_none_is_told_and_writes_nothing() {
         .says(&["passphrase", KEY.0]);
     stack.run_with(&wrong, &["verify"]).exits(3).says(&["passphrase"]);
     assert!(!stack.path("back").exists());
-    flip(&stack.one("drive", ".tar.gz.gpg"), 3000);
+    flip(&stack.one("drive", ".tar.gz.gpg"), 1000);
     stack.run_with(&[KEY], &["verify"]).exits(1);
-    stack.run_with(&[KEY], &["restore", "codex-api", "--to", "../back"]).exits(3);
+    stack.run_with(&[KEY], &["restore", "codex-api", "--to", "../back"]).exits(1);
     assert!(!stack.path("back").exists());
 }
 

@@ -2,7 +2,7 @@
 use super::support::{Stack, flip};
 use std::fs;
 
-const BUNDLE: &str = "api-v1.4.2-2026-03-01T083000Z";
+const BUNDLE: &str = "acme-api-v1.4.2-2026-03-01T083000Z";
 
 fn bundle(stack: &Stack) -> Vec<u8> {
     fs::read(stack.path("repo/releases").join(format!("{BUNDLE}.tar.gz"))).expect("reads")
@@ -101,7 +101,8 @@ fn a_cargo_repository_and_a_bare_one_need_no_configuration() {
     let document = plain.run(&["snapshot", "--json"]).ok().json();
     let name = document["tarball"].as_str().expect("a name").to_owned();
     assert!(
-        name.contains("/repo-v") && document["git_sha"].as_str().is_some_and(|sha| name.contains(&sha[..7])),
+        name.contains("/repo-git-")
+            && document["git_sha"].as_str().is_some_and(|sha| name.contains(&sha[..7])),
         "{name}"
     );
 }

@@ -173,7 +173,7 @@ impl Stack {
     pub fn listing(&self, folder: &str) -> String {
         self.sh(
             folder,
-            r#"find . -printf '%P %y %m %U:%G %T@ %l %n\n' | LC_ALL=C sort; find . -type f -print0 | sort -z | xargs -0r sha256sum"#,
+            r#"find . ! -type p -printf '%P %y %m %U:%G %T@ %l %n\n' | LC_ALL=C sort; find . -type f -print0 | sort -z | xargs -0r sha256sum"#,
         )
     }
 }

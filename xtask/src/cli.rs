@@ -118,7 +118,7 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "LABEL")]
     pub version: Option<String>,
     /// How many bundles --prune leaves [default: 3].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
     /// Remove older bundles afterwards.
     #[arg(long)]
@@ -150,7 +150,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "DIR")]
     pub dest: Option<PathBuf>,
     /// How many backups of the set --prune leaves.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
     /// Remove older backups of the set afterwards.
     #[arg(long)]
@@ -213,7 +213,7 @@ pub struct PruneArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Keep the newest N of each series, whatever the configuration says.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
 }
 

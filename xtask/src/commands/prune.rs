@@ -2,13 +2,16 @@
 use super::{Context, retain};
 use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
-use crate::destination::catalog::{self, Catalog};
+use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable::remove;
+use crate::destination::mount::{self, Mounted};
 use crate::destination::retention::{Decision, Item, Policy};
-use crate::destination::{lock, mount};
+use crate::destination::{lock, releases};
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding, show};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Runs the verb.
 ///
@@ -24,66 +27,88 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let folder = &config.release.output_dir;
     let keep = args.keep.or(config.release.keep);
+    // A lock that cannot be read is told here too: what it stands for is not pruned.
+    let (_, mut findings) = releases::scan(folder)?;
     let bundles = match keep {
         Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, ctx)?,
         None => Vec::new(),
     };
     let verified =
         memory.as_ref().map(crate::destination::memory::Memory::verified).transpose()?.unwrap_or_default();
-    let (mut plans, mut findings) = (Vec::new(), Vec::new());
+    let mut plans = Vec::new();
     for place in &config.destinations {
-        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+        let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
         if !args.dry_run {
             locks.push(lock::destination(&place.path, "prune", ctx.now)?);
         }
         let catalog = catalog::scan(&place.path)?;
         let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
         let mut items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
-        items.extend(sweep(&catalog));
+        let swept = sweep(&config, &catalog, ctx.now);
         findings.extend(catalog.findings.iter().cloned());
-        plans.push((place, catalog, items));
+        plans.push(Plan { place, mounted, catalog, items, swept });
     }
-    let (mut items, mut freed) = (bundles.clone(), 0);
-    items.extend(plans.iter().flat_map(|(_, _, items)| items.iter().cloned()));
+    let mut items = bundles.clone();
+    items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
+    let mut freed = 0;
     if args.dry_run {
         freed = items.iter().filter(|item| item.decision == Decision::Remove).map(|item| item.bytes).sum();
+        findings.extend(plans.iter().filter_map(|plan| quota(plan.place, &plan.catalog, 0)));
     } else {
         freed += retain::apply_bundles(folder, &bundles)?.1;
         if !retain::removed(&bundles).is_empty() {
             super::snapshot::write_sums(folder)?;
         }
-        for (_, catalog, items) in &plans {
-            freed += retain::apply_backups(catalog, items, memory.as_ref(), ctx.now)?.1;
-            for path in &catalog.incomplete {
-                freed += remove(path)?;
+        for plan in &plans {
+            mount::recheck(&plan.mounted, &plan.place.path)?;
+            let backups = retain::apply_backups(&plan.catalog, &plan.items, memory.as_ref(), ctx.now)?.1;
+            for path in retain::removed(&plan.swept) {
+                freed += remove(std::path::Path::new(&path))?;
             }
+            freed += backups;
+            findings.extend(quota(plan.place, &plan.catalog, backups));
         }
-    }
-    for (place, catalog, _) in &plans {
-        findings.extend(quota(place, catalog, if args.dry_run { 0 } else { freed }));
     }
     report(args, ctx, &items, freed, &findings);
     Ok(finding::exit(&findings))
 }
 
+/// What one destination holds and what becomes of it.
+struct Plan<'a> {
+    place: &'a Destination,
+    mounted: Mounted,
+    catalog: Catalog,
+    items: Vec<Item>,
+    swept: Vec<Item>,
+}
+
+/// How long an archive without a marker is left alone: another machine may be writing it still.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_hours(24);
+
 /// The backups of this repository's sets: a drive may be shared with others, whose backups are theirs to prune.
 fn ours(config: &Config, catalog: &Catalog) -> Catalog {
-    let own = |series: &str| {
-        config.data.iter().any(|set| series == set.name || series.starts_with(&format!("{}-", set.name)))
-    };
-    let complete = catalog.complete.iter().filter(|artifact| own(&artifact.name.series)).cloned().collect();
+    let mine = |artifact: &&Artifact| own(config, &artifact.name.series);
+    let complete = catalog.complete.iter().filter(mine).cloned().collect();
     Catalog { complete, ..Catalog::default() }
 }
 
-/// What never got its marker is no backup: a run was killed before its end.
-fn sweep(catalog: &Catalog) -> Vec<Item> {
-    let item = |path: &std::path::PathBuf| Item {
-        id: show(path),
-        decision: Decision::Remove,
-        reasons: vec!["never completed: it has no .sha256".into()],
-        bytes: std::fs::metadata(path).map_or(0, |meta| meta.len()),
+fn own(config: &Config, series: &str) -> bool {
+    config.data.iter().any(|set| series == set.name || series.starts_with(&format!("{}-", set.name)))
+}
+
+/// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old.
+fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
+    let item = |path: &PathBuf| {
+        let name = catalog::unfinished(path).filter(|name| own(config, &name.series))?;
+        let old = now.duration_since(name.time) >= IN_FLIGHT;
+        let (decision, reason) = match old {
+            true => (Decision::Remove, "never completed: it has no .sha256"),
+            false => (Decision::Keep, "has no .sha256 yet, and is less than a day old"),
+        };
+        let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        Some(Item { id: show(path), decision, reasons: vec![reason.into()], bytes })
     };
-    catalog.incomplete.iter().map(item).collect()
+    catalog.incomplete.iter().filter_map(item).collect()
 }
 
 /// How full a destination is against its quota; an error over it, a warning from the alert level on.

@@ -86,7 +86,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     write_sums(&plan.folder)?;
     let made = plan.lock();
     memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
-        "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_commit, "status": outcome.status}))?;
+        "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
             retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), Some(&made), ctx)?
@@ -402,7 +402,7 @@ fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
     let status = if there { "exists" } else { "planned" };
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "snapshot", "status": status, "dry_run": true,
-        "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": plan.commit.sha,
+        "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
         "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
         "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
     }));
@@ -429,7 +429,7 @@ fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
     let tarball = lock.tarball.as_ref().map(|name| show(&plan.folder.join(name)));
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "snapshot", "status": outcome.status, "dry_run": false,
-        "tarball": tarball, "lock": show(&plan.lock()), "sha256": lock.tarball_sha256, "git_sha": plan.commit.sha,
+        "tarball": tarball, "lock": show(&plan.lock()), "sha256": lock.tarball_sha256, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
         "version": lock.version, "entries": lock.entries, "dirty": lock.dirty, "tar_sha256": lock.tar_sha256,
         "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
     }));

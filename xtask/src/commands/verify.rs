@@ -37,13 +37,17 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let memory = super::memory(&config);
     let (mut checked, mut entries, mut bytes) = (Vec::new(), 0, 0);
+    let mut unread = Vec::new();
     for subject in &subjects {
         let archive = show(&subject.source.archive);
         let (result, found) = match one(subject, ctx) {
             Ok(outcome) => outcome,
             Err(error) if args.artifacts.is_empty() && !matches!(error, Error::Interrupted) => {
-                let finding = Finding::error(&archive, error.chain(), error.next_step().unwrap_or_default());
-                (restore::Checked::default(), vec![finding])
+                let next = error.next_step().unwrap_or_default();
+                findings.push(Finding::error(&archive, error.chain(), next));
+                ctx.ui.result(&format!("UNREAD  {archive}"));
+                unread.push(error);
+                continue;
             }
             Err(error) => return Err(error),
         };
@@ -63,6 +67,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         entries += result.entries;
         bytes += result.bytes;
         findings.extend(found);
+    }
+    if checked.is_empty()
+        && let Some(error) = unread.into_iter().next()
+    {
+        return Err(error);
     }
     let status = if finding::any_error(&findings) { "findings" } else { "ok" };
     ctx.ui.document(

@@ -115,7 +115,11 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let place =
         line.map_or_else(|| path.to_owned(), |line| PathBuf::from(format!("{}:{line}", path.display())));
     let (what, next) = unknown_key(error.message()).unwrap_or_else(|| {
-        (error.message().replace('\n', "; "), "see the commented file that `cargo xtask init` writes".into())
+        let at = line.and_then(|line| text.lines().nth(line - 1)).map_or("", str::trim);
+        (
+            format!("{} in `{at}`", error.message().replace('\n', "; ")),
+            "see the commented file that `cargo xtask init` writes".into(),
+        )
     });
     Error::Config { path: place, what, next }
 }

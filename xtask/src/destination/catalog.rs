@@ -75,6 +75,12 @@ pub fn scan(destination: &Path) -> Result<Catalog> {
     Ok(catalog)
 }
 
+/// Which backup a file without a marker would have become.
+pub fn unfinished(path: &Path) -> Option<ArtifactName> {
+    let file = path.file_name()?.to_str()?;
+    ArtifactName::parse(&file.replace(".manifest.jsonl.", ".tar."))
+}
+
 /// Sub-folders whose names are this long and made of digits and dashes.
 fn folders(path: &Path, len: usize) -> Result<Vec<PathBuf>> {
     let named = |name: &str| name.len() == len && name.bytes().all(|b| b.is_ascii_digit() || b == b'-');
