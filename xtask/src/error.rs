@@ -189,6 +189,29 @@ impl Error {
         }
     }
 
+    /// An error of reading the manifest at `path`; made for `map_err`. Damage there does not touch the archive.
+    pub fn manifest(path: &Path) -> impl FnOnce(FormatError) -> Self {
+        let path = path.to_owned();
+        move |source| match source {
+            FormatError::Malformed(what) => Self::Damaged {
+                path,
+                what,
+                next: "the archive restores without its manifest: move this file away, and run again".into(),
+            },
+            source => Self::format(&path)(source),
+        }
+    }
+
+    /// The file whose stored bytes are not what they should be, if that is what this error says.
+    pub fn damaged_file(&self) -> Option<&Path> {
+        match self {
+            Self::Damaged { path, .. } | Self::Format { path, source: FormatError::Malformed(_) } => {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
+
     /// An [`Error::Refused`].
     pub fn refused(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), next: next.into() }

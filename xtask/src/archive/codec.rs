@@ -95,7 +95,8 @@ impl Codec {
     /// When the decoder cannot be made (out of memory).
     pub fn decoder<'a>(self, file: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, FormatError> {
         Ok(match self {
-            Self::Gzip => Box::new(flate2::read::GzDecoder::new(file)),
+            // Several members are one stream (RFC 1952, section 2.2); anything else behind the last is damage.
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
         })
     }

@@ -1,15 +1,18 @@
 //! The manifest: what an archive holds, entry by entry, and where each block of it lies.
 //!
 //! Compressed JSON Lines beside the archive: one header, the blocks, the entries in archive order, and an
-//! end line, so that a manifest that was cut short is noticed. It is an index and a record of digests, never
+//! end line, so that a manifest that was cut short is noticed. It is read as a stream. It is an index and a record of digests, never
 //! needed to get the data back: without it the archive is a plain tar.
 use super::entry::{Entry, Kind, Mtime};
 use super::{FormatError, codec::Codec, hex, unhex};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
+use std::ops::Range;
 
 /// The manifest version this tool writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;
+/// No line is longer: two names of 4 KiB in hexadecimal take a tenth of it.
+const MAX_LINE: u64 = 1 << 18;
 
 /// The first line: what the archive is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,14 +61,35 @@ pub struct Record {
     pub blocks: u64,
 }
 
-/// A manifest as a whole.
+/// What stands in front of the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// What the archive is.
     pub header: Header,
     /// Where its blocks lie.
     pub blocks: Vec<Block>,
-    /// What it holds, in archive order.
+}
+
+/// The entries of a manifest, read one by one: a manifest of a million entries takes no more memory than one of
+/// ten. What it yields has been checked against what came before; only after [`Records::next`] has returned `None`
+/// is it known that nothing was cut off.
+pub struct Records<'a> {
+    lines: Lines<'a>,
+    blocks: u64,
+    entries: u64,
+    ahead: Option<Line>,
+    last_block: u64,
+    last_path: Vec<u8>,
+    /// Blocks that groups have taken so far.
+    grouped: u64,
+}
+
+/// Blocks that hold whole entries together: one block of many entries, or the many blocks of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Their numbers.
+    pub blocks: Range<usize>,
+    /// The entries in them.
     pub records: Vec<Record>,
 }
 
@@ -247,45 +271,58 @@ impl Collector {
     }
 }
 
-impl Manifest {
-    /// Reads a manifest file (decrypted, still compressed).
-    ///
-    /// # Errors
-    /// `Newer` for a schema that this tool does not know; `Malformed` for a line that does not parse, an
-    /// order that is wrong, a block or entry that does not fit the others, and a missing end.
-    pub fn read(file: &mut dyn Read, codec: Codec) -> Result<Self, FormatError> {
-        let mut lines = BufReader::new(codec.decoder(file)?).lines();
-        let first = lines.next().ok_or_else(|| FormatError::Malformed("the manifest is empty".into()))??;
-        let header = header_of(&first)?;
-        let mut manifest = Self { header, blocks: Vec::new(), records: Vec::new() };
-        let mut ended = false;
-        for (number, line) in lines.enumerate() {
-            let line = line?;
-            let wrong = || FormatError::Malformed(format!("line {} of the manifest is wrong", number + 2));
-            if ended {
-                return Err(wrong());
-            }
-            match serde_json::from_str(&line).map_err(|_| wrong())? {
-                Line::Block(block) if manifest.records.is_empty() => manifest.blocks.push(block),
-                Line::Entry(entry) => manifest.records.push(entry.record().ok_or_else(wrong)?),
-                Line::End { blocks, entries } => {
-                    if (blocks, entries) != (manifest.blocks.len() as u64, manifest.records.len() as u64) {
-                        return Err(wrong());
-                    }
-                    ended = true;
-                }
-                Line::Header(_) | Line::Block(_) => return Err(wrong()),
-            }
+/// Lines of a decompressed manifest, none longer than [`MAX_LINE`].
+struct Lines<'a> {
+    text: BufReader<Box<dyn Read + 'a>>,
+    number: u64,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>, FormatError> {
+        let mut line = Vec::new();
+        self.text.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+        self.number += 1;
+        match line.pop() {
+            None => Ok(None),
+            Some(b'\n') => Ok(Some(line)),
+            Some(_) => Err(self.wrong()),
         }
-        if !ended {
-            return Err(FormatError::Malformed("the manifest has no end line: it was cut short".into()));
-        }
-        manifest.check()?;
-        Ok(manifest)
     }
 
-    /// Blocks follow each other without a gap, and entries lie in blocks that exist, in order.
-    fn check(&self) -> Result<(), FormatError> {
+    fn line(&mut self) -> Result<Option<Line>, FormatError> {
+        let Some(text) = self.next()? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).map_err(|_| self.wrong())
+    }
+
+    fn wrong(&self) -> FormatError {
+        FormatError::Malformed(format!("line {} of the manifest is wrong", self.number))
+    }
+}
+
+impl Manifest {
+    /// Begins to read a manifest file (decrypted, still compressed).
+    ///
+    /// # Errors
+    /// `Newer` for a schema that this tool does not know; `Malformed` for a line that does not parse, and for blocks
+    /// that leave a gap.
+    pub fn open<'a>(file: &'a mut dyn Read, codec: Codec) -> Result<(Self, Records<'a>), FormatError> {
+        let mut lines = Lines { text: BufReader::with_capacity(1 << 16, codec.decoder(file)?), number: 0 };
+        let first = lines.next()?.ok_or_else(|| FormatError::Malformed("the manifest is empty".into()))?;
+        let mut manifest = Self { header: header_of(&first)?, blocks: Vec::new() };
+        let ahead = loop {
+            match lines.line()? {
+                Some(Line::Block(block)) => manifest.blocks.push(block),
+                other => break other,
+            }
+        };
+        manifest.check_blocks()?;
+        let blocks = manifest.blocks.len() as u64;
+        let (entries, last_block, last_path, grouped) = (0, 0, Vec::new(), 0);
+        Ok((manifest, Records { lines, blocks, entries, ahead, last_block, last_path, grouped }))
+    }
+
+    /// Blocks follow each other without a gap.
+    fn check_blocks(&self) -> Result<(), FormatError> {
         let mut offset = self.header.codec.prologue().len() as u64;
         let mut tar_offset = 0;
         for (number, block) in self.blocks.iter().enumerate() {
@@ -299,35 +336,112 @@ impl Manifest {
             offset = offset.saturating_add(block.packed);
             tar_offset += block.size;
         }
-        let mut last = 0;
-        for record in &self.records {
-            let end = record.block.checked_add(record.blocks).filter(|_| record.blocks > 0);
-            if record.block < last || end.is_none_or(|end| end > self.blocks.len() as u64) {
-                let path = crate::finding::show_bytes(&record.entry.path);
-                return Err(FormatError::Malformed(format!("entry {path} lies in no block")));
-            }
-            last = record.block;
-        }
         Ok(())
-    }
-
-    /// Bytes of all files.
-    pub fn content_bytes(&self) -> u64 {
-        self.records.iter().map(|record| record.entry.size).sum()
     }
 }
 
-fn header_of(line: &str) -> Result<Header, FormatError> {
+impl Records<'_> {
+    /// The next entry in archive order; `None` behind the last.
+    ///
+    /// # Errors
+    /// `Malformed` for a line that does not parse, an entry that is out of order or lies in no block, and an end that
+    /// is missing or counts otherwise.
+    pub fn next(&mut self) -> Result<Option<Record>, FormatError> {
+        let line = match self.ahead.take() {
+            Some(line) => line,
+            None => self.lines.line()?.ok_or_else(cut_short)?,
+        };
+        match line {
+            Line::Entry(entry) => {
+                let record = entry.record().ok_or_else(|| self.lines.wrong())?;
+                self.check(&record)?;
+                self.entries += 1;
+                Ok(Some(record))
+            }
+            Line::End { blocks, entries } if (blocks, entries) == (self.blocks, self.entries) => {
+                if self.lines.next()?.is_some() {
+                    return Err(self.lines.wrong());
+                }
+                self.ahead = Some(Line::End { blocks, entries });
+                Ok(None)
+            }
+            Line::End { .. } | Line::Header(_) | Line::Block(_) => Err(self.lines.wrong()),
+        }
+    }
+
+    /// Entries stand in the order of their paths' bytes, each once, in blocks that exist.
+    fn check(&mut self, record: &Record) -> Result<(), FormatError> {
+        let path = &record.entry.path;
+        let wrong = |what: &str| {
+            Err(FormatError::Malformed(format!("entry {} {what}", crate::finding::show_bytes(path))))
+        };
+        if self.entries > 0 && *path == self.last_path {
+            return wrong("is there twice");
+        }
+        if self.entries > 0 && *path < self.last_path {
+            return wrong("stands out of order");
+        }
+        let end = record.block.checked_add(record.blocks).filter(|_| record.blocks > 0);
+        if record.block < self.last_block || end.is_none_or(|end| end > self.blocks) {
+            return wrong("lies in no block");
+        }
+        self.last_block = record.block;
+        self.last_path.clone_from(path);
+        Ok(())
+    }
+
+    /// The next entries that share their blocks. The last group holds no entry, only the end-of-archive marker; `None`
+    /// behind it.
+    ///
+    /// # Errors
+    /// As [`Records::next`].
+    pub fn next_group(&mut self) -> Result<Option<Group>, FormatError> {
+        let begin = self.grouped;
+        let Some(first) = self.next()? else {
+            self.grouped = self.blocks;
+            let blocks = begin as usize..self.blocks as usize;
+            return Ok((!blocks.is_empty()).then_some(Group { blocks, records: Vec::new() }));
+        };
+        let place = (first.block, first.blocks);
+        self.grouped = first.block + first.blocks;
+        if first.block != begin {
+            let path = crate::finding::show_bytes(&first.entry.path);
+            return Err(FormatError::Malformed(format!("entry {path} does not begin where a block does")));
+        }
+        let blocks = begin as usize..self.grouped as usize;
+        let mut records = vec![first];
+        while let Some(Line::Entry(entry)) = self.peek()? {
+            if (entry.block, entry.blocks) != place {
+                break;
+            }
+            records.extend(self.next()?);
+        }
+        Ok(Some(Group { blocks, records }))
+    }
+
+    fn peek(&mut self) -> Result<Option<&Line>, FormatError> {
+        if self.ahead.is_none() {
+            self.ahead = self.lines.line()?;
+        }
+        Ok(self.ahead.as_ref())
+    }
+}
+
+fn cut_short() -> FormatError {
+    FormatError::Malformed("the manifest has no end line: it was cut short".into())
+}
+
+fn header_of(line: &[u8]) -> Result<Header, FormatError> {
     #[derive(Deserialize)]
     struct Version {
         schema: u32,
     }
     let wrong = |error: serde_json::Error| FormatError::Malformed(format!("not a manifest: {error}"));
-    let version: Version = serde_json::from_str(line).map_err(wrong)?;
+    let version: Version = serde_json::from_slice(line).map_err(wrong)?;
     if version.schema > SCHEMA {
         return Err(FormatError::Newer { what: "the manifest", found: version.schema, supported: SCHEMA });
     }
-    match serde_json::from_str(line).map_err(wrong)? {
+    match serde_json::from_slice(line).map_err(wrong)? {
         Line::Header(header) => Ok(header),
         _ => Err(FormatError::Malformed("the manifest does not begin with its header".into())),
     }

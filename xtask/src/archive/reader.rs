@@ -1,11 +1,11 @@
 //! The way back: blocks of an archive, each checked against its digest before a byte of it is believed.
 //!
-//! With a manifest an archive is a row of [`Group`]s that can be read apart from each other, in any order or
+//! With a manifest an archive is a row of groups ([`Group`]) that can be read apart from each other, in any order or
 //! selection. Without one it is decoded from the start, like any tar file.
 use super::FormatError;
 use super::codec::Codec;
 use super::entry::{Entry, read_tar};
-use super::manifest::Manifest;
+use super::manifest::{Block, Group, Manifest};
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -32,37 +32,11 @@ impl Skip for std::fs::File {
     }
 }
 
-/// Blocks that hold whole entries together: one block of many, or the many blocks of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// Their numbers.
-    pub blocks: Range<usize>,
-    /// The numbers of the records in them.
-    pub records: Range<usize>,
-}
-
-impl Manifest {
-    /// The groups in archive order. The last holds no entry, only the end-of-archive marker.
-    pub fn groups(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        for (number, record) in self.records.iter().enumerate() {
-            let blocks = record.block as usize..(record.block + record.blocks) as usize;
-            match groups.last_mut() {
-                Some(group) if group.blocks == blocks => group.records.end = number + 1,
-                _ => groups.push(Group { blocks, records: number..number + 1 }),
-            }
-        }
-        let end = groups.last().map_or(0, |group| group.blocks.end);
-        let records = self.records.len();
-        groups.push(Group { blocks: end..self.blocks.len(), records: records..records });
-        groups
-    }
-}
-
 /// Reads blocks of an archive in ascending order.
 pub struct Blocks<'a> {
     stream: &'a mut dyn Skip,
-    manifest: &'a Manifest,
+    codec: Codec,
+    blocks: &'a [Block],
     position: u64,
     crc: crc32fast::Hasher,
 }
@@ -70,7 +44,13 @@ pub struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     /// Begins at the start of `stream`, which is the archive, decrypted.
     pub fn new(stream: &'a mut dyn Skip, manifest: &'a Manifest) -> Self {
-        Self { stream, manifest, position: 0, crc: crc32fast::Hasher::new() }
+        Self {
+            stream,
+            codec: manifest.header.codec,
+            blocks: &manifest.blocks,
+            position: 0,
+            crc: crc32fast::Hasher::new(),
+        }
     }
 
     /// The tar bytes of one block.
@@ -78,7 +58,9 @@ impl<'a> Blocks<'a> {
     /// # Errors
     /// `Malformed` when the block's digest or length is not the manifest's.
     pub fn block(&mut self, number: usize) -> Result<Vec<u8>, FormatError> {
-        let block = &self.manifest.blocks[number];
+        let block = self.blocks.get(number).ok_or_else(|| {
+            FormatError::Malformed(format!("block {number} was asked for, and there is none"))
+        })?;
         let ahead = block
             .offset
             .checked_sub(self.position)
@@ -95,7 +77,7 @@ impl<'a> Blocks<'a> {
                 "block {number} does not have the manifest's digest"
             )));
         }
-        let raw = self.manifest.header.codec.decompress(&packed, block.size as usize)?;
+        let raw = self.codec.decompress(&packed, block.size as usize)?;
         self.crc.update(&raw);
         Ok(raw)
     }
@@ -110,11 +92,11 @@ impl<'a> Blocks<'a> {
     /// # Errors
     /// `Malformed` when it is not.
     pub fn finish(self, prologue: &[u8]) -> Result<(), FormatError> {
-        let codec = self.manifest.header.codec;
+        let codec = self.codec;
         if prologue != codec.prologue() {
             return Err(FormatError::Malformed("the archive does not begin as it should".into()));
         }
-        let tar_bytes = self.manifest.blocks.last().map_or(0, |block| block.tar_offset + block.size);
+        let tar_bytes = self.blocks.last().map_or(0, |block| block.tar_offset + block.size);
         let mut rest = Vec::new();
         let epilogue = codec.epilogue(self.crc.finalize(), tar_bytes);
         Read::take(&mut *self.stream, epilogue.len() as u64 + 1).read_to_end(&mut rest)?;

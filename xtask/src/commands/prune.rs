@@ -43,7 +43,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         let catalog = catalog::scan(&place.path)?;
         let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
-        let mut items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
+        let items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
         let swept = sweep(&config, &catalog, ctx.now);
         findings.extend(catalog.findings.iter().cloned());
         plans.push(Plan { place, mounted, catalog, items, swept });

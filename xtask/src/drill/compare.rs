@@ -5,7 +5,7 @@
 //! not compared: only root can restore them.
 use crate::archive::entry::Kind;
 use crate::archive::hex;
-use crate::archive::manifest::{Manifest, Record};
+use crate::archive::manifest::Record;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show_bytes};
 use crate::restore::digest_file;
@@ -31,35 +31,112 @@ pub struct Compared {
     pub findings: Vec<Finding>,
 }
 
-/// Compares what lies under `root` with `manifest`.
+/// Compares what lies under `root` with the entries that `next` yields, in the order of their paths' bytes. Both sides
+/// are walked in step, so that a million entries take no more memory than ten.
 ///
 /// # Errors
-/// `Io` when something there cannot be read.
-pub fn compare(manifest: &Manifest, root: &Path) -> Result<Compared> {
-    let mut compared = Compared::default();
-    let mut known = BTreeSet::new();
-    let mut differences = Vec::new();
-    for record in &manifest.records {
-        let shown = show_bytes(&record.entry.path);
-        compared.entries += 1;
-        let Some(path) = inside(root, &record.entry.path) else {
-            differences.push(Finding::error(shown, "its name leads out of the restored folder", REPAIR));
-            continue;
-        };
-        known.extend(path.ancestors().take_while(|a| *a != root).map(Path::to_path_buf));
-        compared.bytes += record.entry.size;
-        if let Some(difference) = difference(record, root, &path)? {
-            differences.push(difference.finding(shown));
+/// Those of `next`; `Io` when something on disk cannot be read.
+pub fn compare(next: &mut dyn FnMut() -> Result<Option<Record>>, root: &Path) -> Result<Compared> {
+    let record = next()?;
+    let mut merge = Merge { root, next, record, compared: Compared::default(), unlisted: 0 };
+    merge.folder(root, b"")?;
+    while merge.record.is_some() {
+        merge.missing()?;
+    }
+    if merge.unlisted > 0 {
+        let what = format!("and {} more differences", merge.unlisted);
+        merge.compared.findings.push(Finding::error("…", what, REPAIR));
+    }
+    Ok(merge.compared)
+}
+
+/// The two sides of a comparison.
+struct Merge<'a> {
+    root: &'a Path,
+    next: &'a mut dyn FnMut() -> Result<Option<Record>>,
+    /// The first record that was not met on disk yet.
+    record: Option<Record>,
+    compared: Compared,
+    /// Differences beyond [`LISTED`].
+    unlisted: usize,
+}
+
+impl Merge<'_> {
+    /// Walks a folder in the order of the paths' bytes, where what is in `a/` stands behind `a-b`. Returns whether it
+    /// holds anything that the manifest knows.
+    fn folder(&mut self, path: &Path, name: &[u8]) -> Result<bool> {
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+            let entry = entry.map_err(Error::io("list", path))?;
+            let name = [name, entry.file_name().as_bytes()].concat();
+            if entry.file_type().map_err(Error::io("look at", &entry.path()))?.is_dir() {
+                steps.push([&name[..], b"/"].concat());
+            }
+            steps.push(name);
+        }
+        steps.sort_unstable();
+        let (mut known, mut unknown_folders) = (false, BTreeSet::new());
+        for step in steps {
+            let path = self.root.join(OsStr::from_bytes(&step));
+            if step.ends_with(b"/") {
+                let inside = self.folder(&path, &step)?;
+                known |= inside;
+                if !inside && unknown_folders.contains(&step[..step.len() - 1]) {
+                    self.stranger(&step[..step.len() - 1]);
+                }
+            } else if self.meet(&step)? {
+                known = true;
+            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                // The folder above an entry need not be an entry.
+                unknown_folders.insert(step);
+            } else {
+                self.stranger(&step);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Something lies on disk under this name: whether the manifest knows it.
+    fn meet(&mut self, name: &[u8]) -> Result<bool> {
+        while self.record.as_ref().is_some_and(|record| *record.entry.path < *name) {
+            self.missing()?;
+        }
+        let Some(record) = self.record.take_if(|record| record.entry.path == name) else { return Ok(false) };
+        self.compared.entries += 1;
+        self.compared.bytes += record.entry.size;
+        let path = self.root.join(OsStr::from_bytes(name));
+        if let Some(difference) = difference(&record, self.root, &path)? {
+            self.push(difference.finding(show_bytes(name)));
+        }
+        self.record = (self.next)()?;
+        Ok(true)
+    }
+
+    fn missing(&mut self) -> Result<()> {
+        if let Some(record) = self.record.take() {
+            let what = match inside(self.root, &record.entry.path) {
+                Some(_) => "was not restored",
+                None => "its name leads out of the restored folder",
+            };
+            self.compared.entries += 1;
+            self.push(Finding::error(show_bytes(&record.entry.path), what, REPAIR));
+        }
+        self.record = (self.next)()?;
+        Ok(())
+    }
+
+    fn stranger(&mut self, name: &[u8]) {
+        let what = "was restored although the manifest does not know it";
+        self.push(Finding::error(show_bytes(name), what, REPAIR));
+    }
+
+    fn push(&mut self, finding: Finding) {
+        if self.compared.findings.len() < LISTED {
+            self.compared.findings.push(finding);
+        } else {
+            self.unlisted += 1;
         }
     }
-    strangers(root, root, &known, &mut differences)?;
-    let more = differences.len().saturating_sub(LISTED);
-    differences.truncate(LISTED);
-    if more > 0 {
-        differences.push(Finding::error("…", format!("and {more} more differences"), REPAIR));
-    }
-    compared.findings = differences;
-    Ok(compared)
 }
 
 /// `root` with the entry's name behind it; `None` when that would not lie in `root`.
@@ -146,28 +223,10 @@ fn kind_of(meta: &Metadata) -> Option<Kind> {
     }
 }
 
-/// What lies under `folder` and is neither an entry nor a folder above one.
-fn strangers(root: &Path, folder: &Path, known: &BTreeSet<PathBuf>, found: &mut Vec<Finding>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let entry = entry.map_err(Error::io("list", folder))?;
-        let path = entry.path();
-        if !known.contains(&path) {
-            let shown = path.strip_prefix(root).unwrap_or(&path);
-            let what = "was restored although the manifest does not know it";
-            found.push(Finding::error(crate::finding::show(shown), what, REPAIR));
-        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            strangers(root, &path, known, found)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::codec::Codec;
     use crate::archive::entry::{Entry, Mtime};
-    use crate::archive::manifest::Header;
     use crate::finding::any_error;
     use sha2::{Digest as _, Sha256};
 
@@ -176,7 +235,7 @@ mod tests {
     }
 
     /// A restored folder and its manifest: `set/file`, `set/link` → `file`, `set/twin` = `set/file`.
-    fn restored() -> (tempfile::TempDir, Manifest) {
+    fn restored() -> (tempfile::TempDir, Vec<Record>) {
         let root = tempfile::tempdir().expect("a folder");
         let set = root.path().join("set");
         fs::create_dir(&set).expect("made");
@@ -193,22 +252,18 @@ mod tests {
             record(Entry::symlink(b"set/link", b"file", mtime), None),
             record(twin, None),
         ];
-        let header = Header {
-            schema: 1,
-            archive: "a".into(),
-            created_at: "2026-01-01T00:00:00Z".into(),
-            codec: Codec::Gzip,
-            encoder: String::new(),
-            level: 6,
-            tool: String::new(),
-        };
-        (root, Manifest { header, blocks: vec![], records })
+        (root, records)
+    }
+
+    fn compared(records: &[Record], root: &Path) -> Compared {
+        let mut records = records.iter().cloned();
+        compare(&mut || Ok(records.next()), root).expect("compared")
     }
 
     #[test]
     fn the_same_is_the_same() {
-        let (root, manifest) = restored();
-        let compared = compare(&manifest, root.path()).expect("compared");
+        let (root, records) = restored();
+        let compared = compared(&records, root.path());
         assert_eq!((compared.entries, compared.bytes, compared.findings), (3, 7, vec![]));
     }
 
@@ -237,18 +292,38 @@ mod tests {
             ("stranger", |set| fs::create_dir(set.join("new")).expect("made")),
         ];
         for (name, change) in changes {
-            let (root, manifest) = restored();
+            let (root, records) = restored();
             change(&root.path().join("set"));
-            let compared = compare(&manifest, root.path()).expect("compared");
-            assert!(any_error(&compared.findings), "{name}");
+            assert!(any_error(&compared(&records, root.path()).findings), "{name}");
         }
     }
 
     #[test]
+    fn folders_in_between_need_no_entry_and_empty_ones_do() {
+        let (root, records) = restored();
+        for name in ["set-b", "set-b/inner", "set"] {
+            let _ = fs::create_dir(root.path().join(name));
+        }
+        let found = compared(&records, root.path()).findings;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|finding| finding.path.starts_with("set-b")), "{found:?}");
+    }
+
+    #[test]
+    fn more_differences_than_are_listed_are_counted() {
+        let (root, records) = restored();
+        for number in 0..LISTED + 5 {
+            fs::write(root.path().join(format!("new{number}")), "").expect("written");
+        }
+        let found = compared(&records, root.path()).findings;
+        assert_eq!(found.last().map(|finding| finding.what.as_str()), Some("and 5 more differences"));
+    }
+
+    #[test]
     fn another_time_is_a_warning() {
-        let (root, mut manifest) = restored();
-        manifest.records[0].entry.mtime.seconds -= 5;
-        let compared = compare(&manifest, root.path()).expect("compared");
+        let (root, mut records) = restored();
+        records[0].entry.mtime.seconds -= 5;
+        let compared = compared(&records, root.path());
         assert_eq!(compared.findings.len(), 1);
         assert!(!any_error(&compared.findings));
     }

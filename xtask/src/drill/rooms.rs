@@ -1,6 +1,6 @@
 //! What a drill asks of the other rooms, as one trait: the real thing, and in tests a checker that is blind
 //! or a tool that hangs.
-use crate::archive::manifest::Manifest;
+use super::compare::{Compared, compare};
 use crate::destination::durable;
 use crate::error::Result;
 use crate::restore::{self, Checked, Extracted, Source};
@@ -27,11 +27,11 @@ pub trait Rooms {
     /// # Errors
     /// When it is damaged or cannot be read or written.
     fn extract(&self, source: &Source, secret: Option<&Secret>, to: &Path) -> Result<Extracted>;
-    /// The artifact's manifest; `None` when it has none.
+    /// Compares what was restored under `root` with the artifact's manifest; `None` when it has none.
     ///
     /// # Errors
-    /// When it is damaged or cannot be read.
-    fn manifest(&self, source: &Source, secret: Option<&Secret>) -> Result<Option<Manifest>>;
+    /// When either cannot be read.
+    fn compare(&self, source: &Source, secret: Option<&Secret>, root: &Path) -> Result<Option<Compared>>;
     /// Runs one of the user's shell lines with exactly this environment.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl Rooms for RealRooms {
         restore::extract(source, secret, to, None)
     }
 
-    fn manifest(&self, source: &Source, secret: Option<&Secret>) -> Result<Option<Manifest>> {
-        source.read_manifest(secret)
+    fn compare(&self, source: &Source, secret: Option<&Secret>, root: &Path) -> Result<Option<Compared>> {
+        source.with_manifest(secret, |_, listed| compare(&mut || listed.next(), root))
     }
 
     fn shell(

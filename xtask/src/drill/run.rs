@@ -4,7 +4,6 @@
 //! destination. A step that does not pass blocks those that need it, and nothing else: one broken backup does
 //! not hide what can be said about the others. "Clean up" is always taken, and the folder goes away even if
 //! it is not reached.
-use super::compare::compare;
 use super::control;
 use super::digests::{Digests, on_record};
 use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
@@ -289,11 +288,11 @@ impl Spot<'_> {
 
     fn compare(&self, index: usize, state: &State) -> Result<Done> {
         let subject = self.subject(index)?;
-        let Some(manifest) = self.rooms.manifest(&subject.source, subject.secret.as_ref())? else {
+        let root = state.restored(index)?;
+        let Some(compared) = self.rooms.compare(&subject.source, subject.secret.as_ref(), root)? else {
             let detail = "it has no manifest to compare with";
             return Ok(Done { outcome: Outcome::Skip, ..Done::pass(detail) });
         };
-        let compared = compare(&manifest, state.restored(index)?)?;
         let detail = format!("{} entries, {} bytes on disk", compared.entries, compared.bytes);
         Ok(Done::looked(compared.entries, detail, compared.findings))
     }

@@ -2,8 +2,9 @@
 use super::*;
 use crate::archive::codec::Codec;
 use crate::archive::entry::{Entry, Mtime};
-use crate::archive::manifest::{Header, Manifest, Record};
+use crate::archive::manifest::{Header, Record};
 use crate::archive::sha256_hex;
+use crate::drill::compare::{Compared, compare};
 use crate::drill::evidence::Verdict;
 use crate::drill::steps::{Kind, Pick, Planned, Role};
 use crate::drill::verdict::judge;
@@ -62,21 +63,12 @@ impl Rooms for Fake {
         Ok(Extracted { entries: 1, bytes: 5, findings: vec![], newest: None })
     }
 
-    fn manifest(&self, _: &Source, _: Option<&Secret>) -> Result<Option<Manifest>> {
+    fn compare(&self, _: &Source, _: Option<&Secret>, root: &Path) -> Result<Option<Compared>> {
         // Another time than the file has: a warning, which must not spoil the drill.
         let entry = Entry::file(b"live/key", 5, 0o600, Mtime { seconds: 1, nanos: 0 });
         let sha256 = Some(Sha256::digest(b"hello").into());
-        let header = Header {
-            schema: 1,
-            archive: String::new(),
-            created_at: String::new(),
-            codec: Codec::Gzip,
-            encoder: String::new(),
-            level: 6,
-            tool: String::new(),
-        };
-        let records = vec![Record { entry, sha256, block: 0, blocks: 1 }];
-        Ok(Some(Manifest { header, blocks: vec![], records }))
+        let mut records = vec![Record { entry, sha256, block: 0, blocks: 1 }];
+        compare(&mut || Ok(records.pop()), root).map(Some)
     }
 
     fn shell(&self, _: &str, cwd: &Path, env: &[(String, String)], _: Duration) -> Result<ShellRun> {

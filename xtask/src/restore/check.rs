@@ -2,14 +2,14 @@
 //!
 //! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
 //! checked, because the manifest or the marker is gone, is itself a finding.
-use super::{Source, Trouble, differs, digest_file};
+use super::{Listed, Source, Trouble, differs, digest_file};
 use crate::archive::entry::{Entry, Kind, read_tar};
-use crate::archive::manifest::{Manifest, Record};
-use crate::archive::reader::{Blocks, Group, Skip, decode};
+use crate::archive::manifest::{Group, Manifest, Record};
+use crate::archive::reader::{Blocks, Skip, decode};
 use crate::archive::{FormatError, digest_stream};
 use crate::destination::durable::interrupted;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show_bytes};
+use crate::finding::{Finding, show, show_bytes};
 use crate::tools::gpg::Secret;
 use std::io::Read;
 
@@ -36,41 +36,34 @@ const REPAIR: &str = "restore from another copy; keep this one until you have";
 pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     let mut checked = Checked::default();
     check_digests(source, &mut checked.findings)?;
-    let manifest = match source.read_manifest(secret) {
-        Ok(manifest) => manifest,
-        Err(Error::Format { path, source }) if !matches!(source, FormatError::Newer { .. }) => {
-            let name = crate::finding::show(&path);
-            checked.findings.push(Finding::error(name, format!("is damaged: {source}"), REPAIR));
-            None
-        }
-        Err(error @ Error::Damaged { .. }) => {
-            checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
-            None
-        }
-        Err(error) => return Err(error),
+    let with_manifest = source.with_manifest(secret, |manifest, listed| {
+        checked.manifest = true;
+        check_groups(source, secret, manifest, listed, &mut checked)
+    });
+    let damage = match with_manifest {
+        Ok(Some(())) => return Ok(checked),
+        Ok(None) => Finding::warning(
+            source.name(),
+            "has no manifest: single entries could not be compared with what was backed up",
+            "it still restores, as any tar file does",
+        ),
+        Err(error) => match error.damaged_file() {
+            None => return Err(error),
+            Some(file) => Finding::error(show(file), error.chain(), REPAIR),
+        },
     };
-    let walked = match &manifest {
-        Some(manifest) => {
-            checked.manifest = true;
-            check_groups(source, secret, manifest, &mut checked)
-        }
-        None => {
-            if source.manifest.is_none() {
-                checked.findings.push(Finding::warning(
-                    source.name(),
-                    "has no manifest: single entries could not be compared with what was backed up",
-                    "it still restores, as any tar file does",
-                ));
+    let in_archive = damage.path == show(&source.archive);
+    checked.findings.push(damage);
+    if !in_archive {
+        // A manifest that is gone or damaged says nothing of the archive.
+        (checked.manifest, checked.entries, checked.bytes) = (false, 0, 0);
+        check_plain(source, secret, &mut checked).or_else(|error| match error.damaged_file() {
+            None => Err(error),
+            Some(_) => {
+                checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
+                Ok(())
             }
-            check_plain(source, secret, &mut checked)
-        }
-    };
-    match walked {
-        Ok(()) => {}
-        Err(error @ (Error::Damaged { .. } | Error::Format { .. })) => {
-            checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
-        }
-        Err(error) => return Err(error),
+        })?;
     }
     Ok(checked)
 }
@@ -82,12 +75,12 @@ fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
         findings.push(Finding::warning(source.name(), what, "a backup without one never was completed"));
         return Ok(());
     };
-    let marker = crate::finding::show(source.marker.as_deref().unwrap_or(&source.archive));
+    let marker = show(source.marker.as_deref().unwrap_or(&source.archive));
     for oddity in oddities {
         findings.push(Finding::warning(&marker, oddity, "`sha256sum --check` may not read it"));
     }
     for path in std::iter::once(&source.archive).chain(&source.manifest) {
-        let name = crate::finding::show(path.file_name().unwrap_or_default().as_ref());
+        let name = show(path.file_name().unwrap_or_default().as_ref());
         let (digest, _) = digest_file(path)?;
         match sums.lines.iter().find(|(_, listed)| *listed == name) {
             Some((expected, _)) if *expected == digest => {}
@@ -106,6 +99,7 @@ fn check_groups(
     source: &Source,
     secret: Option<&Secret>,
     manifest: &Manifest,
+    listed: &mut Listed<'_>,
     checked: &mut Checked,
 ) -> Result<()> {
     source.with_stream(&source.archive, secret, |stream| {
@@ -113,16 +107,15 @@ fn check_groups(
         let mut whole = stream.read_exact(&mut prologue).is_ok();
         let mut stream = After { stream, passed: prologue.len() as u64 };
         let mut blocks = Blocks::new(&mut stream, manifest);
-        for group in manifest.groups() {
-            let records = &manifest.records[group.records.clone()];
-            match check_group(&mut blocks, &group, records, checked) {
+        while let Some(group) = listed.next_group()? {
+            match check_group(&mut blocks, &group, checked) {
                 Ok(()) => {}
                 Err(Trouble::Ours(error)) => return Err(error),
                 Err(Trouble::Format(error)) => {
                     whole = false;
                     checked.findings.push(Finding::error(
                         source.name(),
-                        lost(&error.to_string(), records),
+                        lost(&error.to_string(), &group.records),
                         REPAIR,
                     ));
                 }
@@ -165,13 +158,8 @@ fn lost(error: &str, records: &[Record]) -> String {
     }
 }
 
-fn check_group(
-    blocks: &mut Blocks<'_>,
-    group: &Group,
-    records: &[Record],
-    checked: &mut Checked,
-) -> Result<(), Trouble> {
-    let mut expected = records.iter();
+fn check_group(blocks: &mut Blocks<'_>, group: &Group, checked: &mut Checked) -> Result<(), Trouble> {
+    let mut expected = group.records.iter();
     read_tar(&mut blocks.group(group), &mut |entry, content| {
         let sha256 = digest(&entry, content, checked)?;
         let name = show_bytes(&entry.path);

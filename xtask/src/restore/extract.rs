@@ -4,7 +4,7 @@
 //! a failure, a signal or a damaged archive leaves nothing behind. Every entry is compared with the manifest
 //! before that; without a manifest the container's own checksums have to do.
 use super::tree::Tree;
-use super::{Source, Trouble, damaged, differs};
+use super::{Listed, Source, Trouble, damaged, differs};
 use crate::archive::codec::Codec;
 use crate::archive::entry::{Kind, Mtime, read_tar};
 use crate::archive::manifest::{Manifest, Record};
@@ -44,16 +44,17 @@ pub fn extract(
 ) -> Result<Extracted> {
     let mut tree = Tree::beside(to)?;
     let mut extracted = Extracted::default();
-    let manifest = source.read_manifest(secret)?;
-    if let Some(manifest) = &manifest {
-        with_manifest(source, secret, manifest, select, &mut tree, &mut extracted)?;
-    } else {
+    let selection = Selection::new(source, secret, select)?;
+    let listed = source.with_manifest(secret, |manifest, listed| {
+        with_manifest(source, secret, manifest, listed, &selection, &mut tree, &mut extracted)
+    })?;
+    if listed.is_none() {
         extracted.findings.push(Finding::warning(
             source.name(),
             "has no manifest: what was restored could not be compared with what was backed up",
             "",
         ));
-        without_manifest(source, secret, select, &mut tree, &mut extracted)?;
+        without_manifest(source, secret, &selection, &mut tree, &mut extracted)?;
     }
     if extracted.entries == 0 && select.is_some() {
         let what = format!("{} holds nothing that --path matches", source.name());
@@ -62,25 +63,43 @@ pub fn extract(
             "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
         ));
     }
-    extracted.findings.extend(tree.finish(source, manifest.is_some())?);
+    extracted.findings.extend(tree.finish(source, listed.is_some())?);
     Ok(extracted)
 }
 
-/// Which records are wanted: those that match, the folders above them, and the targets of hard links.
-fn wanted(manifest: &Manifest, select: Option<&GlobSet>) -> HashSet<Vec<u8>> {
-    let records = &manifest.records;
-    let matched = |path: &[u8]| select.is_none_or(|globs| matches(globs, path));
-    let mut wanted: HashSet<Vec<u8>> = HashSet::new();
-    for record in records.iter().filter(|record| matched(&record.entry.path)) {
-        let path = &record.entry.path;
-        wanted.insert(path.clone());
-        if record.entry.kind == Kind::Hardlink {
-            wanted.insert(record.entry.link.clone());
+/// Which entries are wanted: those that match, the folders above them, and the targets of hard links.
+struct Selection<'a> {
+    globs: Option<&'a GlobSet>,
+    /// Folders and targets that do not match by themselves.
+    besides: HashSet<Vec<u8>>,
+}
+
+impl<'a> Selection<'a> {
+    /// Reads the manifest once, ahead of the archive: a folder stands before what is in it.
+    fn new(source: &Source, secret: Option<&Secret>, globs: Option<&'a GlobSet>) -> Result<Self> {
+        let mut besides = HashSet::new();
+        if let Some(globs) = globs {
+            source.with_manifest(secret, |_, listed| {
+                while let Some(Record { entry, .. }) = listed.next()? {
+                    if matches(globs, &entry.path) {
+                        let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+                        besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));
+                        besides.extend((entry.kind == Kind::Hardlink).then_some(entry.link));
+                    }
+                }
+                Ok(())
+            })?;
         }
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        wanted.extend(slashes.map(|(at, _)| path[..at].to_vec()));
+        Ok(Self { globs, besides })
     }
-    wanted
+
+    fn all(&self) -> bool {
+        self.globs.is_none()
+    }
+
+    fn wants(&self, path: &[u8]) -> bool {
+        self.globs.is_none_or(|globs| matches(globs, path) || self.besides.contains(path))
+    }
 }
 
 /// A pattern matches a path, or a folder above it.
@@ -93,25 +112,22 @@ fn with_manifest(
     source: &Source,
     secret: Option<&Secret>,
     manifest: &Manifest,
-    select: Option<&GlobSet>,
+    listed: &mut Listed<'_>,
+    selection: &Selection<'_>,
     tree: &mut Tree,
     extracted: &mut Extracted,
 ) -> Result<()> {
-    let wanted = wanted(manifest, select);
     source.with_stream(&source.archive, secret, |stream| {
         let mut blocks = Blocks::new(stream, manifest);
-        for group in manifest.groups() {
-            let records = &manifest.records[group.records.clone()];
-            let some = records.iter().any(|record| wanted.contains(&record.entry.path));
-            // The last group holds no record; it is read only when everything is, to check the end.
-            let end = records.is_empty() && select.is_none();
-            if !some && !end {
+        while let Some(group) = listed.next_group()? {
+            // With a selection the last group, which holds no entry, is not read: the end is not its business.
+            if !selection.all() && !group.records.iter().any(|record| selection.wants(&record.entry.path)) {
                 continue;
             }
-            let mut expected = records.iter();
+            let mut expected = group.records.iter();
             read_tar(&mut blocks.group(&group), &mut |entry, content| {
                 let record = expected.next();
-                if wanted.contains(&entry.path) {
+                if selection.wants(&entry.path) {
                     place(source, tree, extracted, record, entry, content)?;
                 }
                 Ok::<_, Trouble>(())
@@ -121,7 +137,7 @@ fn with_manifest(
                 return Err(damaged(source, format!("{} is missing", show_bytes(&missing.entry.path))));
             }
         }
-        if select.is_none() {
+        if selection.all() {
             blocks.finish(manifest.header.codec.prologue()).map_err(Error::format(&source.archive))?;
         }
         Ok(())
@@ -161,7 +177,7 @@ fn count(extracted: &mut Extracted, kind: Kind, size: u64, mtime: Mtime) {
 fn without_manifest(
     source: &Source,
     secret: Option<&Secret>,
-    select: Option<&GlobSet>,
+    selection: &Selection<'_>,
     tree: &mut Tree,
     extracted: &mut Extracted,
 ) -> Result<()> {
@@ -171,7 +187,7 @@ fn without_manifest(
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
-            if select.is_none_or(|globs| matches(globs, &entry.path)) {
+            if selection.wants(&entry.path) {
                 tree.place(source, &entry, content)?;
                 count(extracted, entry.kind, entry.size, entry.mtime);
             }

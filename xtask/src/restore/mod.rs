@@ -9,7 +9,7 @@ mod tree;
 
 use crate::archive::codec::Codec;
 use crate::archive::entry::Entry;
-use crate::archive::manifest::{Manifest, Record};
+use crate::archive::manifest::{Group, Manifest, Record, Records};
 use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::marker::{self, Sums};
@@ -81,14 +81,20 @@ impl Source {
         body(&mut file)
     }
 
-    /// Reads the manifest; `None` when there is none.
+    /// Runs `body` on the manifest; `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be read, is damaged, or newer than this tool.
-    pub fn read_manifest(&self, secret: Option<&Secret>) -> Result<Option<Manifest>> {
+    /// Those of `body`; when it cannot be read, is damaged, or newer than this tool.
+    pub fn with_manifest<R>(
+        &self,
+        secret: Option<&Secret>,
+        body: impl FnOnce(&Manifest, &mut Listed<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
         let Some(path) = &self.manifest else { return Ok(None) };
         self.with_stream(path, secret, |mut stream| {
-            Manifest::read(&mut stream, self.codec).map_err(Error::format(path))
+            let (manifest, records) =
+                Manifest::open(&mut stream, self.codec).map_err(Error::manifest(path))?;
+            body(&manifest, &mut Listed { records, path })
         })
         .map(Some)
     }
@@ -98,6 +104,26 @@ impl Source {
         let Some(path) = &self.marker else { return Ok(None) };
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         Ok(Some(marker::parse(&text)))
+    }
+}
+
+/// The entries of a manifest, with errors that carry its name.
+pub struct Listed<'a> {
+    records: Records<'a>,
+    path: &'a Path,
+}
+
+impl Listed<'_> {
+    /// See [`Records::next`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next(&mut self) -> Result<Option<Record>> {
+        self.records.next().map_err(Error::manifest(self.path))
+    }
+
+    fn next_group(&mut self) -> Result<Option<Group>> {
+        self.records.next_group().map_err(Error::manifest(self.path))
     }
 }
 
