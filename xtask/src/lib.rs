@@ -25,6 +25,7 @@ pub mod destination;
 pub mod drill;
 pub mod error;
 pub mod finding;
+pub mod interrupt;
 pub mod restore;
 pub mod source;
 pub mod tools;

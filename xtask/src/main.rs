@@ -6,8 +6,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use xtask::cli::{Cli, Color};
 use xtask::commands::{self, Context};
-use xtask::destination::durable;
 use xtask::error::{Error, Exit, Result};
+use xtask::interrupt;
 use xtask::ui::Ui;
 
 fn main() -> ExitCode {
@@ -23,8 +23,9 @@ fn main() -> ExitCode {
         }
     };
     let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color };
-    let ended =
-        durable::on_signals().and_then(|()| context(&cli, ui)).and_then(|ctx| commands::run(&cli.verb, &ctx));
+    let ended = interrupt::on_signals()
+        .and_then(|()| context(&cli, ui))
+        .and_then(|ctx| commands::run(&cli.verb, &ctx));
     let exit = match ended {
         Ok(exit) => exit,
         Err(error) => {

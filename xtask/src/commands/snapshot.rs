@@ -20,7 +20,7 @@ use crate::destination::releases::{self, Encoder, ReleaseLock};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, show};
 use crate::restore::{Source, check, digest_file};
-use crate::source::{self, Listing, PourError, staged::Staged};
+use crate::source::{self, Listing, Pour, PourError, staged::Staged};
 use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
 use jiff::Timestamp;
@@ -335,7 +335,9 @@ fn pack(
     };
     let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
     writer::write(sink, &header, super::workers(), |builder| {
-        source::pour(&listing.items, Some(blobs), builder)
+        let mut pour = Pour::new(builder, Some(blobs));
+        listing.items.iter().cloned().try_for_each(|item| pour.add(item))?;
+        Ok(pour.findings)
     })
 }
 

@@ -8,6 +8,7 @@ mod raw;
 use crate::archive::codec::Codec;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
+use crate::source::folder::Databases;
 use jiff::SignedDuration;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -50,15 +51,6 @@ pub struct Release {
     pub env: String,
 }
 
-/// Whether SQLite databases are copied through SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sqlite {
-    /// Through SQLite.
-    Copy,
-    /// As they lie.
-    Raw,
-}
-
 /// `[data.NAME]`.
 #[derive(Debug, Clone)]
 pub struct DataSet {
@@ -72,8 +64,8 @@ pub struct DataSet {
     pub destination: Option<String>,
     /// Files that a drill spot-checks, relative to the source.
     pub key_files: Vec<String>,
-    /// See [`Sqlite`].
-    pub sqlite: Sqlite,
+    /// Whether SQLite databases are copied through SQLite.
+    pub sqlite: Databases,
 }
 
 /// How archives of a destination are encrypted.

@@ -1,8 +1,9 @@
 //! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
-use super::{DataSet, Destination, Drill, Encryption, Sqlite};
+use super::{DataSet, Destination, Drill, Encryption};
 use crate::archive::codec::Codec;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
+use crate::source::folder::Databases;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -51,14 +52,8 @@ pub(super) struct RawSet {
     destination: Option<String>,
     #[serde(default)]
     key_files: Vec<String>,
-    sqlite: Option<RawSqlite>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawSqlite {
-    Copy,
-    Raw,
+    #[serde(default)]
+    sqlite: Databases,
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,10 +194,7 @@ impl RawSet {
             exclude: self.exclude,
             destination: self.destination,
             key_files: self.key_files,
-            sqlite: match self.sqlite {
-                Some(RawSqlite::Raw) => Sqlite::Raw,
-                Some(RawSqlite::Copy) | None => Sqlite::Copy,
-            },
+            sqlite: self.sqlite,
             name,
         })
     }

@@ -5,38 +5,12 @@
 //! kill; what a kill leaves has no marker, and so never counts.
 use crate::archive::{digest_stream, hex};
 use crate::error::{Error, Result};
+use crate::interrupt::interrupted;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-
-/// Makes INT, TERM and HUP set a flag instead of ending the process; a second one ends it.
-///
-/// # Errors
-/// When the system refuses the handlers.
-pub fn on_signals() -> Result<()> {
-    let flag = INTERRUPTED.get_or_init(Arc::default);
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        let wire = || -> io::Result<()> {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))?;
-            signal_hook::flag::register(signal, Arc::clone(flag))?;
-            Ok(())
-        };
-        wire().map_err(Error::io("watch for signals in", Path::new(".")))?;
-    }
-    Ok(())
-}
-
-/// Whether a signal asked this run to end.
-pub fn interrupted() -> bool {
-    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
-}
 
 /// What a run has made so far.
 #[derive(Debug, Default)]

@@ -55,14 +55,6 @@ impl Memory {
         append_line(&self.file(), &record.to_string())
     }
 
-    /// Notes that an artifact was completed.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn completed(&self, time: &str, set: &str, artifact: &Path, sha256: &str) -> Result<()> {
-        self.record(&json!({"schema": 1, "kind": "backup", "time": time, "set": set, "artifact": show(artifact), "sha256": sha256}))
-    }
-
     /// Notes that an artifact passed `verify`, or was pruned.
     ///
     /// # Errors
@@ -138,7 +130,7 @@ mod tests {
         memory.open().expect("opens");
         let drive = home.path().join("drive");
         for name in ["a", "b"] {
-            memory.completed("t", "set", &drive.join(name), "0").expect("records");
+            memory.event("backup", "t", &drive.join(name)).expect("records");
         }
         memory.event("pruned", "t", &drive.join("a")).expect("records");
         let lost = memory.lost(&drive, &Catalog::default()).expect("reads");

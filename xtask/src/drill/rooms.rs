@@ -1,8 +1,8 @@
 //! What a drill asks of the other rooms, as one trait: the real thing, and in tests a checker that is blind
 //! or a tool that hangs.
 use super::compare::{Compared, compare};
-use crate::destination::durable;
 use crate::error::Result;
+use crate::interrupt;
 use crate::restore::{self, Checked, Extracted, Source};
 use crate::tools::gpg::Secret;
 use crate::tools::shell::{self, ShellRun};
@@ -74,7 +74,7 @@ impl Rooms for RealRooms {
     }
 
     fn interrupted(&self) -> bool {
-        durable::interrupted()
+        interrupt::interrupted()
     }
 }
 

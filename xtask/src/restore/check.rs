@@ -7,9 +7,9 @@ use crate::archive::entry::{Entry, Kind, read_tar};
 use crate::archive::manifest::{Group, Manifest, Record};
 use crate::archive::reader::{Blocks, Skip, decode};
 use crate::archive::{FormatError, digest_stream};
-use crate::destination::durable::interrupted;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show, show_bytes};
+use crate::interrupt::interrupted;
 use crate::tools::gpg::Secret;
 use std::io::Read;
 

@@ -1,152 +1,236 @@
-//! A data folder as a list of entries, under the folder's own name.
+//! A data folder as a stream of entries under the folder's own name, in the order of their paths' bytes.
 //!
-//! Walks without following links, so a loop of links is just links. Sockets, pipes and devices are passed over
-//! and reported. Does not read content, except the first 16 bytes of what could be a SQLite database.
-use super::{Content, Item, Listing, mtime, patterns};
+//! Walks without following links, so a loop of links is just links. Sockets, pipes and devices are passed over and
+//! reported. Holds one folder's names at a time, so a million files take no more memory than the fullest folder. Does
+//! not read content, except the first 16 bytes of what could be a SQLite database.
+use super::{Content, Item, Kept, mtime, patterns};
 use crate::archive::entry::{Entry, Kind};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show, show_bytes};
+use crate::interrupt::interrupted;
 use crate::tools::sqlite::is_database;
 use ignore::gitignore::Gitignore;
-use std::collections::{HashMap, HashSet};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Whether SQLite databases are copied through SQLite or as they lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Databases {
     /// Through SQLite: one consistent file, without its journal.
-    Copied,
+    #[default]
+    Copy,
     /// As any other file.
     Raw,
 }
 
-/// Lists `root`; `exclude` holds gitignore patterns relative to it.
-///
-/// # Errors
-/// When `root` is not a folder that can be read. Below it, what cannot be read is a finding.
-pub fn list(root: &Path, exclude: &[String], databases: Databases) -> Result<Listing> {
-    let meta = fs::metadata(root).map_err(Error::io("read the source", root))?;
-    if !meta.is_dir() {
-        return Err(Error::refused(
-            format!("the source {} is not a folder", root.display()),
-            "name a folder",
-        ));
-    }
-    let name = match root.file_name() {
-        Some(name) => name.as_bytes().to_vec(),
-        None => fs::canonicalize(root)
-            .map_err(Error::io("resolve", root))?
-            .file_name()
-            .map_or(b"root".to_vec(), |name| name.as_bytes().to_vec()),
-    };
-    let mut walk = Walk { exclude: patterns(exclude)?, databases, listing: Listing::default() };
-    walk.push(root, name.clone(), &meta, Kind::Folder, Content::None);
-    walk.folder(root, &name, Path::new(""))?;
-    let Walk { mut listing, .. } = walk;
-    drop_journals(&mut listing);
-    listing.sort();
-    link_twins(&mut listing);
-    Ok(listing)
-}
-
-struct Walk {
+/// A folder that is to be archived.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    name: Vec<u8>,
     exclude: Gitignore,
     databases: Databases,
-    listing: Listing,
 }
 
-impl Walk {
-    fn folder(&mut self, path: &Path, name: &[u8], relative: &Path) -> Result<()> {
-        if crate::destination::durable::interrupted() {
-            return Err(Error::Interrupted);
+/// What a walk meets.
+#[derive(Debug)]
+pub enum Met {
+    /// An entry.
+    Item(Item),
+    /// A path that a pattern leaves out; a folder stands for what is in it.
+    Excluded(String),
+    /// Something that cannot be archived.
+    Finding(Finding),
+}
+
+/// What a folder holds, without its content.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Number of entries.
+    pub entries: u64,
+    /// Number of files among them, each name of a hard-linked one.
+    pub files: u64,
+    /// Bytes of the files, hard-linked ones once.
+    pub bytes: u64,
+    /// Paths that a pattern leaves out; a folder counts once.
+    pub excluded: u64,
+    /// Whether a SQLite database is among the files that is to be copied through SQLite.
+    pub databases: bool,
+    /// What cannot be archived.
+    pub findings: Vec<Finding>,
+}
+
+impl Folder {
+    /// The folder at `root`; `exclude` holds gitignore patterns relative to it.
+    ///
+    /// # Errors
+    /// When `root` is not a folder, or a pattern does not parse.
+    pub fn open(root: &Path, exclude: &[String], databases: Databases) -> Result<Self> {
+        if !fs::metadata(root).map_err(Error::io("read the source", root))?.is_dir() {
+            let what = format!("the source {} is not a folder", root.display());
+            return Err(Error::refused(what, "name a folder"));
         }
-        let entries = match fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) {
-            Ok(entries) => entries,
-            Err(error) if relative.as_os_str().is_empty() => {
-                return Err(Error::io("read the source", path)(error));
-            }
-            Err(error) => {
-                self.listing.findings.push(super::unreadable(&show_bytes(name), &error));
-                return Ok(());
-            }
-        };
-        for entry in entries {
-            let (path, part) = (entry.path(), entry.file_name());
-            let name = [name, b"/", part.as_bytes()].concat();
-            let relative = relative.join(&part);
-            let meta = match entry.metadata() {
-                Ok(meta) => meta,
-                Err(error) => {
-                    self.listing.findings.push(super::unreadable(&show_bytes(&name), &error));
-                    continue;
+        let real = fs::canonicalize(root).map_err(Error::io("resolve", root))?;
+        let name = root.file_name().or(real.file_name()).unwrap_or(OsStr::new("root")).as_bytes().to_vec();
+        Ok(Self { root: root.to_owned(), name, exclude: patterns(exclude)?, databases })
+    }
+
+    /// Walks it once for numbers and findings.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn survey(&self) -> Result<Survey> {
+        let (mut survey, mut kept) = (Survey::default(), Kept::default());
+        self.walk::<Error>(&mut |met| {
+            match met {
+                // Its database will hold what it holds.
+                Met::Item(Item { content: Content::Journal(_), .. }) => {}
+                Met::Item(item) => {
+                    survey.entries += 1;
+                    survey.files += u64::from(item.content != Content::None);
+                    survey.databases |= matches!(item.content, Content::Database(_));
+                    if kept.first_name(item.inode).is_none() {
+                        survey.bytes += item.entry.size;
+                        kept.keep(item.inode, &item.entry.path);
+                    }
                 }
-            };
-            if self.exclude.matched(&relative, meta.is_dir()).is_ignore() {
-                self.listing.excluded.push(show(&relative));
+                Met::Excluded(_) => survey.excluded += 1,
+                Met::Finding(finding) => survey.findings.push(finding),
+            }
+            Ok(())
+        })?;
+        Ok(survey)
+    }
+
+    /// Walks it in the order of the paths' bytes. What cannot be read below it is a finding.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read, the run is interrupted, or `visit` fails.
+    pub fn walk<E: From<Error>>(&self, visit: &mut dyn FnMut(Met) -> Result<(), E>) -> Result<(), E> {
+        let meta = fs::metadata(&self.root).map_err(Error::io("read the source", &self.root))?;
+        fs::read_dir(&self.root).map_err(Error::io("read the source", &self.root))?;
+        visit(item(&self.root, self.name.clone(), &meta, Kind::Folder, Content::None))?;
+        self.folder(&self.root, &self.name, visit)
+    }
+
+    fn folder<E: From<Error>>(
+        &self,
+        path: &Path,
+        name: &[u8],
+        visit: &mut dyn FnMut(Met) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if interrupted() {
+            return Err(Error::Interrupted.into());
+        }
+        let steps = match steps(path) {
+            Ok(steps) => steps,
+            Err(error) => return visit(Met::Finding(super::unreadable(&show_bytes(name), &error))),
+        };
+        let (mut left_out, mut databases) = (HashSet::new(), HashSet::new());
+        for step in steps {
+            let part = step.strip_suffix(b"/").unwrap_or(&step);
+            let path = path.join(OsStr::from_bytes(part));
+            let name = [name, b"/", part].concat();
+            if step.ends_with(b"/") {
+                if !left_out.contains(part) {
+                    self.folder(&path, &name, visit)?;
+                }
                 continue;
             }
-            self.entry(&path, name, &relative, &meta)?;
+            let met = self.meet(&path, name, &databases);
+            match &met {
+                Met::Item(Item { content: Content::Database(_), .. }) => {
+                    databases.insert(part.to_vec());
+                }
+                Met::Item(_) => {}
+                Met::Excluded(_) | Met::Finding(_) => {
+                    left_out.insert(part.to_vec());
+                }
+            }
+            visit(met)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, name: Vec<u8>, relative: &Path, meta: &Metadata) -> Result<()> {
+    /// One name of a folder; `databases` are those that stand before it there.
+    fn meet(&self, path: &Path, name: Vec<u8>, databases: &HashSet<Vec<u8>>) -> Met {
+        let meta = match fs::symlink_metadata(path) {
+            Ok(meta) => meta,
+            Err(error) => return Met::Finding(super::unreadable(&show_bytes(&name), &error)),
+        };
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        if self.exclude.matched(relative, meta.is_dir()).is_ignore() {
+            return Met::Excluded(show(relative));
+        }
         let kind = meta.file_type();
         if kind.is_dir() {
-            self.push(path, name.clone(), meta, Kind::Folder, Content::None);
-            return self.folder(path, &name, relative);
-        }
-        if kind.is_symlink() {
-            self.push(path, name, meta, Kind::Symlink, Content::None);
+            item(path, name, &meta, Kind::Folder, Content::None)
+        } else if kind.is_symlink() {
+            item(path, name, &meta, Kind::Symlink, Content::None)
         } else if kind.is_file() {
-            let content = if self.databases == Databases::Copied && holds_database(path, meta) {
-                Content::Database(path.to_owned())
-            } else {
-                Content::Live(path.to_owned())
+            let copy = self.databases == Databases::Copy;
+            let content = match (copy && holds_database(path, &meta), journal_of(path, databases)) {
+                (true, _) => Content::Database(path.to_owned()),
+                (false, true) => Content::Journal(path.to_owned()),
+                (false, false) => Content::Live(path.to_owned()),
             };
-            self.push(path, name, meta, Kind::File, content);
+            item(path, name, &meta, Kind::File, content)
         } else {
-            let what = if kind.is_socket() {
-                "a socket"
-            } else if kind.is_fifo() {
-                "a pipe"
-            } else {
-                "a device"
+            let what = match (kind.is_socket(), kind.is_fifo()) {
+                (true, _) => "a socket",
+                (_, true) => "a pipe",
+                _ => "a device",
             };
             let what = format!("is {what}, which has no content to back up; passed over");
-            self.listing.findings.push(Finding::info(show_bytes(&name), what));
+            Met::Finding(Finding::info(show_bytes(&name), what))
         }
-        Ok(())
     }
+}
 
-    fn push(&mut self, path: &Path, name: Vec<u8>, meta: &Metadata, kind: Kind, content: Content) {
-        let link = match kind {
-            Kind::Symlink => match fs::read_link(path) {
-                Ok(target) => target.as_os_str().as_bytes().to_vec(),
-                Err(error) => {
-                    self.listing.findings.push(super::unreadable(&show_bytes(&name), &error));
-                    return;
-                }
-            },
-            _ => Vec::new(),
-        };
-        let entry = Entry {
-            kind,
-            size: if kind == Kind::File { meta.len() } else { 0 },
-            mode: meta.mode() & 0o7777,
-            uid: meta.uid().into(),
-            gid: meta.gid().into(),
-            mtime: mtime(meta),
-            link,
-            xattrs: if kind == Kind::Symlink { Vec::new() } else { xattrs(path) },
-            path: name,
-        };
-        self.listing.items.push(Item { entry, content });
+/// The names in a folder, and for each folder among them a second step with `/` at its end, which stands for what is
+/// in it: in the order of the bytes, `a/x` comes behind `a-b`.
+fn steps(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut steps = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().as_bytes().to_vec();
+        if entry.file_type()?.is_dir() {
+            steps.push([&name[..], b"/"].concat());
+        }
+        steps.push(name);
     }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+fn item(path: &Path, name: Vec<u8>, meta: &Metadata, kind: Kind, content: Content) -> Met {
+    let link = match kind {
+        Kind::Symlink => match fs::read_link(path) {
+            Ok(target) => target.as_os_str().as_bytes().to_vec(),
+            Err(error) => return Met::Finding(super::unreadable(&show_bytes(&name), &error)),
+        },
+        _ => Vec::new(),
+    };
+    let entry = Entry {
+        kind,
+        size: if kind == Kind::File { meta.len() } else { 0 },
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid().into(),
+        gid: meta.gid().into(),
+        mtime: mtime(meta),
+        link,
+        xattrs: if kind == Kind::Symlink { Vec::new() } else { xattrs(path) },
+        path: name,
+    };
+    let inode = (kind == Kind::File && meta.nlink() > 1).then(|| (meta.dev(), meta.ino()));
+    Met::Item(Item { entry, content, inode })
 }
 
 /// The attributes of a file, sorted. POSIX ACLs are among them. Names with `=` cannot be written in a pax record.
@@ -169,41 +253,46 @@ fn holds_database(path: &Path, meta: &Metadata) -> bool {
         && is_database(&magic)
 }
 
-/// A database that is copied through SQLite comes without its journal: what that held is in the copy.
-fn drop_journals(listing: &mut Listing) {
-    let databases: HashSet<Vec<u8>> = listing
-        .items
-        .iter()
-        .filter(|item| matches!(item.content, Content::Database(_)))
-        .map(|item| item.entry.path.clone())
-        .collect();
-    listing.items.retain(|item| {
-        let path = &item.entry.path;
-        !["-wal", "-shm", "-journal"]
-            .iter()
-            .any(|ending| path.strip_suffix(ending.as_bytes()).is_some_and(|base| databases.contains(base)))
-    });
+/// Whether a file is the journal of a database beside it, which in the order of the bytes stands before it.
+fn journal_of(path: &Path, databases: &HashSet<Vec<u8>>) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    super::sqlite::database_of(name).is_some_and(|base| databases.contains(base))
 }
 
-/// The second and later names of a file become hard links to the first in archive order.
-fn link_twins(listing: &mut Listing) {
-    let mut first: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
-    for item in &mut listing.items {
-        let Content::Live(path) = &item.content else { continue };
-        let Ok(meta) = fs::symlink_metadata(path) else { continue };
-        if meta.nlink() < 2 {
-            continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_the_whole_paths() {
+        let home = tempfile::tempdir().expect("a folder");
+        for path in ["set/a/x", "set/a-b", "set/a.d/y", "set/b", "set/a/-/z", "set/out/q"] {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("makes");
+            fs::write(path, "x").expect("writes");
         }
-        match first.entry((meta.dev(), meta.ino())) {
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(item.entry.path.clone());
-            }
-            std::collections::hash_map::Entry::Occupied(target) => {
-                item.entry.kind = Kind::Hardlink;
-                item.entry.size = 0;
-                item.entry.link.clone_from(target.get());
-                item.content = Content::None;
-            }
-        }
+        let exclude = ["/out/".to_owned(), "b".to_owned()];
+        let folder = Folder::open(&home.path().join("set"), &exclude, Databases::Copy).expect("opens");
+        let (mut paths, mut excluded) = (Vec::new(), Vec::new());
+        folder
+            .walk::<Error>(&mut |met| {
+                match met {
+                    Met::Item(item) => paths.push(String::from_utf8(item.entry.path).expect("text")),
+                    Met::Excluded(path) => excluded.push(path),
+                    Met::Finding(finding) => panic!("{finding:?}"),
+                }
+                Ok(())
+            })
+            .expect("walks");
+        let mut sorted = paths.clone();
+        sorted.sort();
+        assert_eq!(paths, sorted);
+        assert_eq!(
+            (paths.len(), excluded.as_slice()),
+            (8, &["b".to_owned(), "out".to_owned()][..]),
+            "{paths:?}"
+        );
+        let survey = folder.survey().expect("surveys");
+        assert_eq!((survey.entries, survey.files, survey.bytes, survey.excluded), (8, 4, 4, 2));
     }
 }

@@ -55,7 +55,7 @@ fn push(entry: TreeEntry, time: Mtime, blobs: &mut Blobs, listing: &mut Listing)
         }
         0o120_000 => {
             let target = blobs.read(&entry.id)?;
-            Item { entry: Entry::symlink(&entry.path, &target, time), content: Content::None }
+            Item::new(Entry::symlink(&entry.path, &target, time), Content::None)
         }
         mode => {
             let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
@@ -63,7 +63,7 @@ fn push(entry: TreeEntry, time: Mtime, blobs: &mut Blobs, listing: &mut Listing)
                 let what = "is a Git LFS pointer; the file that it points to is not in the bundle";
                 listing.findings.push(Finding::warning(name, what, "keep the LFS store with the bundle"));
             }
-            Item { entry: Entry::file(&entry.path, size, mode, time), content: Content::Blob(entry.id) }
+            Item::new(Entry::file(&entry.path, size, mode, time), Content::Blob(entry.id))
         }
     };
     listing.items.push(item);

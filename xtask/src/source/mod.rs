@@ -1,8 +1,8 @@
 //! Where entries come from: a git commit, a staged work tree, a data folder with the SQLite databases in it.
 //!
-//! A source is first listed ([`Listing`]: sorted, nothing read but names and metadata), so that a plan can be
-//! printed and the tools be known, and then poured into an archive. What could not be read, or changed while it
-//! was read, is a finding; content is never made up.
+//! A commit and a staged tree are listed ([`Listing`]); a data folder, which may be large, is surveyed and then walked
+//! ([`folder::Folder`]). Either way nothing but names and metadata is read until [`Pour`] adds the items to an archive.
+//! What could not be read, or changed while it was read, is a finding; content is never made up.
 pub mod folder;
 pub mod git;
 pub mod sqlite;
@@ -10,13 +10,14 @@ pub mod staged;
 
 use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
-use crate::archive::entry::{Entry, Mtime};
+use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::archive::writer::{Builder, StreamError};
-use crate::destination::durable::interrupted;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show_bytes};
+use crate::interrupt::interrupted;
 use crate::tools::git::Blobs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -34,6 +35,8 @@ pub enum Content {
     Live(PathBuf),
     /// A SQLite database of a live folder: copied through SQLite.
     Database(PathBuf),
+    /// The journal of a database beside it.
+    Journal(PathBuf),
     /// A git object.
     Blob(String),
 }
@@ -45,9 +48,36 @@ pub struct Item {
     pub entry: Entry,
     /// Its content.
     pub content: Content,
+    /// Device and inode of a file with several names.
+    pub inode: Option<Inode>,
 }
 
-/// A source as it was found.
+/// Device and inode.
+pub type Inode = (u64, u64);
+
+impl Item {
+    fn new(entry: Entry, content: Content) -> Self {
+        Self { entry, content, inode: None }
+    }
+}
+
+/// Under which name a file of several names stands in the archive already.
+#[derive(Default)]
+struct Kept(HashMap<Inode, Vec<u8>>);
+
+impl Kept {
+    fn first_name(&self, inode: Option<Inode>) -> Option<&Vec<u8>> {
+        self.0.get(&inode?)
+    }
+
+    fn keep(&mut self, inode: Option<Inode>, name: &[u8]) {
+        if let Some(inode) = inode {
+            self.0.insert(inode, name.to_vec());
+        }
+    }
+}
+
+/// A commit or a staged tree as it was found.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Sorted by path bytes.
@@ -67,11 +97,6 @@ impl Listing {
     /// Number of entries with content.
     pub fn files(&self) -> usize {
         self.items.iter().filter(|item| item.content != Content::None).count()
-    }
-
-    /// Whether any entry is a SQLite database.
-    pub fn has_databases(&self) -> bool {
-        self.items.iter().any(|item| matches!(item.content, Content::Database(_)))
     }
 
     fn sort(&mut self) {
@@ -117,67 +142,117 @@ impl From<Error> for PourError {
     }
 }
 
-/// Adds every item to the archive. Returns what was found on the way.
-///
-/// # Errors
-/// See [`PourError`].
-pub fn pour(
-    items: &[Item],
-    blobs: Option<&mut Blobs>,
-    builder: &mut Builder,
-) -> Result<Vec<Finding>, PourError> {
-    let mut findings = Vec::new();
-    let mut blobs = blobs;
-    for item in items {
+/// Adds items to an archive, one by one.
+pub struct Pour<'a> {
+    builder: &'a mut Builder,
+    blobs: Option<&'a mut Blobs>,
+    kept: Kept,
+    /// Databases that were copied through SQLite.
+    copied: HashSet<Vec<u8>>,
+    /// What was found on the way.
+    pub findings: Vec<Finding>,
+}
+
+impl<'a> Pour<'a> {
+    /// Into `builder`; `blobs` reads the objects of a commit.
+    pub fn new(builder: &'a mut Builder, blobs: Option<&'a mut Blobs>) -> Self {
+        Self { builder, blobs, kept: Kept::default(), copied: HashSet::new(), findings: Vec::new() }
+    }
+
+    /// Adds an item. What cannot be read is a finding. The second and later names of a file that is in the archive
+    /// become hard links to the first.
+    ///
+    /// # Errors
+    /// See [`PourError`].
+    pub fn add(&mut self, item: Item) -> Result<(), PourError> {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }
-        match &item.content {
-            Content::None => builder.add(item.entry.clone(), &[])?,
-            Content::Live(path) => live(item.entry.clone(), path, builder, &mut findings)?,
-            Content::Database(path) => sqlite::pour(&item.entry, path, builder, &mut findings)?,
+        let Item { entry, content, inode } = item;
+        if let Some(first) = self.kept.first_name(inode) {
+            let entry = Entry { kind: Kind::Hardlink, size: 0, link: first.clone(), ..entry };
+            return Ok(self.builder.add(entry, &[])?);
+        }
+        match content {
+            Content::None => self.builder.add(entry, &[])?,
+            Content::Live(path) => self.named(entry, inode, &path, Self::live)?,
+            Content::Database(path) => self.named(entry, inode, &path, Self::database)?,
+            Content::Journal(path) => self.named(entry, inode, &path, Self::journal)?,
             Content::Blob(id) => {
-                let blobs = blobs.as_deref_mut().ok_or_else(|| {
+                let blobs = self.blobs.as_deref_mut().ok_or_else(|| {
                     Error::refused("a commit's objects without a repository", "this is a defect: report it")
                 })?;
-                let content = blobs.read(id)?;
-                let entry = Entry { size: content.len() as u64, ..item.entry.clone() };
-                builder.add(entry, &content)?;
+                let content = blobs.read(&id)?;
+                self.builder.add(Entry { size: content.len() as u64, ..entry }, &content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file with `add`, and remembers its name when it is in the archive.
+    fn named(
+        &mut self,
+        entry: Entry,
+        inode: Option<Inode>,
+        path: &Path,
+        add: fn(&mut Self, Entry, &Path) -> Result<bool, PourError>,
+    ) -> Result<(), PourError> {
+        let name = inode.map(|_| entry.path.clone());
+        if add(self, entry, path)? {
+            self.kept.keep(inode, &name.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// A file of a live folder. Up to a block it is read whole, and again while it changes, so that its size is that
+    /// of what was read; a larger one is streamed. Returns whether it is in the archive.
+    fn live(&mut self, entry: Entry, path: &Path) -> Result<bool, PourError> {
+        let name = show_bytes(&entry.path);
+        let (meta, file) = match open(path).and_then(|file| Ok((file.metadata()?, file))) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.findings.push(unreadable(&name, &error));
+                return Ok(false);
+            }
+        };
+        if !meta.is_file() {
+            let what = "was a file when the folder was listed, and is none now; passed over";
+            self.findings.push(Finding::warning(name, what, "run again"));
+            return Ok(false);
+        }
+        if meta.len() > MAX_BLOCK - (1 << 20) {
+            return self.large(Entry { size: meta.len(), ..entry }, &meta, file);
+        }
+        match read_steady(path, meta, file) {
+            Err(error) => {
+                self.findings.push(unreadable(&name, &error));
+                Ok(false)
+            }
+            Ok((content, meta, steady)) => {
+                self.findings.extend(steady.finding(&name));
+                let entry = Entry { size: content.len() as u64, mtime: mtime(&meta), ..entry };
+                self.builder.add(entry, &content)?;
+                Ok(true)
             }
         }
     }
-    Ok(findings)
-}
 
-/// A file of a live folder. Up to a block it is read whole, and again while it changes, so that its size is that of
-/// what was read; a larger one is streamed.
-fn live(
-    entry: Entry,
-    path: &Path,
-    builder: &mut Builder,
-    findings: &mut Vec<Finding>,
-) -> Result<(), PourError> {
-    let name = show_bytes(&entry.path);
-    let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (meta, file) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            findings.push(unreadable(&name, &error));
-            return Ok(());
+    fn large(&mut self, entry: Entry, meta: &Metadata, mut file: File) -> Result<bool, PourError> {
+        let path = entry.path.clone();
+        let size = entry.size;
+        match self.builder.stream(Entry { mtime: mtime(meta), ..entry }, &mut Watched(&mut file)) {
+            Ok(()) => {}
+            Err(StreamError::Format(error)) => return Err(error.into()),
+            Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
+                return Err(Error::Interrupted.into());
+            }
+            Err(StreamError::Short { .. } | StreamError::Read(_)) => return Err(PourError::Shrunk(path)),
         }
-    };
-    if meta.len() > MAX_BLOCK - (1 << 20) {
-        return large(Entry { size: meta.len(), ..entry }, &meta, file, builder, findings);
-    }
-    match read_steady(path, meta, file) {
-        Err(error) => findings.push(unreadable(&name, &error)),
-        Ok((content, meta, steady)) => {
-            findings.extend(steady.finding(&name));
-            let entry = Entry { size: content.len() as u64, mtime: mtime(&meta), ..entry };
-            builder.add(entry, &content)?;
+        if let Ok(after) = file.metadata() {
+            self.findings.extend(Steady::of(meta, &after, size).finding(&show_bytes(&path)));
         }
+        Ok(true)
     }
-    Ok(())
 }
 
 /// Opens without following a link that took the file's place, and without waiting on a pipe that did.
@@ -237,30 +312,6 @@ fn read_steady(path: &Path, meta: Metadata, file: File) -> std::io::Result<(Vec<
         file = open(path)?;
         meta = file.metadata()?;
     }
-}
-
-fn large(
-    entry: Entry,
-    meta: &Metadata,
-    mut file: File,
-    builder: &mut Builder,
-    findings: &mut Vec<Finding>,
-) -> Result<(), PourError> {
-    let path = entry.path.clone();
-    let name = show_bytes(&path);
-    let size = entry.size;
-    match builder.stream(Entry { mtime: mtime(meta), ..entry }, &mut Watched(&mut file)) {
-        Ok(()) => {}
-        Err(StreamError::Format(error)) => return Err(error.into()),
-        Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
-            return Err(Error::Interrupted.into());
-        }
-        Err(StreamError::Short { .. } | StreamError::Read(_)) => return Err(PourError::Shrunk(path)),
-    }
-    if let Ok(after) = file.metadata() {
-        findings.extend(Steady::of(meta, &after, size).finding(&name));
-    }
-    Ok(())
 }
 
 /// A file that stops being read when the run is interrupted.

@@ -50,16 +50,21 @@ fn item(folder: &Path, path: &[u8], time: Mtime) -> Result<Option<Item>> {
     if meta.is_symlink() {
         let target = std::fs::read_link(&copy).map_err(Error::io("read", &copy))?;
         let entry = Entry::symlink(path, target.as_os_str().as_bytes(), time);
-        return Ok(Some(Item { entry, content: Content::None }));
+        return Ok(Some(Item::new(entry, Content::None)));
     }
     let mode = if meta.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
     let entry = Entry { kind: Kind::File, ..Entry::file(path, meta.len(), mode, time) };
+    set_time(&copy, time)?;
+    Ok(meta.is_file().then(|| Item::new(entry, Content::Live(copy))))
+}
+
+/// Gives a copy the time that its entry has.
+pub(super) fn set_time(copy: &Path, time: Mtime) -> Result<()> {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-    let stamp = Timespec { tv_sec: time.seconds, tv_nsec: 0 };
+    let stamp = Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
     let times = Timestamps { last_access: stamp, last_modification: stamp };
-    rustix::fs::utimensat(CWD, &copy, &times, AtFlags::empty())
-        .map_err(|error| Error::io("set the time of", &copy)(error.into()))?;
-    Ok(meta.is_file().then_some(Item { entry, content: Content::Live(copy) }))
+    rustix::fs::utimensat(CWD, copy, &times, AtFlags::empty())
+        .map_err(|error| Error::io("set the time of", copy)(error.into()))
 }
 
 /// The files that an `include` line names: a file, everything below a folder, or a glob.

@@ -60,7 +60,7 @@ pub fn run(line: &str, cwd: &Path, env: &[(String, String)], deadline: Duration)
         if let Some(status) = ended {
             break Some(status);
         }
-        if crate::destination::durable::interrupted() {
+        if crate::interrupt::interrupted() {
             stop(&mut child);
             return Err(Error::Interrupted);
         }

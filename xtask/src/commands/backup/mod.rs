@@ -1,0 +1,325 @@
+//! `backup`: data sets to their destinations.
+//!
+//! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
+//! catalogue) → plan → store (archive, manifest, read back, marker last) → record → prune. One set that fails does not
+//! stop the others.
+mod select;
+mod store;
+
+use super::{Context, retain};
+use crate::cli::BackupArgs as Args;
+use crate::config::{self, DataSet, Destination};
+use crate::destination::catalog::{self, Catalog};
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::destination::mount::{self, Durability, Mounted};
+use crate::destination::names::ArtifactName;
+use crate::destination::retention::Policy;
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, show};
+use crate::source::folder::{Folder, Survey};
+use crate::tools::gpg::Key;
+use crate::tools::{Tool, preflight};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use store::{Stored, store};
+
+/// One set as it was found.
+struct Gathered {
+    set: DataSet,
+    destination: Destination,
+    /// A source that is missing or unreadable fails its own set alone.
+    source: Result<(Folder, Survey)>,
+}
+
+/// One set, and all that its backup needs.
+struct Plan {
+    set: DataSet,
+    destination: Destination,
+    name: ArtifactName,
+    folder: Folder,
+    survey: Survey,
+    key: Option<Key>,
+    mounted: Mounted,
+    catalog: Catalog,
+    policy: Policy,
+}
+
+impl Plan {
+    fn day(&self) -> PathBuf {
+        self.destination.path.join(self.name.folder())
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.day().join(self.name.file())
+    }
+}
+
+/// What came of one set.
+#[derive(Default)]
+struct Done {
+    set: String,
+    status: &'static str,
+    archive: Option<PathBuf>,
+    sha256: Option<String>,
+    durability: Option<Durability>,
+    bytes: u64,
+    source_bytes: u64,
+    entries: u64,
+    excluded: u64,
+    findings: Vec<Finding>,
+    pruned: Vec<String>,
+}
+
+impl Done {
+    fn failed(set: &str, finding: Finding) -> Self {
+        Self { set: set.to_owned(), status: "failed", findings: vec![finding], ..Self::default() }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "set": self.set, "status": self.status, "archive": self.archive.as_deref().map(show),
+            "sha256": self.sha256, "bytes": self.bytes, "source_bytes": self.source_bytes, "entries": self.entries,
+            "excluded": self.excluded, "durability": self.durability, "findings": self.findings,
+            "pruned": self.pruned,
+        })
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When no set can be backed up at all: configuration, mount, key, tools, lock.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let gathered: Vec<Gathered> = select::select(args, ctx, &config)?.into_iter().map(gather).collect();
+    preflight(&tools(args, &gathered))?;
+    let memory = super::memory(&config).filter(|_| !args.dry_run);
+    let _repository = match &memory {
+        Some(memory) => {
+            memory.open()?;
+            Some(lock::repository(memory.root(), "backup", ctx.now)?)
+        }
+        None => None,
+    };
+    let (mut locks, mut done, mut first) = (Locks::default(), Vec::new(), None);
+    for gathered in gathered {
+        let name = gathered.set.name.clone();
+        match one(args, ctx, memory.as_ref(), &mut locks, gathered) {
+            Ok(one) => done.push(one),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let next = error.next_step().unwrap_or_default();
+                done.push(Done::failed(&name, Finding::error(&name, error.chain(), next)));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = first.filter(|_| done.iter().all(|done| done.status == "failed")) {
+        return Err(error);
+    }
+    report(args, ctx, &done);
+    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
+    Ok(finding::exit(&all))
+}
+
+/// The destinations that this run has locked.
+type Locks = HashMap<PathBuf, lock::Lock>;
+
+fn gather((set, destination): (DataSet, Destination)) -> Gathered {
+    let survey = |folder: Folder| folder.survey().map(|survey| (folder, survey));
+    let source = Folder::open(&set.source, &set.exclude, set.sqlite).and_then(survey);
+    Gathered { set, destination, source }
+}
+
+/// What all sets together need, so that everything that is missing is told at once.
+fn tools(args: &Args, gathered: &[Gathered]) -> Vec<Tool> {
+    let any = |needs: &dyn Fn(&Gathered) -> bool| gathered.iter().any(needs);
+    let databases = |one: &Gathered| one.source.as_ref().is_ok_and(|(_, survey)| survey.databases);
+    let needs = [
+        (Tool::Mountpoint, any(&|one| demanded(args, &one.destination))),
+        (Tool::Gpg, any(&|one| encrypted(args, &one.destination))),
+        (Tool::Sqlite3, any(&databases)),
+    ];
+    needs.into_iter().filter_map(|(tool, needed)| needed.then_some(tool)).collect()
+}
+
+fn demanded(args: &Args, destination: &Destination) -> bool {
+    args.mount_check || destination.mount.is_some()
+}
+
+fn encrypted(args: &Args, destination: &Destination) -> bool {
+    args.encrypt || destination.encryption.is_some()
+}
+
+fn one(
+    args: &Args,
+    ctx: &Context,
+    memory: Option<&Memory>,
+    locks: &mut Locks,
+    gathered: Gathered,
+) -> Result<Done> {
+    let destination = &gathered.destination.path;
+    if !args.dry_run && !locks.contains_key(destination) {
+        locks.insert(destination.clone(), lock::destination(destination, "backup", ctx.now)?);
+    }
+    let name = gathered.set.name.clone();
+    match plan(args, ctx, gathered)? {
+        Err(finding) => Ok(Done::failed(&name, finding)),
+        Ok(plan) if args.dry_run => Ok(preview(args, ctx, &plan)),
+        Ok(plan) => execute(args, ctx, memory, &plan),
+    }
+}
+
+/// Everything that can be known before the first byte. A source that is missing or was emptied is a finding.
+fn plan(args: &Args, ctx: &Context, gathered: Gathered) -> Result<std::result::Result<Plan, Finding>> {
+    let Gathered { set, destination, source } = gathered;
+    let encrypted = encrypted(args, &destination);
+    let key = encrypted.then(|| super::key_of(destination.encryption.as_ref(), ctx)).transpose()?;
+    let mounted =
+        mount::check(&destination.path, destination.mount.as_deref(), demanded(args, &destination))?;
+    let series = series(args, &set)?;
+    if !set.source.exists() {
+        let repair = "check `source` in recovery.toml; nothing was written for this set";
+        return Ok(Err(Finding::error(show(&set.source), "is the source, and is not there", repair)));
+    }
+    let (folder, survey) = source?;
+    let catalog = catalog::scan(&destination.path)?;
+    if survey.files == 0 && catalog.latest(&series, None).is_some() {
+        let what = "is the source, and holds no files, though it was backed up before";
+        let repair =
+            "if that is right, remove the set; else look where the files went: the backups still have them";
+        return Ok(Err(Finding::error(show(&set.source), what, repair)));
+    }
+    let mut name = ArtifactName { series, time: ctx.now, codec: destination.compression, encrypted };
+    let taken = |name: &ArtifactName| {
+        let folder = destination.path.join(name.folder());
+        [name.file(), name.manifest(), name.marker()].iter().any(|file| folder.join(file).exists())
+    };
+    while taken(&name) {
+        name.time = name.time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(ctx.now);
+    }
+    let policy = match args.keep {
+        Some(keep) => Policy::newest(keep),
+        None if destination.keep == Policy::default() => Policy::newest(3),
+        None => destination.keep.clone(),
+    };
+    Ok(Ok(Plan { set, destination, name, folder, survey, key, mounted, catalog, policy }))
+}
+
+/// What retention counts together: the set, with its suffix if it has one.
+fn series(args: &Args, set: &DataSet) -> Result<String> {
+    let Some(suffix) = &args.suffix else { return Ok(set.name.clone()) };
+    config::good_name("--suffix", suffix).map_err(|(what, next)| Error::Usage(format!("{what}: {next}")))?;
+    Ok(format!("{}-{suffix}", set.name))
+}
+
+fn preview(args: &Args, ctx: &Context, plan: &Plan) -> Done {
+    let mut findings = plan.survey.findings.clone();
+    findings.extend(empty(plan));
+    let mut with_new = Catalog { complete: plan.catalog.complete.clone(), ..Catalog::default() };
+    with_new.complete.push(catalog::Artifact {
+        archive: plan.archive(),
+        manifest: plan.day().join(plan.name.manifest()),
+        marker: plan.day().join(plan.name.marker()),
+        bytes: 0,
+        has_manifest: true,
+        name: plan.name.clone(),
+    });
+    let items = match args.prune {
+        true => {
+            retain::plan_backups(&with_new, Some(&plan.name.series), &plan.policy, &HashSet::new(), ctx.now)
+        }
+        false => Vec::new(),
+    };
+    Done {
+        set: plan.set.name.clone(),
+        status: "planned",
+        archive: Some(plan.archive()),
+        durability: Some(plan.mounted.durability),
+        source_bytes: plan.survey.bytes,
+        entries: plan.survey.entries,
+        excluded: plan.survey.excluded,
+        findings,
+        pruned: retain::removed(&items),
+        ..Done::default()
+    }
+}
+
+fn empty(plan: &Plan) -> Option<Finding> {
+    let what = "is the source, and holds no files";
+    (plan.survey.files == 0)
+        .then(|| Finding::warning(show(&plan.set.source), what, "check that it is the right folder"))
+}
+
+fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
+    let Stored { archive, summary, mut findings } = store(plan)?;
+    findings.extend(empty(plan));
+    if let Some(memory) = memory {
+        memory.record(&json!({
+            "schema": 1, "kind": "backup", "time": ctx.now.to_string(), "set": plan.set.name,
+            "artifact": show(&plan.archive()), "sha256": archive.sha256, "durability": plan.mounted.durability,
+        }))?;
+    }
+    let mut done = Done {
+        set: plan.set.name.clone(),
+        status: if finding::any_error(&findings) { "findings" } else { "ok" },
+        archive: Some(plan.archive()),
+        sha256: Some(archive.sha256),
+        durability: Some(plan.mounted.durability),
+        bytes: archive.bytes,
+        source_bytes: summary.content_bytes,
+        entries: summary.entries,
+        excluded: plan.survey.excluded,
+        findings,
+        pruned: Vec::new(),
+    };
+    // Nothing is pruned by a run that found an error.
+    if args.prune && done.status == "ok" {
+        done.pruned = prune(ctx, memory, plan)?;
+    }
+    Ok(done)
+}
+
+fn prune(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Vec<String>> {
+    mount::recheck(&plan.mounted, &plan.destination.path)?;
+    let verified = memory.map(Memory::verified).transpose()?.unwrap_or_default();
+    let catalog = catalog::scan(&plan.destination.path)?;
+    let now = plan.name.time.max(ctx.now);
+    let items = retain::plan_backups(&catalog, Some(&plan.name.series), &plan.policy, &verified, now);
+    Ok(retain::apply_backups(&catalog, &items, memory, ctx.now)?.0)
+}
+
+fn report(args: &Args, ctx: &Context, done: &[Done]) {
+    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
+    let status = if finding::any_error(&all) { "findings" } else { "ok" };
+    let sets: Vec<Value> = done.iter().map(Done::json).collect();
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "backup", "status": status, "dry_run": args.dry_run, "sets": sets,
+    }));
+    for done in done {
+        let archive = done.archive.as_deref().map(show).unwrap_or_default();
+        match done.status {
+            "failed" => ctx.ui.result(&format!("{}: failed", done.set)),
+            "planned" => ctx.ui.result(&format!(
+                "{}: would write {archive} ({} entries, {})",
+                done.set,
+                done.entries,
+                crate::ui::bytes(done.source_bytes)
+            )),
+            _ => ctx.ui.result(&format!(
+                "{}: {archive} ({} entries, {} in {})\nsha256 {}",
+                done.set,
+                done.entries,
+                crate::ui::bytes(done.source_bytes),
+                crate::ui::bytes(done.bytes),
+                done.sha256.as_deref().unwrap_or("-")
+            )),
+        }
+        for path in &done.pruned {
+            ctx.ui.result(&format!("{} {path}", if args.dry_run { "would prune" } else { "pruned" }));
+        }
+    }
+    ctx.ui.findings(&all);
+}

@@ -1,0 +1,89 @@
+//! Which sets a run backs up, from where and where to: the command line's word before the file's.
+use super::super::Context;
+use crate::cli::BackupArgs as Args;
+use crate::config::{self, Config, DataSet, Destination};
+use crate::destination::retention::Policy;
+use crate::error::{Error, Result};
+use crate::finding::show;
+use crate::source::folder::Databases;
+use std::path::{Path, PathBuf};
+
+/// The sets of the run with their destinations, the command line's word before the file's.
+pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<(DataSet, Destination)>> {
+    let source = args.source.as_ref().map(|path| absolute(ctx, path));
+    let mut sets: Vec<DataSet> = Vec::new();
+    for name in &args.sets {
+        let set = config.set(name).ok_or_else(|| {
+            let known: Vec<&str> = config.data.iter().map(|set| set.name.as_str()).collect();
+            Error::Usage(format!("no data set is named {name:?}; known: {}", known.join(", ")))
+        })?;
+        if sets.iter().any(|known| known.name == *name) {
+            return Err(Error::Usage(format!("the data set {name:?} is named twice")));
+        }
+        sets.push(set.clone());
+    }
+    match source {
+        Some(source) if sets.len() == 1 => sets[0].source = source,
+        Some(_) if !sets.is_empty() => {
+            return Err(Error::Usage("--source goes with one data set, not with several".into()));
+        }
+        Some(source) => match config.data.iter().find(|set| set.source == source) {
+            Some(set) => sets.push(set.clone()),
+            None => sets.push(unnamed(source)?),
+        },
+        None if sets.is_empty() => sets.clone_from(&config.data),
+        None => {}
+    }
+    if sets.is_empty() {
+        return Err(Error::refused(
+            "there is nothing to back up: no data set is configured",
+            "add [data.NAME] to recovery.toml (`cargo xtask init` writes one), or give --source and --dest",
+        ));
+    }
+    sets.into_iter().map(|set| Ok((set.clone(), destination(args, ctx, config, &set)?))).collect()
+}
+
+fn absolute(ctx: &Context, path: &Path) -> PathBuf {
+    ctx.start.join(path).components().collect()
+}
+
+/// A set named after its folder, without a leading dot.
+fn unnamed(source: PathBuf) -> Result<DataSet> {
+    let name = source.file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
+    let name = name.unwrap_or_default();
+    config::good_name("the source folder", &name)
+        .map_err(|(what, _)| Error::refused(what, "configure it as [data.NAME] in recovery.toml"))?;
+    Ok(DataSet {
+        name,
+        source,
+        exclude: Vec::new(),
+        destination: None,
+        key_files: Vec::new(),
+        sqlite: Databases::default(),
+    })
+}
+
+fn destination(args: &Args, ctx: &Context, config: &Config, set: &DataSet) -> Result<Destination> {
+    let mut destination = match &args.dest {
+        None => config.destination_of(set)?.clone(),
+        Some(path) => {
+            let path = absolute(ctx, path);
+            let known = config.destinations.iter().find(|place| place.path == path);
+            known.cloned().unwrap_or_else(|| Destination {
+                name: show(&path),
+                path,
+                mount: None,
+                quota: None,
+                alert_at_percent: 80,
+                keep: Policy::default(),
+                compression: crate::archive::codec::Codec::default(),
+                encryption: None,
+            })
+        }
+    };
+    if let Some(codec) = args.compression {
+        destination.compression = codec;
+    }
+    config::apart(&set.source, &destination.path).map_err(|(what, next)| Error::refused(what, next))?;
+    Ok(destination)
+}

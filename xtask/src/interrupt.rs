@@ -1,0 +1,32 @@
+//! Whether a signal asked this run to end. INT, TERM and HUP set a flag that every loop looks at, so that what a run
+//! has made is removed before it ends; a second one ends the process at once.
+use crate::error::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Begins to listen.
+///
+/// # Errors
+/// When the system refuses the handlers.
+pub fn on_signals() -> Result<()> {
+    let flag = INTERRUPTED.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let wire = || -> io::Result<()> {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))?;
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
+            Ok(())
+        };
+        wire().map_err(Error::io("watch for signals in", Path::new(".")))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal has come.
+pub fn interrupted() -> bool {
+    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
