@@ -107,6 +107,28 @@ fn a_cargo_repository_and_a_bare_one_need_no_configuration() {
     );
 }
 
+/// Name, version and patterns are the commit's own: a bare clone, and a working tree with other things in it, make the
+/// same bundle.
+#[test]
+fn the_commits_own_files_shape_the_bundle() {
+    let stack = Stack::new();
+    stack.file("repo/recovery.toml", "[release]\nname = \"shop\"\nexclude = [\"docs/\"]\n");
+    stack.commit("configured", "2026-03-02T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    let made = |folder: &str| fs::read(stack.one(folder, ".tar.gz")).expect("reads");
+    assert!(stack.path("repo/releases/shop-v1.4.2-2026-03-02T083000Z.tar.gz").exists());
+    stack.file("repo/recovery.toml", "[release]\nname = \"other\"\n");
+    stack.file("repo/package.json", r#"{"name": "else", "version": "9.9.9"}"#);
+    stack.sh(".", "git clone -q --bare repo bare.git");
+    for (place, out) in [("../repo", "../edited"), ("../bare.git", "../bare")] {
+        stack.run(&["-C", place, "snapshot", "--output-dir", out]).ok();
+    }
+    assert!(made("repo/releases") == made("edited") && made("repo/releases") == made("bare"));
+    assert_eq!(stack.run(&["-C", "../bare.git", "snapshot"]).ok().stdout.matches("shop-v1.4.2").count(), 1);
+    let named = stack.run(&["snapshot", "--config", "recovery.toml", "--dry-run", "--json"]).ok().json();
+    assert!(named["tarball"].as_str().is_some_and(|path| path.contains("/other-v1.4.2-")), "{named}");
+}
+
 #[test]
 fn flags_do_what_they_say() {
     let stack = Stack::new();
@@ -123,11 +145,11 @@ fn flags_do_what_they_say() {
         (&"v9".into(), &"stage".into(), &serde_json::Value::Null)
     );
     stack.sh("repo", "git tag v1.4.1");
-    stack.file("repo/package.json", r#"{"name": "api", "version": "1.5.0"}"#);
+    stack.file("repo/package.json", r#"{"name": "@acme/api", "version": "1.5.0"}"#);
     stack.commit("second", "2026-03-02T08:30:00Z");
     stack.run(&["snapshot", "--rev", "v1.4.1"]).ok();
     stack.run(&["snapshot"]).ok();
-    stack.file("repo/package.json", r#"{"name": "api", "version": "1.6.0"}"#);
+    stack.file("repo/package.json", r#"{"name": "@acme/api", "version": "1.6.0"}"#);
     stack.commit("third", "2026-03-03T08:30:00Z");
     let kept = stack.run(&["snapshot", "--keep", "2", "--prune", "--dry-run", "--json"]).ok().json();
     let pruned = stack.run(&["snapshot", "--keep", "2", "--prune", "--json"]).ok().json();

@@ -19,7 +19,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Run for the repository in DIR.
+    /// Run for the repository in DIR, as if started there: other paths are relative to it.
     #[arg(short = 'C', long = "repo", value_name = "DIR", global = true)]
     pub repo: Option<PathBuf>,
     /// Configuration [default: recovery.toml at the repository's root].
@@ -77,7 +77,7 @@ pub enum Verb {
     #[command(
         after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill history"
     )]
-    RestoreDrill(crate::commands::restore_drill::Args),
+    RestoreDrill(RestoreDrillArgs),
     /// Remove what no rule keeps, each decision with its reason.
     #[command(after_help = "Examples:\n  cargo xtask prune --dry-run\n  cargo xtask prune --keep 3")]
     Prune(PruneArgs),
@@ -204,6 +204,30 @@ pub struct RestoreArgs {
     /// Print how to do it with plain tools, and do nothing.
     #[arg(long)]
     pub explain: bool,
+}
+
+/// Which drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum DrillKind {
+    /// Restore into a private folder and compare (monthly).
+    #[default]
+    Spot,
+    /// List the drills on record and check their chain.
+    History,
+}
+
+/// `restore-drill`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RestoreDrillArgs {
+    /// Which drill.
+    #[arg(value_enum, default_value_t)]
+    pub kind: DrillKind,
+    /// Print the steps and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only when `spot-every` has passed since the last drill that was verified.
+    #[arg(long)]
+    pub if_due: bool,
 }
 
 /// `prune`.

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn context(cli: &Cli, ui: Ui) -> Result<Context> {
     let here = std::env::current_dir().map_err(Error::io("find", std::path::Path::new(".")))?;
-    let start = cli.repo.as_ref().map_or(here.clone(), |repo| here.join(repo));
+    let start = cli.repo.as_ref().map_or_else(|| here.clone(), |repo| here.join(repo));
     if !start.is_dir() {
         return Err(Error::Usage(format!("-C {}: there is no such folder", start.display())));
     }
@@ -47,7 +47,8 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
         Some(text) => text.parse().map_err(|_| Error::Usage(format!("RECOVERY_NOW {text:?} is no time")))?,
         None => clock(),
     };
-    Ok(Context { ui, now, start, config_file: cli.config.as_ref().map(|file| here.join(file)), env })
+    let config_file = cli.config.as_ref().map(|file| start.join(file));
+    Ok(Context { ui, now, start, config_file, env })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]

@@ -71,7 +71,7 @@ pub struct Manifest {
 }
 
 /// The entries of a manifest, read one by one: a manifest of a million entries takes no more memory than one of
-/// ten. What it yields has been checked against what came before; only after [`Records::next`] has returned `None`
+/// ten. What it yields has been checked against what came before; only after [`Records::next_record`] has returned `None`
 /// is it known that nothing was cut off.
 pub struct Records<'a> {
     lines: Lines<'a>,
@@ -346,7 +346,7 @@ impl Records<'_> {
     /// # Errors
     /// `Malformed` for a line that does not parse, an entry that is out of order or lies in no block, and an end that
     /// is missing or counts otherwise.
-    pub fn next(&mut self) -> Result<Option<Record>, FormatError> {
+    pub fn next_record(&mut self) -> Result<Option<Record>, FormatError> {
         let line = match self.ahead.take() {
             Some(line) => line,
             None => self.lines.line()?.ok_or_else(cut_short)?,
@@ -394,10 +394,10 @@ impl Records<'_> {
     /// behind it.
     ///
     /// # Errors
-    /// As [`Records::next`].
+    /// As [`Records::next_record`].
     pub fn next_group(&mut self) -> Result<Option<Group>, FormatError> {
         let begin = self.grouped;
-        let Some(first) = self.next()? else {
+        let Some(first) = self.next_record()? else {
             self.grouped = self.blocks;
             let blocks = begin as usize..self.blocks as usize;
             return Ok((!blocks.is_empty()).then_some(Group { blocks, records: Vec::new() }));
@@ -414,7 +414,7 @@ impl Records<'_> {
             if (entry.block, entry.blocks) != place {
                 break;
             }
-            records.extend(self.next()?);
+            records.extend(self.next_record()?);
         }
         Ok(Some(Group { blocks, records }))
     }

@@ -444,7 +444,7 @@ mod tests {
             let packed = zstd::encode_all(text, 1).expect("packs");
             let mut packed = &packed[..];
             let (_, mut records) = Manifest::open(&mut packed, Codec::Zstd)?;
-            while records.next()?.is_some() {}
+            while records.next_record()?.is_some() {}
             Ok::<_, FormatError>(())
         };
         assert!(read(&text).is_ok());

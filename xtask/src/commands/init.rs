@@ -2,7 +2,7 @@
 //! could delete or skip anything.
 use super::Context;
 use crate::cli::InitArgs as Args;
-use crate::config::Config;
+use crate::config::{Config, beneath};
 use crate::destination::durable::replace;
 use crate::error::{Error, Exit, Result};
 use crate::finding::show;
@@ -24,7 +24,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let name = match cargo::package(&root)? {
         Some((name, _)) => name,
-        None => Config::load(&root, None).map_or_else(|_| "my-service".into(), |config| config.release.name),
+        None => Config::load(&root, None, &mut beneath(&root))
+            .map_or_else(|_| "my-service".into(), |config| config.release.name),
     };
     let version =
         ["Cargo.toml", "package.json"].into_iter().find(|file| root.join(file).exists()).unwrap_or("git");
@@ -33,7 +34,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let text = render(&name, version, &data, drive.as_deref());
     if !args.dry_run {
         replace(&path, text.as_bytes(), 0o644)?;
-        Config::load(&root, Some(&path))?;
+        Config::load(&root, Some(&path), &mut beneath(&root))?;
     }
     let status = if args.dry_run { "planned" } else { "ok" };
     ctx.ui.document(

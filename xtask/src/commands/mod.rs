@@ -12,7 +12,7 @@ pub mod verify;
 
 use crate::archive::FormatError;
 use crate::cli::Verb;
-use crate::config::{Config, Encryption};
+use crate::config::{Config, Encryption, beneath};
 use crate::destination::memory::Memory;
 use crate::error::{Error, Exit, Result};
 use crate::finding::show_bytes;
@@ -63,9 +63,22 @@ pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
 
 /// The configuration of the repository around the start, or of the start itself.
 fn configuration(ctx: &Context) -> Result<Config> {
-    let repository = Repository::discover(&ctx.start).unwrap_or(None);
-    let root = repository.map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
-    Config::load(&root, ctx.config_file.as_deref())
+    let file = ctx.config_file.as_deref();
+    match Repository::discover(&ctx.start).unwrap_or(None) {
+        // No repository, or none that git may or can read: a backup goes on without.
+        None => {
+            let marked =
+                |folder: &&Path| folder.join("recovery.toml").exists() || folder.join(".git").exists();
+            let root = ctx.start.ancestors().find(marked).unwrap_or(&ctx.start);
+            Config::load(root, file, &mut beneath(root))
+        }
+        // A bare repository has no files but those of its commits.
+        Some(bare) if bare.is_bare() => {
+            let mut blobs = bare.blobs()?;
+            Config::load(bare.root(), file, &mut |name| blobs.text(&format!("HEAD:{name}")))
+        }
+        Some(repository) => Config::load(repository.root(), file, &mut beneath(repository.root())),
+    }
 }
 
 /// The memory of the run's repository; a folder that is neither a repository nor configured has none.

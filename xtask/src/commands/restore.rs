@@ -5,9 +5,9 @@ use crate::config::{Config, Encryption};
 use crate::destination::{catalog, mount};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, show};
-use crate::restore::{self, Source};
+use crate::restore::{self, Select, Source};
 use crate::tools::{Tool, preflight};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSetBuilder};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -103,7 +103,7 @@ fn find(
     }
 }
 
-fn select(patterns: &[String]) -> Result<Option<GlobSet>> {
+fn select(patterns: &[String]) -> Result<Option<Select>> {
     if patterns.is_empty() {
         return Ok(None);
     }
@@ -114,7 +114,8 @@ fn select(patterns: &[String]) -> Result<Option<GlobSet>> {
             GlobBuilder::new(pattern.trim_end_matches('/')).literal_separator(true).build().map_err(wrong)?,
         );
     }
-    set.build().map(Some).map_err(wrong)
+    let globs = set.build().map_err(wrong)?;
+    Ok(Some(Select { patterns: patterns.to_vec(), globs }))
 }
 
 fn explain(ctx: &Context, source: &Source, to: &Path, encryption: Option<&Encryption>) -> Exit {

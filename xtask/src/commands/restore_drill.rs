@@ -4,6 +4,7 @@
 //! proven. Reads destinations and the releases folder; writes only the evidence and a line of history. The
 //! live data is never touched by a spot drill.
 use super::Context;
+use crate::cli::{DrillKind, RestoreDrillArgs as Args};
 use crate::config::{Config, Encryption};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
@@ -19,46 +20,17 @@ use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, judge, proven};
 use crate::error::{Exit, Result};
 use crate::finding;
-use crate::tools::git::Repository;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-
-/// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Kinds {
-    /// Restore into a private folder and compare (monthly).
-    #[default]
-    Spot,
-    /// List the drills on record and check their chain.
-    History,
-}
-
-/// Arguments of `restore-drill`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct Args {
-    /// Which drill.
-    #[arg(value_enum, default_value_t)]
-    pub kind: Kinds,
-    /// Print the steps and do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Only when `spot-every` has passed since the last drill that was verified.
-    #[arg(long)]
-    pub if_due: bool,
-}
 
 /// Runs the verb.
 ///
 /// # Errors
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
-    let root = match Repository::discover(&ctx.start)? {
-        Some(repository) => repository.root().to_owned(),
-        None => ctx.start.clone(),
-    };
-    let config = Config::load(&root, ctx.config_file.as_deref())?;
+    let config = super::configuration(ctx)?;
     let memory = Memory::at(&config.root);
-    if args.kind == Kinds::History {
+    if args.kind == DrillKind::History {
         return history(&config, ctx);
     }
     // A dry run writes nothing at all, not even the lock's folder.

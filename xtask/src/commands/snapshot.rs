@@ -10,7 +10,7 @@ use crate::archive::entry::Mtime;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Summary};
 use crate::cli::SnapshotArgs as Args;
-use crate::config::Config;
+use crate::config::{Config, Release};
 use crate::destination::durable::{self, Run};
 use crate::destination::lock;
 use crate::destination::marker::Sums;
@@ -37,6 +37,8 @@ struct Plan {
     listing: Listing,
     staged: Option<Staged>,
     dirty: bool,
+    /// Files of this bundle without a lock: a run was killed before its end, or the lock was taken away.
+    leftovers: Vec<PathBuf>,
     keep: Option<u32>,
 }
 
@@ -62,14 +64,14 @@ struct Outcome {
 /// # Errors
 /// When there is nothing to bundle, or the bundle cannot be made or would replace another.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
-    preflight(&[Tool::Git])?;
+    preflight(if args.allow_dirty { &[Tool::Git, Tool::Rsync] } else { &[Tool::Git] })?;
     let repository = Repository::discover(&ctx.start)?.ok_or_else(|| {
         Error::refused(
             format!("{} is not in a git repository", ctx.start.display()),
             "run it inside of one, or name one with -C; `git init` makes one",
         )
     })?;
-    let config = Config::load(repository.root(), ctx.config_file.as_deref())?;
+    let config = super::configuration(ctx)?;
     let mut blobs = repository.blobs()?;
     let plan = gather(args, ctx, &config, repository, &mut blobs)?;
     if args.dry_run {
@@ -107,8 +109,8 @@ fn gather(
     repository: Repository,
     blobs: &mut Blobs,
 ) -> Result<Plan> {
-    let release = &config.release;
     let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"))?;
+    let release = release(ctx, config, &commit, blobs)?;
     if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
         let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
@@ -118,25 +120,34 @@ fn gather(
     let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
     let listing = source::git::list(&repository, &commit, &release.exclude, blobs)?;
     let staged = match dirty {
-        true => Some(stage(args, config, &repository, &commit, &listing)?),
+        true => Some(stage(args, &release, &repository, &commit, &listing)?),
         false => None,
     };
-    let version = version(args, config, &repository, &commit, blobs)?;
+    let version = version(args, &release, &commit, blobs)?;
     let (version, time) = match dirty {
         true => (format!("{version}-dirty"), ctx.now),
         false => (version, commit.time),
     };
     let mut plan = Plan {
-        name: BundleName { name: release.name.clone(), version, time },
-        folder: args.output_dir.as_ref().map_or(release.output_dir.clone(), |dir| ctx.start.join(dir)),
-        env: args.env.clone().unwrap_or_else(|| release.env.clone()),
+        name: BundleName { name: release.name, version, time },
+        folder: args.output_dir.as_ref().map_or(config.release.output_dir.clone(), |dir| ctx.start.join(dir)),
+        env: args.env.clone().unwrap_or_else(|| config.release.env.clone()),
         repository,
         commit,
         listing,
         staged,
         dirty,
-        keep: args.keep.or(release.keep),
+        leftovers: Vec::new(),
+        keep: args.keep.or(config.release.keep),
     };
+    if !plan.lock().exists() {
+        let files = [plan.tarball(), plan.folder.join(plan.name.manifest())];
+        plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));
+    }
+    for file in &plan.leftovers {
+        let what = "is there without a lock, and so is no bundle; it is made anew";
+        plan.listing.findings.push(Finding::info(show(file), what));
+    }
     if edited && !args.allow_dirty {
         let what = "has local edits; they are not in the bundle, which holds the commit";
         plan.listing.findings.push(Finding::info(show(plan.repository.root()), what));
@@ -154,10 +165,22 @@ fn gather(
     Ok(plan)
 }
 
+/// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
+/// the same commit gives the same bundle in every clone; the working tree's file says where bundles go, and stands in
+/// for a commit that has none. `--config` is the user's word over both.
+fn release(ctx: &Context, config: &Config, commit: &Commit, blobs: &mut Blobs) -> Result<Release> {
+    let mut files = |name: &str| blobs.text(&format!("{}:{name}", commit.sha));
+    let file = match ctx.config_file.as_deref() {
+        None if files("recovery.toml")?.is_none() => config.file.as_deref(),
+        file => file,
+    };
+    Ok(Config::load(&config.root, file, &mut files)?.release)
+}
+
 /// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
 fn stage(
     args: &Args,
-    config: &Config,
+    release: &Release,
     repository: &Repository,
     commit: &Commit,
     listing: &Listing,
@@ -176,7 +199,7 @@ fn stage(
             "commit them, or add --allow-dirty",
         ));
     }
-    for pattern in &config.release.include {
+    for pattern in &release.include {
         let found = source::staged::expand(repository.root(), pattern)?;
         if found.is_empty() {
             let what = format!("`include` names {pattern:?}, and nothing is there");
@@ -187,30 +210,18 @@ fn stage(
     files.sort();
     files.dedup();
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
-    let mut staged = source::staged::stage(repository.root(), &files, &config.release.exclude, time)?;
+    let mut staged = source::staged::stage(repository.root(), &files, &release.exclude, time)?;
     staged.listing.findings.extend(listing.findings.iter().cloned());
     Ok(staged)
 }
 
 /// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
-fn version(
-    args: &Args,
-    config: &Config,
-    repository: &Repository,
-    commit: &Commit,
-    blobs: &mut Blobs,
-) -> Result<String> {
+fn version(args: &Args, release: &Release, commit: &Commit, blobs: &mut Blobs) -> Result<String> {
     let label = match &args.version {
         Some(label) => label.clone(),
-        None => {
-            let tree = repository.tree(&commit.sha)?;
-            let mut file = |name: &str| -> Result<Option<String>> {
-                let found = tree.iter().find(|entry| entry.path == name.as_bytes());
-                let bytes = found.map(|entry| blobs.read(&entry.id)).transpose()?;
-                Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-            };
-            config.release.version(&mut file)?.unwrap_or_else(|| format!("git-{}", short(&commit.sha)))
-        }
+        None => release
+            .version(&mut |name| blobs.text(&format!("{}:{name}", commit.sha)))?
+            .unwrap_or_else(|| format!("git-{}", short(&commit.sha))),
     };
     let good = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     if label.is_empty() || !label.chars().all(good) || label.starts_with(['-', '.']) {
@@ -260,17 +271,12 @@ fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome>
 }
 
 fn create(args: &Args, plan: &Plan, blobs: &mut Blobs) -> Result<Outcome> {
-    let mut run = Run::new();
+    let mut run = Run::public();
     let tarball = plan.tarball();
-    let leftover = tarball.exists();
-    if leftover {
-        // Without a lock it never was a bundle: a run was killed before its end.
-        durable::remove(&tarball)?;
+    for file in &plan.leftovers {
+        durable::remove(file)?;
     }
     let manifest = plan.folder.join(plan.name.manifest());
-    if manifest.exists() {
-        durable::remove(&manifest)?;
-    }
     let (summary, sha256, findings) = if args.no_tarball {
         let mut sink = Hashing::default();
         let (findings, summary) = pack(plan, blobs, &mut sink).map_err(|error| super::at(&tarball, error))?;
@@ -353,7 +359,7 @@ fn lock_of(args: &Args, plan: &Plan, summary: &Summary, sha256: String, reported
         tarball_sha256: Some(sha256),
         docker_tag: None,
         release_url: None,
-        keep: None,
+        keep: Some(plan.keep.unwrap_or(3)),
         name: plan.name.name.clone(),
         git_commit: Some(plan.commit.sha.clone()),
         git_tree: Some(plan.commit.tree.clone()),
@@ -387,7 +393,11 @@ pub(super) fn write_sums(folder: &Path) -> Result<()> {
         }
     }
     lines.sort_by(|a, b| a.1.cmp(&b.1));
-    durable::replace(&folder.join("SHA256SUMS"), Sums { lines }.render().as_bytes(), 0o644)
+    let (path, text) = (folder.join("SHA256SUMS"), Sums { lines }.render());
+    match std::fs::read(&path) {
+        Ok(known) if known == text.as_bytes() => Ok(()),
+        _ => durable::replace(&path, text.as_bytes(), 0o644),
+    }
 }
 
 fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {

@@ -1,4 +1,5 @@
 //! Name and version of a release, from the package files of a Cargo or npm repository.
+use super::Files;
 use crate::error::Result;
 use serde_json::Value;
 use std::path::Path;
@@ -27,19 +28,21 @@ pub(super) fn version_from(text: &str) -> Result<VersionFrom, (String, String)> 
 }
 
 /// The Cargo or npm package's name, else the folder's (a bare repository's without `.git`).
-pub(super) fn name(root: &Path) -> String {
-    let read = |file: &str| std::fs::read_to_string(root.join(file)).ok();
-    let cargo = || cargo_value(&read("Cargo.toml")?, "name");
-    let npm = || npm_value(&read("package.json")?, "name");
+///
+/// # Errors
+/// Those of `files`.
+pub(super) fn name(root: &Path, files: Files<'_>) -> Result<String> {
+    let cargo = files("Cargo.toml")?.and_then(|text| cargo_value(&text, "name"));
+    let npm = files("package.json")?.and_then(|text| npm_value(&text, "name"));
     let folder = || {
         let name = root.file_name()?.to_string_lossy().into_owned();
         Some(name.strip_suffix(".git").unwrap_or(&name).to_owned())
     };
-    let name = cargo().or_else(npm).or_else(folder).unwrap_or_default();
+    let name = cargo.or(npm).or_else(folder).unwrap_or_default();
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
     let plain = plain.trim_start_matches(['-', '.']);
-    if plain.is_empty() { "release".into() } else { plain.into() }
+    Ok(if plain.is_empty() { "release".into() } else { plain.into() })
 }
 
 fn cargo_value(text: &str, key: &str) -> Option<String> {
@@ -57,19 +60,19 @@ fn npm_value(text: &str, key: &str) -> Option<String> {
 }
 
 impl super::Release {
-    /// The version that a commit's own files say; `file` gives a file of the commit.
+    /// The version that a commit's own files say; `files` gives those of the commit.
     ///
     /// # Errors
-    /// Those of `file`.
-    pub fn version(&self, file: &mut dyn FnMut(&str) -> Result<Option<String>>) -> Result<Option<String>> {
+    /// Those of `files`.
+    pub fn version(&self, files: Files<'_>) -> Result<Option<String>> {
         let sources: &[VersionFrom] = match &self.version_from {
             Some(one) => std::slice::from_ref(one),
             None => &[VersionFrom::Cargo, VersionFrom::Npm],
         };
         for source in sources {
             let found = match source {
-                VersionFrom::Cargo => file("Cargo.toml")?.and_then(|text| cargo_value(&text, "version")),
-                VersionFrom::Npm => file("package.json")?.and_then(|text| npm_value(&text, "version")),
+                VersionFrom::Cargo => files("Cargo.toml")?.and_then(|text| cargo_value(&text, "version")),
+                VersionFrom::Npm => files("package.json")?.and_then(|text| npm_value(&text, "version")),
                 VersionFrom::Git => None,
             };
             if found.is_some() {

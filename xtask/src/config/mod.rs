@@ -129,32 +129,38 @@ pub struct Drill {
 }
 
 impl Config {
-    /// Reads `file` (default `recovery.toml` at `root`, which may be missing).
+    /// Reads `file`; without one, the `recovery.toml` that `files` gives, if any. `files` gives the files of the
+    /// repository's root by name: those of a working tree ([`beneath`]) or of a commit.
     ///
     /// # Errors
     /// [`Error::Config`] for what is unknown, out of range or contradictory, with the line where it is known.
-    pub fn load(root: &Path, file: Option<&Path>) -> Result<Self> {
+    pub fn load(root: &Path, file: Option<&Path>, files: Files<'_>) -> Result<Self> {
         let path = file.map_or_else(|| root.join("recovery.toml"), Path::to_owned);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io("read", &path)(error)),
+        let text = match file {
+            Some(file) => Some(std::fs::read_to_string(file).map_err(Error::io("read", file))?),
+            None => files("recovery.toml")?,
         };
         let raw = raw::parse(&path, text.as_deref().unwrap_or_default())?;
-        let config = Self::resolve(root, text.is_some().then(|| path.clone()), raw)
+        let name = match &raw.release.name {
+            Some(name) => name.clone(),
+            None => detect::name(root, files)?,
+        };
+        let config = Self::resolve(root, text.is_some().then(|| path.clone()), name, raw)
             .map_err(|(what, next)| Error::Config { path: path.clone(), what, next })?;
         config.check().map_err(|(what, next)| Error::Config { path, what, next })?;
         Ok(config)
     }
 
-    fn resolve(root: &Path, file: Option<PathBuf>, raw: raw::Raw) -> Result<Self, (String, String)> {
+    fn resolve(
+        root: &Path,
+        file: Option<PathBuf>,
+        name: String,
+        raw: raw::Raw,
+    ) -> Result<Self, (String, String)> {
         let at = |path: &str| clean(&root.join(path));
         let release = raw.release;
         let release = Release {
-            name: match release.name {
-                Some(name) => name,
-                None => detect::name(root),
-            },
+            name,
             version_from: release.version_from.as_deref().map(detect::version_from).transpose()?,
             output_dir: at(release.output_dir.as_deref().unwrap_or("releases")),
             exclude: release.exclude,
@@ -238,6 +244,21 @@ impl Config {
     }
 }
 
+/// Gives the text of a file at a repository's root; `None` when there is none.
+pub type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>>;
+
+/// The files that lie in `root`.
+pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
+    move |name| {
+        let path = root.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+}
+
 /// Neither lies in the other: a backup would hold itself, or be taken for data.
 pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, String)> {
     let real = |path: &Path| {
@@ -298,7 +319,7 @@ mod tests {
     fn load(text: &str) -> Result<Config> {
         let home = tempfile::tempdir().expect("a folder");
         std::fs::write(home.path().join("recovery.toml"), text).expect("writes");
-        Config::load(home.path(), None)
+        Config::load(home.path(), None, &mut beneath(home.path()))
     }
 
     #[test]

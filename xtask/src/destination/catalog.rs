@@ -2,7 +2,6 @@
 use super::names::ArtifactName;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show};
-use crate::restore::Source;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fs;
@@ -23,18 +22,6 @@ pub struct Artifact {
     pub bytes: u64,
     /// Whether the manifest is there.
     pub has_manifest: bool,
-}
-
-impl From<&Artifact> for Source {
-    fn from(artifact: &Artifact) -> Self {
-        Self {
-            archive: artifact.archive.clone(),
-            manifest: artifact.has_manifest.then(|| artifact.manifest.clone()),
-            marker: Some(artifact.marker.clone()),
-            codec: artifact.name.codec,
-            encrypted: artifact.name.encrypted,
-        }
-    }
 }
 
 /// Everything at a destination.

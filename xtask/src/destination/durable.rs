@@ -13,10 +13,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What a run has made so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Run {
     made: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    file_mode: u32,
+    folder_mode: u32,
 }
 
 /// What was written.
@@ -29,18 +31,27 @@ pub struct Written {
 }
 
 impl Run {
-    /// Nothing made yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// A run that makes what its user alone may read: files 0600, folders 0700.
+    pub fn private() -> Self {
+        Self::with_modes(0o600, 0o700)
     }
 
-    /// Creates a file that must not exist, mode 0600, and the folders above it, mode 0700.
+    /// A run that makes what everybody may read, as far as the umask allows.
+    pub fn public() -> Self {
+        Self::with_modes(0o644, 0o755)
+    }
+
+    fn with_modes(file_mode: u32, folder_mode: u32) -> Self {
+        Self { made: Vec::new(), folders: Vec::new(), file_mode, folder_mode }
+    }
+
+    /// Creates a file that must not exist, and the folders above it.
     ///
     /// # Errors
     /// When it exists or cannot be created.
     pub fn create(&mut self, path: &Path) -> Result<NewFile> {
         self.make_folders(path.parent().unwrap_or(Path::new(".")))?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(self.file_mode).open(path);
         let file = file.map_err(Error::io("create", path))?;
         self.made.push(path.to_owned());
         Ok(NewFile { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 })
@@ -63,7 +74,7 @@ impl Run {
             .take_while(|f| !f.exists())
             .collect();
         for folder in missing.into_iter().rev() {
-            match fs::DirBuilder::new().mode(0o700).create(folder) {
+            match fs::DirBuilder::new().mode(self.folder_mode).create(folder) {
                 Ok(()) => self.folders.push(folder.to_owned()),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create", folder)(error)),
@@ -220,7 +231,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("2026/11-23/a");
         for commit in [false, true] {
-            let mut run = Run::new();
+            let mut run = Run::private();
             let written = run.write(&path, b"abc").expect("writes");
             assert_eq!(written.bytes, 3);
             assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);

@@ -34,7 +34,8 @@ pub fn parse(text: &str) -> (Sums, Vec<String>) {
         let name = name.strip_prefix([' ', '*']).unwrap_or(name);
         let bare = name.rsplit('/').next().unwrap_or(name);
         if bare != name {
-            oddities.push(format!("names {name} with a path; it cannot be checked from elsewhere"));
+            let kind = if name.starts_with('/') { "an absolute" } else { "a" };
+            oddities.push(format!("names {name} with {kind} path: it cannot be checked from elsewhere"));
         }
         sums.lines.push((digest.to_ascii_lowercase(), bare.to_owned()));
     }

@@ -4,8 +4,9 @@
 //! is not satisfied by just any failure: the checker must *say* that the copy is damaged. Done twice: with
 //! the record of digests beside the copy, as `verify` works, and on the content alone, as a recovery works
 //! when that record is lost. The original is only read.
+use super::done::Done;
 use super::rooms::Rooms;
-use super::run::{Done, Subject};
+use super::subject::Subject;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::Source;

@@ -3,11 +3,10 @@
 //!
 //! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
 //! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
-use super::digests::Digests;
 use super::evidence::{Stored, check_chain, last_drilled};
 use super::pick::{self, Choice, Set, Taken};
-use super::run::Subject;
 use super::steps::{Kind, Plan, Role};
+use super::subject::{Digests, Subject};
 use crate::config::{Config, Destination, Encryption};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::mount::{self, Durability};

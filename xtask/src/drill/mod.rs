@@ -5,7 +5,7 @@
 //! through which it reaches the other rooms, [`record`] stores the evidence.
 pub mod compare;
 pub mod control;
-pub mod digests;
+mod done;
 pub mod evidence;
 pub mod gather;
 mod key_files;
@@ -17,4 +17,5 @@ pub mod rooms;
 pub mod run;
 pub mod scratch;
 pub mod steps;
+pub mod subject;
 pub mod verdict;

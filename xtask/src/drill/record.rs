@@ -72,7 +72,7 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
     evidence.id = free_id(folder, &evidence.id);
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
-    let mut run = Run::new();
+    let mut run = Run::public();
     store(&mut run, &json, &text)?;
     store(&mut run, &folder.join(format!("{}.md", evidence.id)), &markdown(&evidence))?;
     run.commit();

@@ -5,19 +5,19 @@
 //! not hide what can be said about the others. "Clean up" is always taken, and the folder goes away even if
 //! it is not reached.
 use super::control;
-use super::digests::{Digests, on_record};
+use super::done::Done;
 use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
 use super::key_files::wrong_with;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
 use super::scratch::Scratch;
 use super::steps::{Plan, Step};
+use super::subject::{Subject, on_record};
 use super::verdict::Interrupted;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error, show};
-use crate::restore::{Source, digest_file};
+use crate::restore::digest_file;
 use crate::tools::Tool;
-use crate::tools::gpg::Secret;
 use crate::tools::shell;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -26,19 +26,6 @@ use std::time::Duration;
 
 /// Characters of a failed command's output that go into the evidence, from its end.
 const OUTPUT_KEPT: usize = 1000;
-
-/// What belongs to the artifact of the plan with the same index.
-#[derive(Debug)]
-pub struct Subject {
-    /// Where it lies.
-    pub source: Source,
-    /// What decrypts it; `None` for plain ones and for the user's own keys.
-    pub secret: Option<Secret>,
-    /// What its files must hash to.
-    pub digests: Digests,
-    /// Folder in the archive that the key files are relative to.
-    pub folder: PathBuf,
-}
 
 /// A spot drill that is ready to run.
 pub struct Spot<'a> {
@@ -73,36 +60,6 @@ pub struct Drilled {
     pub interrupted: Interrupted,
     /// How long all of it took.
     pub elapsed: Duration,
-}
-
-/// How one step went.
-pub(super) struct Done {
-    pub(super) outcome: Outcome,
-    pub(super) detail: String,
-    pub(super) checked: Option<u64>,
-    pub(super) findings: Vec<Finding>,
-}
-
-impl Done {
-    fn pass(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Pass, detail: detail.into(), checked: None, findings: vec![] }
-    }
-
-    fn fail(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Fail, ..Self::pass(detail) }
-    }
-
-    /// Passed, if something was looked at and no error was found.
-    pub(super) fn looked(checked: u64, detail: impl Into<String>, findings: Vec<Finding>) -> Self {
-        let mut done = Self { checked: Some(checked), findings, ..Self::pass(detail) };
-        if any_error(&done.findings) {
-            done.outcome = Outcome::Fail;
-        } else if checked == 0 {
-            done.outcome = Outcome::Fail;
-            done.detail = "nothing was checked".into();
-        }
-        done
-    }
 }
 
 /// What later steps need of earlier ones.

@@ -40,11 +40,11 @@ pub fn extract(
     source: &Source,
     secret: Option<&Secret>,
     to: &Path,
-    select: Option<&GlobSet>,
+    select: Option<&Select>,
 ) -> Result<Extracted> {
     let mut tree = Tree::beside(to)?;
     let mut extracted = Extracted::default();
-    let selection = Selection::new(source, secret, select)?;
+    let selection = Selection::new(source, secret, select.map(|select| &select.globs))?;
     let listed = source.with_manifest(secret, |manifest, listed| {
         with_manifest(source, secret, manifest, listed, &selection, &mut tree, &mut extracted)
     })?;
@@ -56,8 +56,8 @@ pub fn extract(
         ));
         without_manifest(source, secret, &selection, &mut tree, &mut extracted)?;
     }
-    if extracted.entries == 0 && select.is_some() {
-        let what = format!("{} holds nothing that --path matches", source.name());
+    if let (0, Some(select)) = (extracted.entries, select) {
+        let what = format!("{} holds nothing that {} matches", source.name(), select.patterns.join(" or "));
         return Err(Error::refused(
             what,
             "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
@@ -65,6 +65,15 @@ pub fn extract(
     }
     extracted.findings.extend(tree.finish(source, listed.is_some())?);
     Ok(extracted)
+}
+
+/// What the user has asked for.
+#[derive(Debug)]
+pub struct Select {
+    /// As they were written.
+    pub patterns: Vec<String>,
+    /// All of them together.
+    pub globs: GlobSet,
 }
 
 /// Which entries are wanted: those that match, the folders above them, and the targets of hard links.
@@ -80,7 +89,7 @@ impl<'a> Selection<'a> {
         let mut besides = HashSet::new();
         if let Some(globs) = globs {
             source.with_manifest(secret, |_, listed| {
-                while let Some(Record { entry, .. }) = listed.next()? {
+                while let Some(Record { entry, .. }) = listed.next_record()? {
                     if matches(globs, &entry.path) {
                         let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
                         besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));

@@ -12,6 +12,7 @@ use crate::archive::entry::Entry;
 use crate::archive::manifest::{Group, Manifest, Record, Records};
 use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
+use crate::destination::catalog::Artifact;
 use crate::destination::marker::{self, Sums};
 use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
@@ -20,7 +21,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use check::{Checked, check};
-pub use extract::{Extracted, extract};
+pub use extract::{Extracted, Select, extract};
 
 /// An archive to read, with what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,18 @@ pub struct Source {
     pub codec: Codec,
     /// Whether archive and manifest are encrypted.
     pub encrypted: bool,
+}
+
+impl From<&Artifact> for Source {
+    fn from(artifact: &Artifact) -> Self {
+        Self {
+            archive: artifact.archive.clone(),
+            manifest: artifact.has_manifest.then(|| artifact.manifest.clone()),
+            marker: Some(artifact.marker.clone()),
+            codec: artifact.name.codec,
+            encrypted: artifact.name.encrypted,
+        }
+    }
 }
 
 impl Source {
@@ -114,12 +127,12 @@ pub struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    /// See [`Records::next`].
+    /// See [`Records::next_record`].
     ///
     /// # Errors
     /// As there.
-    pub fn next(&mut self) -> Result<Option<Record>> {
-        self.records.next().map_err(Error::manifest(self.path))
+    pub fn next_record(&mut self) -> Result<Option<Record>> {
+        self.records.next_record().map_err(Error::manifest(self.path))
     }
 
     fn next_group(&mut self) -> Result<Option<Group>> {

@@ -1,11 +1,12 @@
 //! git: what a commit holds, read from its objects. Never writes to a repository.
-use super::{failed, output_of, shell_in};
+use super::{failed, output_of, output_with, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use xshell::{Shell, cmd};
@@ -176,8 +177,8 @@ impl Repository {
         input.push(0);
         let shell = clean(&self.root)?;
         let source = format!("--source={commit}");
-        let command = cmd!(shell, "git check-attr -z --stdin {source} export-ignore").stdin(input);
-        let answer = output_of(bare_of_redirects(command))?;
+        let command = cmd!(shell, "git check-attr -z --stdin {source} export-ignore");
+        let answer = output_with(bare_of_redirects(command), input)?;
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
         let marked: HashSet<&[u8]> =
             fields.chunks_exact(3).filter(|chunk| chunk[2] == b"set").map(|chunk| chunk[0]).collect();
@@ -216,7 +217,7 @@ impl Repository {
         for name in REDIRECTS {
             command.env_remove(name);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command
             .spawn()
             .map_err(|error| failed("git cat-file --batch", "did not start", &error.to_string()))?;
@@ -255,12 +256,27 @@ impl Blobs {
             .map_err(|error| failed("git cat-file --batch", &format!("object {id}"), &error.to_string()))
     }
 
+    /// The text of a file such as `HEAD:package.json`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>> {
+        match self.exchange(name) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("git cat-file --batch", name, &error.to_string())),
+        }
+    }
+
     fn exchange(&mut self, id: &str) -> std::io::Result<Vec<u8>> {
         let ask = self.ask.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
         writeln!(ask, "{id}")?;
         ask.flush()?;
         let mut head = String::new();
         self.answer.read_line(&mut head)?;
+        if head.trim_end().ends_with(" missing") {
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is missing"));
+        }
         let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
         let size =
             size.ok_or_else(|| std::io::Error::other(format!("git answered {:?}", head.trim_end())))?;

@@ -7,6 +7,7 @@ use super::failed;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use tempfile::TempDir;
@@ -95,7 +96,9 @@ impl Gpg {
                 Some(home)
             }
         };
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A terminal's Ctrl-C is ours to handle: gpg ends when its standard input does.
+        command.args(args).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().map_err(|error| failed("gpg", "did not start", &error.to_string()))?;
         let stderr = child.stderr.take();

@@ -1,17 +1,20 @@
 //! The only room that starts a process.
 //!
 //! A call is argv, never a shell string (except the user's own drill commands in [`shell`]); no secret stands in
-//! argv or in a child's environment; output is captured, and a failure carries its last lines.
+//! argv or in a child's environment; output is captured, and a failure carries its last lines. Every program runs in a
+//! process group of its own, and one-shot calls have a deadline.
 pub mod cargo;
 pub mod git;
 pub mod gpg;
 pub mod mountpoint;
+mod process;
 pub mod rsync;
 pub mod shell;
 pub mod sqlite;
 
 use crate::error::{Error, Result};
 use std::process::Output;
+use std::time::Duration;
 
 /// A program that some plans need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +82,33 @@ fn shell_in(folder: &std::path::Path) -> Result<xshell::Shell> {
     Ok(shell)
 }
 
+/// No one-shot call takes longer: a copy of a large database, a tree that rsync stages.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
 /// Standard output of a call that must succeed.
 fn output_of(command: xshell::Cmd<'_>) -> Result<Vec<u8>> {
+    output_with(command, Vec::new())
+}
+
+/// [`output_of`] with `input` as its standard input.
+fn output_with(command: xshell::Cmd<'_>, input: Vec<u8>) -> Result<Vec<u8>> {
     let text = command.to_string();
-    let output = command
-        .quiet()
-        .ignore_status()
-        .output()
-        .map_err(|error| failed(&text, "did not start", &error.to_string()))?;
-    checked(&text, output)
+    match finish(process::expression(command).stdin_bytes(input), &text, DEADLINE)? {
+        Some(output) => checked(&text, output),
+        None => Err(failed(&text, &format!("no answer in {} s", DEADLINE.as_secs()), "")),
+    }
+}
+
+/// What came of a call, whatever its exit status; `None` when it was ended at the deadline.
+fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Result<Option<Output>> {
+    let lost = |error: std::io::Error| failed(text, "was lost", &error.to_string());
+    let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())
+        .start()
+        .map_err(|error| failed(text, "did not start", &error.to_string()))?;
+    match process::wait(&child.pids(), deadline, || Ok(child.try_wait()?.is_some()), lost)? {
+        process::Ending::Ended => child.into_output().map(Some).map_err(lost),
+        process::Ending::Timeout => Ok(None),
+    }
 }
 
 fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
@@ -114,5 +135,14 @@ mod tests {
         let error =
             output_of(xshell::cmd!(shell, "git rev-parse --no-such-thing /nowhere")).expect_err("fails");
         assert!(matches!(&error, Error::Tool { tool, .. } if tool.starts_with("git rev-parse")), "{error}");
+    }
+
+    #[test]
+    fn a_call_that_hangs_is_ended_and_input_reaches_it() {
+        let shell = shell_in(std::path::Path::new("/")).expect("a shell");
+        let hangs = process::expression(xshell::cmd!(shell, "sleep 60"));
+        assert!(finish(hangs, "sleep", Duration::from_millis(100)).expect("waits").is_none());
+        let echoed = output_with(xshell::cmd!(shell, "cat"), b"input".to_vec()).expect("runs");
+        assert_eq!(echoed, b"input");
     }
 }

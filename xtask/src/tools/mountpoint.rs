@@ -1,7 +1,9 @@
 //! mountpoint (util-linux): whether a folder is where a file system is mounted.
+use super::{finish, process::expression, shell_in};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::time::Duration;
+use xshell::cmd;
 
 /// A dead network mount hangs instead of answering.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -11,19 +13,13 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`Error::NotMounted`] when the mount does not answer.
 pub fn is_mount_point(path: &Path) -> Result<bool> {
-    let away = |what: String| Error::NotMounted { path: path.to_owned(), what };
-    let call = duct::cmd("mountpoint", ["-q".as_ref(), "--".as_ref(), path.as_os_str()])
-        .stderr_capture()
-        .stdout_null()
-        .unchecked()
-        .start()
-        .map_err(|error| super::failed("mountpoint", "did not start", &error.to_string()))?;
-    match call.wait_timeout(DEADLINE) {
-        Ok(Some(output)) => Ok(output.status.success()),
-        Ok(None) => {
-            let _ = call.kill();
-            Err(away(format!("the mount did not answer in {} s", DEADLINE.as_secs())))
+    let shell = shell_in(Path::new("/"))?;
+    let call = expression(cmd!(shell, "mountpoint -q -- {path}")).stdin_null();
+    match finish(call, "mountpoint", DEADLINE)? {
+        Some(output) => Ok(output.status.success()),
+        None => {
+            let what = format!("the mount did not answer in {} s", DEADLINE.as_secs());
+            Err(Error::NotMounted { path: path.to_owned(), what })
         }
-        Err(error) => Err(away(error.to_string())),
     }
 }

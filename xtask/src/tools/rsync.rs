@@ -1,5 +1,5 @@
 //! rsync: copies named files of a working tree into a staging folder.
-use super::{output_of, shell_in};
+use super::{output_with, shell_in};
 use crate::error::Result;
 use std::path::Path;
 use xshell::cmd;
@@ -11,5 +11,5 @@ use xshell::cmd;
 pub fn stage(from: &Path, files: &[Vec<u8>], to: &Path) -> Result<()> {
     let shell = shell_in(from)?;
     let list = files.join(&0);
-    output_of(cmd!(shell, "rsync --archive --from0 --files-from=- ./ {to}/").stdin(list)).map(|_| ())
+    output_with(cmd!(shell, "rsync --archive --from0 --files-from=- ./ {to}/"), list).map(|_| ())
 }

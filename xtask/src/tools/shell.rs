@@ -1,17 +1,15 @@
 //! The user's own commands: release checks of a drill, each with a deadline and a process group of its own.
 use super::failed;
-use crate::error::{Error, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use super::process::{Ending, grouped, signal, wait};
+use crate::error::Result;
+use rustix::process::Signal;
 use std::io::Read;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of output that are kept, the last ones.
 const TAIL: usize = 4096;
-/// Between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,62 +37,31 @@ pub struct ShellRun {
 ///
 /// # Errors
 /// When it does not start, or this run is interrupted.
-#[expect(clippy::disallowed_methods, reason = "measures a duration and keeps a deadline; not a date")]
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`; measures a duration, not a date")]
 pub fn run(line: &str, cwd: &Path, env: &[(String, String)], deadline: Duration) -> Result<ShellRun> {
     let begin = Instant::now();
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("exec 2>&1\n{line}")])
-        .current_dir(cwd)
-        .env_clear()
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
+    let lost = |error: std::io::Error| failed("sh -c", "was lost", &error.to_string());
+    let command = duct::cmd("sh", ["-c", line]).dir(cwd).full_env(env.iter().cloned());
+    let child = grouped(&command.stdin_null().stderr_to_stdout().unchecked())
+        .reader()
         .map_err(|error| failed("sh -c", "did not start", &error.to_string()))?;
-    let output = child.stdout.take();
-    let reader = std::thread::spawn(move || output.map(tail).unwrap_or_default());
-    let status = loop {
-        let ended = child.try_wait().map_err(|error| failed("sh -c", "was lost", &error.to_string()))?;
-        if let Some(status) = ended {
-            break Some(status);
-        }
-        if crate::interrupt::interrupted() {
-            stop(&mut child);
-            return Err(Error::Interrupted);
-        }
-        if begin.elapsed() > deadline {
-            stop(&mut child);
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let pids = child.pids();
+    let child = Arc::new(child);
+    let output = Arc::clone(&child);
+    let reader = std::thread::spawn(move || tail(&*output));
+    let ending = wait(&pids, deadline, || Ok(child.try_wait()?.is_some()), lost);
     // Whatever it left running in its group would hold the pipe, and outlive the drill.
-    signal(&child, Signal::KILL);
-    let outcome = match status {
-        None => Outcome::Timeout,
-        Some(status) if status.success() => Outcome::Pass,
-        Some(status) => Outcome::Fail(status.to_string()),
+    signal(&pids, Signal::KILL);
+    let tail = reader.join().unwrap_or_default();
+    let outcome = match ending? {
+        Ending::Timeout => Outcome::Timeout,
+        Ending::Ended => match child.try_wait().map_err(lost)? {
+            Some(output) if output.status.success() => Outcome::Pass,
+            Some(output) => Outcome::Fail(output.status.to_string()),
+            None => Outcome::Fail("no exit status".into()),
+        },
     };
-    Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail: reader.join().unwrap_or_default() })
-}
-
-fn signal(child: &Child, signal: Signal) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures a duration")]
-fn stop(child: &mut Child) {
-    signal(child, Signal::TERM);
-    let begin = Instant::now();
-    while begin.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    signal(child, Signal::KILL);
-    let _ = child.wait();
+    Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail })
 }
 
 fn tail(mut stream: impl Read) -> String {
@@ -123,16 +90,24 @@ mod tests {
         assert_eq!(sh("true", 10_000).outcome, Outcome::Pass);
         assert!(matches!(sh("exit 3", 10_000).outcome, Outcome::Fail(text) if text.contains('3')));
         assert_eq!(sh("sleep 60", 200).outcome, Outcome::Timeout);
-        assert!(sh("echo to stderr >&2; echo end", 10_000).tail.ends_with("end\n"));
+        assert!(sh("echo to stderr >&2; echo end", 10_000).tail.ends_with("to stderr\nend\n"));
         assert_eq!(sh("env | grep -c HOME", 10_000).tail, "0\n");
+        assert_eq!(sh("yes | head -c 1000000; echo end", 10_000).tail.len(), TAIL);
     }
 
     #[test]
     fn nothing_that_was_started_outlives_the_run() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mark = folder.path().join("mark");
-        sh(&format!("(sleep 1; touch {}) & sleep 60", mark.display()), 100);
-        std::thread::sleep(Duration::from_millis(1500));
-        assert!(!mark.exists(), "a grandchild lived on");
+        for (line, mark) in [("(sleep 1; touch {}) & sleep 60", "a"), ("(sleep 1; touch {}) & true", "b")] {
+            let mark = folder.path().join(mark);
+            sh(&line.replace("{}", &mark.display().to_string()), 100);
+            std::thread::sleep(Duration::from_millis(1500));
+            assert!(!mark.exists(), "a grandchild of {line} lived on");
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_listen_is_killed() {
+        assert_eq!(sh("trap '' TERM; while :; do sleep 1; done", 100).outcome, Outcome::Timeout);
     }
 }

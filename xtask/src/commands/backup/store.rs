@@ -37,7 +37,7 @@ pub(super) fn store(plan: &Plan) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
     let (mut tries, mut findings) = (0, Vec::new());
     loop {
-        let mut run = Run::new();
+        let mut run = Run::private();
         let (archive, packed) = write(plan, &mut run, &left_out)?;
         match packed {
             Ok((found, summary)) => {

@@ -1,10 +1,26 @@
-//! Where the digests of an artifact's files are on record: beside a backup, or in a bundle's lock.
+//! What a drill works on: an artifact, what decrypts it, and where its digests are on record: beside a backup, or in a
+//! bundle's lock.
 use crate::destination::marker;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show};
+use crate::restore::Source;
+use crate::tools::gpg::Secret;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// What belongs to the artifact of the plan with the same index.
+#[derive(Debug)]
+pub struct Subject {
+    /// Where it lies.
+    pub source: Source,
+    /// What decrypts it; `None` for plain ones and for the user's own keys.
+    pub secret: Option<Secret>,
+    /// What its files must hash to.
+    pub digests: Digests,
+    /// Folder in the archive that the key files are relative to.
+    pub folder: PathBuf,
+}
 
 /// Where the digests that an artifact must have are on record.
 #[derive(Debug, Clone)]

@@ -1,0 +1,88 @@
+//! Runs a program to its end: in a process group of its own, with a deadline, and never beyond this run's own end.
+//!
+//! A terminal's Ctrl-C reaches only us, and we end the group: TERM, then KILL. So a tool cannot die under a run that is
+//! about to clean up, and nothing that a tool has started outlives it.
+use crate::error::{Error, Result};
+use crate::interrupt::interrupted;
+use duct::Expression;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::time::{Duration, Instant};
+
+/// Between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at a program that runs: short at first, since most calls take milliseconds.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// By itself.
+    Ended,
+    /// It did not, in its time.
+    Timeout,
+}
+
+/// In a process group of its own.
+pub(super) fn grouped(expression: &Expression) -> Expression {
+    expression.before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    })
+}
+
+/// An xshell command for duct, which can wait with a deadline.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
+pub(super) fn expression(command: xshell::Cmd<'_>) -> Expression {
+    let command = std::process::Command::from(command);
+    let mut expression = duct::cmd(command.get_program(), command.get_args());
+    for (name, value) in command.get_envs() {
+        expression = match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        };
+    }
+    match command.get_current_dir() {
+        Some(folder) => expression.dir(folder),
+        None => expression,
+    }
+}
+
+/// Waits until `ended` says so; ends the groups of `pids` at the deadline or when this run is interrupted.
+///
+/// # Errors
+/// [`Error::Interrupted`]; and `Io` of `ended`, mapped by `lost`.
+#[expect(clippy::disallowed_methods, reason = "keeps a deadline; not a date")]
+pub(super) fn wait(
+    pids: &[u32],
+    deadline: Duration,
+    mut ended: impl FnMut() -> io::Result<bool>,
+    lost: impl Fn(io::Error) -> Error,
+) -> Result<Ending> {
+    let begin = Instant::now();
+    while !ended().map_err(&lost)? {
+        let ending = match interrupted() {
+            true => Some(Err(Error::Interrupted)),
+            false => (begin.elapsed() > deadline).then_some(Ok(Ending::Timeout)),
+        };
+        if let Some(ending) = ending {
+            signal(pids, Signal::TERM);
+            let asked = Instant::now();
+            while asked.elapsed() < GRACE && !ended().unwrap_or(true) {
+                std::thread::sleep(PAUSES[1]);
+            }
+            signal(pids, Signal::KILL);
+            return ending;
+        }
+        std::thread::sleep(PAUSES[usize::from(begin.elapsed() > PAUSES[1])]);
+    }
+    Ok(Ending::Ended)
+}
+
+/// Sends a signal to every process of the groups.
+pub(super) fn signal(pids: &[u32], signal: Signal) {
+    for group in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        let _ = kill_process_group(group, signal);
+    }
+}
