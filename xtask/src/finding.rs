@@ -1,7 +1,7 @@
 //! What a run found while it went on: one value for backup, verify, drill, prune and status.
 //!
 //! The exit code follows the worst finding: any [`Severity::Error`] makes it 1, nothing else does.
-use crate::error::Exit;
+use crate::error::{Error, Exit};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -49,6 +49,13 @@ impl Finding {
     /// A warning.
     pub fn warning(path: impl Into<String>, what: impl Into<String>, repair: impl Into<String>) -> Self {
         Self::new(Severity::Warning, path, what, repair)
+    }
+
+    /// An error that ended the work on `path`, but not the run.
+    pub fn of(path: impl Into<String>, error: &Error) -> Self {
+        let (path, chain) = (path.into(), error.chain());
+        let what = chain.strip_prefix(&format!("{path}: ")).unwrap_or(&chain).to_owned();
+        Self::error(path, what, error.next_step().unwrap_or_default())
     }
 
     /// Something worth knowing.

@@ -11,8 +11,8 @@ use std::io::Read;
 
 /// Tar counts in records of this many bytes.
 pub const RECORD: u64 = 512;
-/// No extension header (long name, pax) that is larger than this is read.
-const MAX_EXTENSION: u64 = 1 << 20;
+/// No extension header (long name, pax) that is larger than this is written or read.
+pub const MAX_EXTENSION: u64 = 1 << 20;
 /// The end-of-archive marker: two records of zeros.
 pub const END: [u8; 1024] = [0; 1024];
 

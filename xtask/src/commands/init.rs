@@ -83,13 +83,16 @@ fn data_folders(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Mount points where people mount drives.
+/// Mount points where people mount drives: `/mnt/NAME`, `/media/NAME`, `/media/USER/NAME`, `/Volumes/NAME`.
 fn drives() -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let drives =
-        points.filter(|point| ["/mnt/", "/media/", "/Volumes/"].iter().any(|place| point.starts_with(place)));
-    drives.filter(|point| !point.contains('\\')).map(PathBuf::from).collect()
+    let depth = |point: &&str| match point.trim_start_matches('/').split_once('/') {
+        Some(("mnt" | "Volumes", rest)) => !rest.contains('/'),
+        Some(("media", rest)) => rest.matches('/').count() < 2,
+        _ => false,
+    };
+    points.filter(depth).filter(|point| !point.contains('\\')).map(PathBuf::from).collect()
 }
 
 fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {

@@ -12,22 +12,20 @@ pub mod verify;
 
 use crate::archive::FormatError;
 use crate::cli::Verb;
-use crate::config::{Config, Encryption, beneath};
+use crate::config::keys::Env;
+use crate::config::{self, Config, beneath};
 use crate::destination::memory::Memory;
 use crate::error::{Error, Exit, Result};
 use crate::finding::show_bytes;
 use crate::interrupt::interrupted;
 use crate::source::PourError;
 use crate::tools::git::Repository;
-use crate::tools::gpg::{Key, Secret};
 use crate::ui::Ui;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// Name and version of this tool, as artifacts record it.
 pub const TOOL: &str = concat!("xtask ", env!("CARGO_PKG_VERSION"));
-/// Where the passphrase is when the configuration does not say.
-const DEFAULT_KEY: &str = "CODEX_BACKUP_GPG_KEY";
 
 /// What a run knows of the world: read once, in `main`.
 #[derive(Debug)]
@@ -41,7 +39,14 @@ pub struct Context {
     /// `--config`.
     pub config_file: Option<PathBuf>,
     /// Reads an environment variable.
-    pub env: fn(&str) -> Option<String>,
+    pub env: Env,
+}
+
+impl Context {
+    /// A path as it was given: relative to the start, and without `.` and `..`, so that it can be compared.
+    fn path(&self, path: &Path) -> PathBuf {
+        config::clean(&self.start.join(path))
+    }
 }
 
 /// Runs one verb.
@@ -106,29 +111,5 @@ fn at(path: &Path, error: PourError) -> Error {
             format!("{} shrank while it was read", show_bytes(&name)),
             "run again while nothing writes to it",
         ),
-    }
-}
-
-/// What decrypts an artifact: nothing for a plain one; the destination's passphrase; else the user's key ring.
-fn secret_for(encrypted: bool, encryption: Option<&Encryption>, ctx: &Context) -> Result<Option<Secret>> {
-    match encryption {
-        _ if !encrypted => Ok(None),
-        Some(Encryption::Recipients(_)) => Ok(None),
-        Some(Encryption::Passphrase { variable }) => Secret::new(variable, (ctx.env)(variable)).map(Some),
-        None => match (ctx.env)(DEFAULT_KEY) {
-            Some(value) => Secret::new(DEFAULT_KEY, Some(value)).map(Some),
-            None => Ok(None),
-        },
-    }
-}
-
-/// What an archive is encrypted to.
-fn key_of(encryption: Option<&Encryption>, ctx: &Context) -> Result<Key> {
-    match encryption {
-        Some(Encryption::Recipients(names)) => Ok(Key::Recipients(names.clone())),
-        Some(Encryption::Passphrase { variable }) => {
-            Secret::new(variable, (ctx.env)(variable)).map(Key::Passphrase)
-        }
-        None => Secret::new(DEFAULT_KEY, (ctx.env)(DEFAULT_KEY)).map(Key::Passphrase),
     }
 }

@@ -43,9 +43,16 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         let catalog = catalog::scan(&place.path)?;
         let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
-        let items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
-        let swept = sweep(&config, &catalog, ctx.now);
-        findings.extend(catalog.findings.iter().cloned());
+        let mut items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
+        let mut swept = sweep(&config, &catalog, ctx.now);
+        let mut found = catalog.findings.clone();
+        if let Some(memory) = &memory {
+            found.extend(memory.lost(&place.path, &catalog)?);
+        }
+        if finding::any_error(&found) {
+            items.iter_mut().chain(&mut swept).for_each(spare);
+        }
+        findings.extend(found);
         plans.push(Plan { place, mounted, catalog, items, swept });
     }
     let mut items = bundles.clone();
@@ -90,6 +97,14 @@ fn ours(config: &Config, catalog: &Catalog) -> Catalog {
     let mine = |artifact: &&Artifact| own(config, &artifact.name.series);
     let complete = catalog.complete.iter().filter(mine).cloned().collect();
     Catalog { complete, ..Catalog::default() }
+}
+
+/// Where backups were lost or damaged, what is left may be all there is.
+fn spare(item: &mut Item) {
+    if item.decision == Decision::Remove {
+        item.decision = Decision::Keep;
+        item.reasons = vec!["nothing is removed from a destination with errors".into()];
+    }
 }
 
 fn own(config: &Config, series: &str) -> bool {

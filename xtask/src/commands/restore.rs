@@ -1,7 +1,7 @@
 //! `restore`: the latest backup of a set, or any archive file, into a new folder; or the recipe for doing it by hand.
 use super::Context;
 use crate::cli::RestoreArgs as Args;
-use crate::config::{Config, Encryption};
+use crate::config::{Config, Encryption, keys};
 use crate::destination::{catalog, mount};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, show};
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs the verb.
 ///
@@ -24,8 +24,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let at = args.at.as_deref().map(time).transpose()?;
     let (source, encryption) = find(args, ctx, &config, at)?;
     let to = match (&args.to, args.explain) {
-        (Some(to), _) => ctx.start.join(to),
-        (None, true) => PathBuf::from("restored"),
+        (Some(to), _) => ctx.path(to),
+        (None, true) => ctx.path(Path::new("restored")),
         (None, false) => return Err(Error::Usage("restore needs --to DIR, a new or empty folder".into())),
     };
     if args.explain {
@@ -34,7 +34,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if source.encrypted {
         preflight(&[Tool::Gpg])?;
     }
-    let secret = super::secret_for(source.encrypted, encryption.as_ref(), ctx)?;
+    let secret = keys::opening(source.encrypted, encryption.as_ref(), ctx.env)?;
     let select = select(&args.path)?;
     let extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
     let findings = &extracted.findings;
@@ -77,10 +77,9 @@ fn find(
     config: &Config,
     at: Option<Timestamp>,
 ) -> Result<(Source, Option<Encryption>)> {
-    let path = ctx.start.join(&args.what);
-    let owner = |path: &Path| config.destinations.iter().find(|place| path.starts_with(&place.path));
+    let path = ctx.path(Path::new(&args.what));
     if path.is_file() {
-        let encryption = owner(&path).and_then(|place| place.encryption.clone());
+        let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
         return Ok((Source::of_file(&path)?, encryption));
     }
     let mut candidates = Vec::new();
@@ -122,7 +121,7 @@ fn explain(ctx: &Context, source: &Source, to: &Path, encryption: Option<&Encryp
     let variable = match encryption {
         Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
         Some(Encryption::Recipients(_)) => None,
-        None => Some(super::DEFAULT_KEY),
+        None => Some(keys::DEFAULT_VARIABLE),
     };
     let lines = restore::recipe::recipe(source, to, variable);
     ctx.ui.document(&json!({"schema_version": 1, "command": "restore", "status": "ok", "target": show(to),

@@ -5,7 +5,7 @@
 //! live data is never touched by a spot drill.
 use super::Context;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
-use crate::config::{Config, Encryption};
+use crate::config::{Config, keys};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
@@ -44,7 +44,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.if_due && !is_due(&records, config.drill.spot_every, ctx.now) {
         return Ok(not_due(ctx));
     }
-    let prepared = gather::prepare(config, records, record_findings)?;
+    let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }
@@ -97,7 +97,7 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 
 /// Runs the drill and stores its evidence; also returns the file names that it has shown to be restorable.
 fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Vec<String>)> {
-    let passphrases = passphrase_variables(&prepared.config);
+    let passphrases = keys::variables(&prepared.config);
     let environment = environment(&prepared.config.drill.environment, &passphrases, ctx.env);
     let redaction = Redaction::new(&secrets(&prepared.config, ctx), &environment);
     let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
@@ -121,20 +121,8 @@ fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded,
     Ok((recorded, proven))
 }
 
-/// Variables that hold a passphrase.
-fn passphrase_variables(config: &Config) -> Vec<&str> {
-    config
-        .destinations
-        .iter()
-        .filter_map(|destination| match &destination.encryption {
-            Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
-            _ => None,
-        })
-        .collect()
-}
-
 fn secrets(config: &Config, ctx: &Context) -> Vec<(String, String)> {
-    values(passphrase_variables(config).into_iter(), ctx.env)
+    values(keys::variables(config).into_iter(), ctx.env)
 }
 
 /// What release checks may see: the variables named in the configuration, never a passphrase.
@@ -163,7 +151,7 @@ fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context)
     findings.extend(against_targets(plan, ctx.now, rto, rpo));
     let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);
     for reason in &judgement.reasons {
-        ctx.ui.say(&format!("not verified: {reason}"));
+        ctx.ui.error(&format!("not verified: {reason}"), None);
     }
     let elapsed = SignedDuration::try_from(drilled.elapsed).unwrap_or_default();
     let steps = drilled.runs.into_iter().map(|run| StepRecord {
@@ -222,7 +210,9 @@ fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
     } else {
         let path = finding::show(&recorded.json);
         ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
+        evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
+    ctx.ui.findings(&evidence.findings);
     exit
 }
 
@@ -277,10 +267,8 @@ fn history(config: &Config, ctx: &Context) -> Result<Exit> {
             let evidence = &record.evidence;
             ctx.ui.result(&format!("{}  {}\n", evidence.id, evidence.result.word()));
         }
-        for finding in &findings {
-            ctx.ui.say(&format!("{}: {}", finding.path, finding.what));
-        }
     }
+    ctx.ui.findings(&findings);
     Ok(exit)
 }
 

@@ -15,7 +15,7 @@ use crate::destination::durable::{self, Run};
 use crate::destination::lock;
 use crate::destination::marker::Sums;
 use crate::destination::memory::Memory;
-use crate::destination::names::BundleName;
+use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::releases::{self, Encoder, ReleaseLock};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, show};
@@ -82,8 +82,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
     let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
     let outcome = match existing {
-        Some(lock) => unchanged(&plan, lock, args.no_tarball)?,
-        None => create(args, &plan, &mut blobs)?,
+        // A lock that was made alone gets its tarball; otherwise what is there must be whole.
+        Some(lock) if lock.tarball.is_some() || args.no_tarball => unchanged(&plan, lock, args.no_tarball)?,
+        existing => create(args, &plan, existing, &mut blobs)?,
     };
     write_sums(&plan.folder)?;
     let made = plan.lock();
@@ -125,12 +126,12 @@ fn gather(
     };
     let version = version(args, &release, &commit, blobs)?;
     let (version, time) = match dirty {
-        true => (format!("{version}-dirty"), ctx.now),
+        true => (format!("{version}-dirty"), whole_seconds(ctx.now)),
         false => (version, commit.time),
     };
     let mut plan = Plan {
         name: BundleName { name: release.name, version, time },
-        folder: args.output_dir.as_ref().map_or(config.release.output_dir.clone(), |dir| ctx.start.join(dir)),
+        folder: args.output_dir.as_ref().map_or(config.release.output_dir.clone(), |dir| ctx.path(dir)),
         env: args.env.clone().unwrap_or_else(|| config.release.env.clone()),
         repository,
         commit,
@@ -240,12 +241,7 @@ fn short(sha: &str) -> &str {
 
 /// A bundle of this name is there: the same commit, whole, or in the way.
 fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
-    if lock.git_commit.as_deref() != Some(&plan.commit.sha) {
-        return Err(Error::refused(
-            format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
-            "give this one another --version, or another --output-dir",
-        ));
-    }
+    same_commit(plan, &lock)?;
     let mut findings = plan.listing.findings.clone();
     let tarball = plan.tarball();
     if !lock_only && lock.tarball.is_some() {
@@ -270,7 +266,20 @@ fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome>
     Ok(Outcome { status, lock, findings })
 }
 
-fn create(args: &Args, plan: &Plan, blobs: &mut Blobs) -> Result<Outcome> {
+fn same_commit(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
+    if lock.git_commit.as_deref() == Some(&plan.commit.sha) {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
+        "give this one another --version, or another --output-dir",
+    ))
+}
+
+fn create(args: &Args, plan: &Plan, existing: Option<ReleaseLock>, blobs: &mut Blobs) -> Result<Outcome> {
+    if let Some(lock) = &existing {
+        same_commit(plan, lock)?;
+    }
     let mut run = Run::public();
     let tarball = plan.tarball();
     for file in &plan.leftovers {
@@ -297,7 +306,13 @@ fn create(args: &Args, plan: &Plan, blobs: &mut Blobs) -> Result<Outcome> {
         return Err(Error::refused(what, "a bundle is whole or not made at all"));
     }
     let lock = lock_of(args, plan, &summary, sha256, &all);
-    run.write(&plan.lock(), lock.render().as_bytes())?;
+    match existing {
+        None => drop(run.write(&plan.lock(), lock.render().as_bytes())?),
+        Some(alone) => {
+            let lock = ReleaseLock { release_url: alone.release_url, ..lock.clone() };
+            durable::replace(&plan.lock(), lock.render().as_bytes(), 0o644)?;
+        }
+    }
     run.commit();
     Ok(Outcome { status: "created", lock, findings: all })
 }
@@ -418,6 +433,7 @@ fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
         "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
         "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
     }));
+    listing.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
     let verb = if there { "would verify" } else { "would write" };
     if !args.no_tarball {
         ctx.ui.result(&format!("{verb} {}", show(&plan.tarball())));
@@ -445,6 +461,7 @@ fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
         "version": lock.version, "entries": lock.entries, "dirty": lock.dirty, "tar_sha256": lock.tar_sha256,
         "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
     }));
+    lock.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
     ctx.ui.result(&format!("{} {}", outcome.status, tarball.unwrap_or_else(|| show(&plan.lock()))));
     ctx.ui.result(&format!("sha256 {}", lock.tarball_sha256.as_deref().unwrap_or("-")));
     ctx.ui.result(&format!("commit {} · {} entries", lock.git_sha, lock.entries));

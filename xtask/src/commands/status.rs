@@ -78,8 +78,7 @@ impl Answer {
             let state = match mount::check(&place.path, place.mount.as_deref(), place.mount.is_some()) {
                 Ok(state) => state,
                 Err(error) => {
-                    let next = error.next_step().unwrap_or_default();
-                    self.findings.push(Finding::error(show(&place.path), error.chain(), next));
+                    self.findings.push(Finding::of(show(&place.path), &error));
                     self.destinations
                         .push(json!({"name": place.name, "path": show(&place.path), "available": false}));
                     continue;

@@ -1,7 +1,7 @@
 //! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed.
 use super::Context;
 use crate::cli::VerifyArgs as Args;
-use crate::config::{Config, Encryption};
+use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog;
 use crate::destination::memory::Memory;
 use crate::destination::mount;
@@ -10,7 +10,6 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, show};
 use crate::restore::{self, Source, digest_file};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// One artifact to check.
 struct Subject {
@@ -43,8 +42,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let (result, found) = match one(subject, ctx) {
             Ok(outcome) => outcome,
             Err(error) if args.artifacts.is_empty() && !matches!(error, Error::Interrupted) => {
-                let next = error.next_step().unwrap_or_default();
-                findings.push(Finding::error(&archive, error.chain(), next));
+                findings.push(Finding::of(&archive, &error));
                 ctx.ui.result(&format!("UNREAD  {archive}"));
                 unread.push(error);
                 continue;
@@ -83,7 +81,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 }
 
 fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
-    let secret = super::secret_for(subject.source.encrypted, subject.encryption.as_ref(), ctx)?;
+    let secret = keys::opening(subject.source.encrypted, subject.encryption.as_ref(), ctx.env)?;
     let mut checked = restore::check(&subject.source, secret.as_ref())?;
     if let Some(locked) = &subject.locked {
         let (digest, _) = digest_file(&subject.source.archive)?;
@@ -101,8 +99,8 @@ fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Findin
 }
 
 fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
-    let path: PathBuf = ctx.start.join(path);
-    let place = config.destinations.iter().find(|place| path.starts_with(&place.path));
+    let path = ctx.path(path);
+    let place = config.destination_around(&path);
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
@@ -115,12 +113,15 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
     if args.latest {
-        bundles = bundles.pop().into_iter().collect();
+        bundles = bundles.into_iter().rfind(|bundle| bundle.tarball.is_some()).into_iter().collect();
     }
     for bundle in bundles {
         if let Some(tarball) = &bundle.tarball {
             let source = Source::of_file(tarball)?;
             subjects.push(Subject { source, encryption: None, locked: bundle.lock.tarball_sha256.clone() });
+        } else if bundle.lock.tarball.is_none() {
+            let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
+            findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
     for place in &config.destinations {

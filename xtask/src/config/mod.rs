@@ -3,6 +3,7 @@
 //! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
+pub mod keys;
 mod raw;
 
 use crate::archive::codec::Codec;
@@ -223,6 +224,16 @@ impl Config {
         }
     }
 
+    /// The destination at `path` itself, however it is written.
+    pub fn destination_at(&self, path: &Path) -> Option<&Destination> {
+        self.destinations.iter().find(|place| real(&place.path) == real(path))
+    }
+
+    /// The destination that holds `path`.
+    pub fn destination_around(&self, path: &Path) -> Option<&Destination> {
+        self.destinations.iter().find(|place| real(path).starts_with(real(&place.path)))
+    }
+
     /// The set of that name.
     pub fn set(&self, name: &str) -> Option<&DataSet> {
         self.data.iter().find(|set| set.name == name)
@@ -261,11 +272,6 @@ pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
 
 /// Neither lies in the other: a backup would hold itself, or be taken for data.
 pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, String)> {
-    let real = |path: &Path| {
-        let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-        let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-        known.canonicalize().map_or_else(|_| path.to_owned(), |known| clean(&known.join(rest)))
-    };
     let (source, destination) = (real(source), real(destination));
     let next = || "keep the two apart".to_owned();
     if destination.starts_with(&source) {
@@ -287,6 +293,13 @@ pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, St
     }
 }
 
+/// The path with every link in it resolved, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+    known.canonicalize().map_or_else(|_| path.to_owned(), |known| clean(&known.join(rest)))
+}
+
 /// Names stand in file names, before a `-` and a time.
 pub(crate) fn good_name(what: &str, name: &str) -> Result<(), (String, String)> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -298,7 +311,7 @@ pub(crate) fn good_name(what: &str, name: &str) -> Result<(), (String, String)> 
 }
 
 /// `.` and `..` taken out, by name alone.
-fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

@@ -7,7 +7,7 @@ use super::durable::append_line;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -79,10 +79,27 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::history`].
-    pub fn verified(&self) -> Result<std::collections::HashSet<String>> {
+    pub fn verified(&self) -> Result<HashSet<String>> {
         let history = self.history()?;
         let verified = history.iter().filter(|record| record["kind"] == "verified");
         Ok(verified.filter_map(|record| record["artifact"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Backups that were complete and were not pruned.
+    ///
+    /// # Errors
+    /// As [`Memory::history`].
+    pub fn complete(&self) -> Result<BTreeSet<String>> {
+        let mut complete = BTreeSet::new();
+        for record in self.history()? {
+            let Some(artifact) = record["artifact"].as_str() else { continue };
+            match record["kind"].as_str() {
+                Some("backup") => complete.insert(artifact.to_owned()),
+                Some("pruned") => complete.remove(artifact),
+                _ => continue,
+            };
+        }
+        Ok(complete)
     }
 
     /// Backups under `destination` that were complete, were not pruned, and are not in its catalogue.
@@ -90,24 +107,12 @@ impl Memory {
     /// # Errors
     /// As [`Memory::history`].
     pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Result<Vec<Finding>> {
-        let mut expected: BTreeMap<String, ()> = BTreeMap::new();
-        for record in self.history()? {
-            let Some(artifact) = record["artifact"].as_str() else { continue };
-            match record["kind"].as_str() {
-                Some("backup") if Path::new(artifact).starts_with(destination) => {
-                    expected.insert(artifact.to_owned(), ());
-                }
-                Some("pruned") => {
-                    expected.remove(artifact);
-                }
-                _ => {}
-            }
-        }
-        for artifact in &catalog.complete {
-            expected.remove(&show(&artifact.archive));
-        }
-        Ok(expected
-            .into_keys()
+        let there: HashSet<String> =
+            catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
+        let expected = self.complete()?;
+        let lost = expected.into_iter().filter(|path| Path::new(path).starts_with(destination));
+        Ok(lost
+            .filter(|path| !there.contains(path))
             .map(|path| {
                 let what = match Path::new(&path).exists() {
                     true => "was a complete backup and has lost its marker, though nothing pruned it",

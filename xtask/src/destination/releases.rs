@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, show};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,12 @@ pub fn read(path: &Path) -> Result<ReleaseLock> {
     serde_json::from_str(&text).map_err(wrong)
 }
 
+/// Whether a lock is of the generation before bundles: `{"images": [...]}`.
+fn of_images(path: &Path) -> bool {
+    let parsed = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    parsed.is_some_and(|lock| lock["images"].is_array() && lock["version"].is_null())
+}
+
 /// One bundle.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -157,6 +164,11 @@ pub fn scan(folder: &Path) -> Result<(Vec<Bundle>, Vec<Finding>)> {
     for entry in entries {
         let path = entry.map_err(Error::io("list", folder))?.path();
         if !path.to_string_lossy().ends_with(".lock.json") {
+            continue;
+        }
+        if of_images(&path) {
+            let what = "is a lock of image snapshots, which holds no bundle; it is left alone";
+            findings.push(Finding::info(show(&path), what));
             continue;
         }
         match read(&path) {

@@ -7,7 +7,8 @@ use super::evidence::{Stored, check_chain, last_drilled};
 use super::pick::{self, Choice, Set, Taken};
 use super::steps::{Kind, Plan, Role};
 use super::subject::{Digests, Subject};
-use crate::config::{Config, Destination, Encryption};
+use crate::config::keys::{self, Env};
+use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::mount::{self, Durability};
 use crate::destination::releases::{self, Bundle};
@@ -15,7 +16,6 @@ use crate::error::{Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::Source;
 use crate::tools::Tool;
-use crate::tools::gpg::Secret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -46,7 +46,12 @@ pub struct Prepared {
 /// # Errors
 /// When a data set names no destination, or the releases folder cannot be read. A destination that cannot be
 /// read is a blocker, so that the failed drill leaves evidence.
-pub fn prepare(config: Config, records: Vec<Stored>, mut findings: Vec<Finding>) -> Result<Prepared> {
+pub fn prepare(
+    config: Config,
+    records: Vec<Stored>,
+    mut findings: Vec<Finding>,
+    env: Env,
+) -> Result<Prepared> {
     findings.extend(check_chain(&records));
     let (bundles, bundle_findings) = releases::scan(&config.release.output_dir)?;
     findings.extend(bundle_findings);
@@ -56,7 +61,7 @@ pub fn prepare(config: Config, records: Vec<Stored>, mut findings: Vec<Finding>)
     let drilled = last_drilled(&records);
     let sets = sets(&config);
     let choice = pick::choose(&config.release.name, &bundles, &sets, &backups.artifacts, &drilled);
-    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config)?;
+    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config, env)?;
     blockers.splice(0..0, backups.blockers);
     let tools = needed_tools(&choice, &config);
     let plan = Plan {
@@ -155,6 +160,7 @@ fn subjects(
     bundles: &[Bundle],
     backups: &[Artifact],
     config: &Config,
+    env: Env,
 ) -> Result<(Vec<Subject>, Vec<String>)> {
     let (mut subjects, mut blockers) = (Vec::new(), Vec::new());
     for (planned, taken) in &choice.picked {
@@ -165,7 +171,7 @@ fn subjects(
                 let set = config.data.iter().find(|set| set.name == planned.kind.set);
                 let secret = match set.map(|set| config.destination_of(set)).transpose()? {
                     Some(destination) if planned.encrypted => {
-                        secret_of(destination).unwrap_or_else(|error| {
+                        keys::opening(true, destination.encryption.as_ref(), env).unwrap_or_else(|error| {
                             let blocker = error.chain();
                             if !blockers.contains(&blocker) {
                                 blockers.push(blocker);
@@ -195,11 +201,4 @@ fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {
     digests.extend(bundle.lock.tarball_sha256.clone().map(|digest| (source.archive.clone(), digest)));
     digests.extend(source.manifest.clone().zip(bundle.lock.manifest_sha256.clone()));
     Ok(Some(Subject { source, secret: None, digests: Digests::Lock(digests), folder: PathBuf::new() }))
-}
-
-fn secret_of(destination: &Destination) -> Result<Option<Secret>> {
-    match &destination.encryption {
-        Some(Encryption::Passphrase { variable }) => Secret::from_variable(variable).map(Some),
-        Some(Encryption::Recipients(_)) | None => Ok(None),
-    }
 }

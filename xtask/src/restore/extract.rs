@@ -6,7 +6,7 @@
 use super::tree::Tree;
 use super::{Listed, Source, Trouble, damaged, differs};
 use crate::archive::codec::Codec;
-use crate::archive::entry::{Kind, Mtime, read_tar};
+use crate::archive::entry::{Entry, Kind, Mtime, read_tar};
 use crate::archive::manifest::{Manifest, Record};
 use crate::archive::reader::{Blocks, decode};
 use crate::error::{Error, Result};
@@ -84,22 +84,33 @@ struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Reads the manifest once, ahead of the archive: a folder stands before what is in it.
+    /// Reads the manifest, or without one the archive, once ahead: a folder stands before what is in it.
     fn new(source: &Source, secret: Option<&Secret>, globs: Option<&'a GlobSet>) -> Result<Self> {
         let mut besides = HashSet::new();
-        if let Some(globs) = globs {
-            source.with_manifest(secret, |_, listed| {
-                while let Some(Record { entry, .. }) = listed.next_record()? {
-                    if matches(globs, &entry.path) {
-                        let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-                        besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));
-                        besides.extend((entry.kind == Kind::Hardlink).then_some(entry.link));
-                    }
-                }
-                Ok(())
+        let Some(globs) = globs else { return Ok(Self { globs, besides }) };
+        let mut note = |entry: Entry| {
+            if matches(globs, &entry.path) {
+                let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+                besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));
+                besides.extend((entry.kind == Kind::Hardlink).then_some(entry.link));
+            }
+        };
+        let listed = source.with_manifest(secret, |_, listed| {
+            while let Some(record) = listed.next_record()? {
+                note(record.entry);
+            }
+            Ok(())
+        })?;
+        if listed.is_none() {
+            source.with_stream(&source.archive, secret, |mut stream| {
+                decode(&mut stream, source.codec, &mut |entry, _| {
+                    note(entry);
+                    Ok::<_, Trouble>(())
+                })
+                .map_err(|trouble| trouble.into_error(source))
             })?;
         }
-        Ok(Self { globs, besides })
+        Ok(Self { globs: Some(globs), besides })
     }
 
     fn all(&self) -> bool {
@@ -158,7 +169,7 @@ fn place(
     tree: &mut Tree,
     extracted: &mut Extracted,
     record: Option<&Record>,
-    mut entry: crate::archive::entry::Entry,
+    mut entry: Entry,
     content: &mut dyn std::io::Read,
 ) -> Result<(), Trouble> {
     if interrupted() {

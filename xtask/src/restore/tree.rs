@@ -189,6 +189,7 @@ impl Tree {
 
     fn hardlink(&mut self, source: &Source, entry: &Entry) -> Result<()> {
         let (path, target) = (self.bare(&entry.path), self.bare(&entry.link));
+        self.no_link_above(source, entry)?;
         self.make_folders(path.parent().unwrap_or(&self.root))?;
         fs::hard_link(&target, &path).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => damaged(source, twice(&entry.path)),
@@ -216,6 +217,7 @@ impl Tree {
             self.findings.push(Finding::info(name, format!("is a link to {link}, outside of the folder")));
         }
         let path = self.bare(&entry.path);
+        self.no_link_above(source, entry)?;
         self.make_folders(path.parent().unwrap_or(&self.root))?;
         std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), &path).map_err(|error| {
             match error.kind() {
@@ -224,6 +226,17 @@ impl Tree {
             }
         })?;
         self.dress(entry, &path, None)
+    }
+
+    /// A link that was made just before must not lead the next one elsewhere.
+    fn no_link_above(&self, source: &Source, entry: &Entry) -> Result<()> {
+        let path = self.bare(&entry.path);
+        let mut above = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        if above.any(|folder| folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink())) {
+            let name = show_bytes(&entry.path);
+            return Err(damaged(source, format!("entry {name} lies beneath a symbolic link of the archive")));
+        }
+        Ok(())
     }
 
     /// The place of a path that [`Tree::inside`] has passed.

@@ -4,7 +4,7 @@
 //! reported. Holds one folder's names at a time, so a million files take no more memory than the fullest folder. Does
 //! not read content, except the first 16 bytes of what could be a SQLite database.
 use super::{Content, Item, Kept, mtime, patterns};
-use crate::archive::entry::{Entry, Kind};
+use crate::archive::entry::{Entry, Kind, MAX_EXTENSION};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show, show_bytes};
 use crate::interrupt::interrupted;
@@ -93,6 +93,7 @@ impl Folder {
                 // Its database will hold what it holds.
                 Met::Item(Item { content: Content::Journal(_), .. }) => {}
                 Met::Item(item) => {
+                    survey.findings.extend(item.finding);
                     survey.entries += 1;
                     survey.files += u64::from(item.content != Content::None);
                     survey.databases |= matches!(item.content, Content::Database(_));
@@ -226,23 +227,52 @@ fn item(path: &Path, name: Vec<u8>, meta: &Metadata, kind: Kind, content: Conten
         gid: meta.gid().into(),
         mtime: mtime(meta),
         link,
-        xattrs: if kind == Kind::Symlink { Vec::new() } else { xattrs(path) },
+        xattrs: Vec::new(),
         path: name,
     };
     let inode = (kind == Kind::File && meta.nlink() > 1).then(|| (meta.dev(), meta.ino()));
-    Met::Item(Item { entry, content, inode })
+    let mut item = Item { entry, content, inode, finding: None };
+    if kind != Kind::Symlink {
+        match xattrs(path) {
+            Ok(xattrs) => item.entry.xattrs = xattrs,
+            Err(what) => {
+                let what = format!("has extended attributes that are NOT in the backup: {what}");
+                let repair = "its content is; keep the attributes elsewhere";
+                item.finding = Some(Finding::error(show_bytes(&item.entry.path), what, repair));
+            }
+        }
+    }
+    Met::Item(item)
 }
 
-/// The attributes of a file, sorted. POSIX ACLs are among them. Names with `=` cannot be written in a pax record.
-fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let Ok(names) = xattr::list(path) else { return Vec::new() };
-    let mut all: Vec<_> = names
-        .filter(|name| !name.as_bytes().contains(&b'='))
-        .filter_map(|name| Some((name.as_bytes().to_vec(), xattr::get(path, &name).ok()??)))
-        .collect();
+/// Name and value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
+/// The attributes of a file, sorted. POSIX ACLs are among them. A file system without any has none.
+fn xattrs(path: &Path) -> Result<Vec<Attribute>, String> {
+    let Ok(names) = xattr::list(path) else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for name in names {
+        match xattr::get(path, &name) {
+            Ok(Some(value)) => all.push((name.as_bytes().to_vec(), value)),
+            // It was taken away in between.
+            Ok(None) => {}
+            Err(error) => return Err(format!("{} could not be read: {error}", show(Path::new(&name)))),
+        }
+    }
     all.sort();
-    all
+    if all.iter().any(|(name, _)| name.contains(&b'=')) {
+        return Err("a name with '=' has no place in a pax record".into());
+    }
+    let bytes: usize = all.iter().map(|(name, value)| name.len() + value.len() + RECORD_OVERHEAD).sum();
+    match bytes as u64 > MAX_EXTENSION {
+        true => Err(format!("they take {bytes} bytes, and {MAX_EXTENSION} is the most")),
+        false => Ok(all),
+    }
 }
+
+/// No more than this stands around name and value in a pax record.
+const RECORD_OVERHEAD: usize = 32;
 
 /// A database file is a whole number of pages, and a page at least 512 bytes: no other file is opened.
 fn holds_database(path: &Path, meta: &Metadata) -> bool {

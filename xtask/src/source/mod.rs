@@ -50,6 +50,8 @@ pub struct Item {
     pub content: Content,
     /// Device and inode of a file with several names.
     pub inode: Option<Inode>,
+    /// What of it cannot be archived.
+    pub finding: Option<Finding>,
 }
 
 /// Device and inode.
@@ -57,7 +59,7 @@ pub type Inode = (u64, u64);
 
 impl Item {
     fn new(entry: Entry, content: Content) -> Self {
-        Self { entry, content, inode: None }
+        Self { entry, content, inode: None, finding: None }
     }
 }
 
@@ -168,7 +170,8 @@ impl<'a> Pour<'a> {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }
-        let Item { entry, content, inode } = item;
+        let Item { entry, content, inode, finding } = item;
+        self.findings.extend(finding);
         if let Some(first) = self.kept.first_name(inode) {
             let entry = Entry { kind: Kind::Hardlink, size: 0, link: first.clone(), ..entry };
             return Ok(self.builder.add(entry, &[])?);
@@ -220,8 +223,9 @@ impl<'a> Pour<'a> {
             self.findings.push(Finding::warning(name, what, "run again"));
             return Ok(false);
         }
-        if meta.len() > MAX_BLOCK - (1 << 20) {
-            return self.large(Entry { size: meta.len(), ..entry }, &meta, file);
+        let entry = Entry { size: meta.len(), ..entry };
+        if entry.encoded_len() > MAX_BLOCK {
+            return self.large(entry, &meta, file);
         }
         match read_steady(path, meta, file) {
             Err(error) => {
@@ -302,7 +306,7 @@ fn read_steady(path: &Path, meta: Metadata, file: File) -> std::io::Result<(Vec<
     let mut tried = 1;
     loop {
         let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-        (&mut file).take(MAX_BLOCK - (1 << 20)).read_to_end(&mut content)?;
+        (&mut file).take(MAX_BLOCK).read_to_end(&mut content)?;
         let after = std::fs::symlink_metadata(path)?;
         let steady = Steady::of(&meta, &after, content.len() as u64);
         if steady == Steady::Yes || tried == TRIES {

@@ -43,15 +43,6 @@ impl Secret {
         }
     }
 
-    /// [`Secret::new`] of this process's own environment.
-    ///
-    /// # Errors
-    /// As [`Secret::new`].
-    #[expect(clippy::disallowed_methods, reason = "a passphrase passes through no other room")]
-    pub fn from_variable(variable: &str) -> Result<Self> {
-        Self::new(variable, std::env::var(variable).ok())
-    }
-
     /// The name of the variable.
     pub fn variable(&self) -> &str {
         &self.variable

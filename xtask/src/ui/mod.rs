@@ -39,6 +39,13 @@ impl Ui {
         }
     }
 
+    /// What only somebody who looks for it wants to know.
+    pub fn detail(&self, line: &str) {
+        if self.verbose && !self.quiet {
+            put(&mut std::io::stderr(), &format!("{line}\n"));
+        }
+    }
+
     /// Findings, the worst first; information only with `-v`, except where it is all there is.
     pub fn findings(&self, findings: &[Finding]) {
         let mut sorted: Vec<&Finding> = findings.iter().collect();

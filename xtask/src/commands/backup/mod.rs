@@ -8,7 +8,7 @@ mod store;
 
 use super::{Context, retain};
 use crate::cli::BackupArgs as Args;
-use crate::config::{self, DataSet, Destination};
+use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Catalog};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
@@ -110,8 +110,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             Ok(one) => done.push(one),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
-                let next = error.next_step().unwrap_or_default();
-                done.push(Done::failed(&name, Finding::error(&name, error.chain(), next)));
+                done.push(Done::failed(&name, Finding::of(&name, &error)));
                 first.get_or_insert(error);
             }
         }
@@ -176,7 +175,7 @@ fn one(
 fn plan(args: &Args, ctx: &Context, gathered: Gathered) -> Result<std::result::Result<Plan, Finding>> {
     let Gathered { set, destination, source } = gathered;
     let encrypted = encrypted(args, &destination);
-    let key = encrypted.then(|| super::key_of(destination.encryption.as_ref(), ctx)).transpose()?;
+    let key = encrypted.then(|| keys::sealing(destination.encryption.as_ref(), ctx.env)).transpose()?;
     let mounted =
         mount::check(&destination.path, destination.mount.as_deref(), demanded(args, &destination))?;
     let series = series(args, &set)?;
@@ -316,6 +315,13 @@ fn report(args: &Args, ctx: &Context, done: &[Done]) {
                 crate::ui::bytes(done.bytes),
                 done.sha256.as_deref().unwrap_or("-")
             )),
+        }
+        if done.excluded > 0 {
+            ctx.ui.say(&format!("{}: {} paths left out by `exclude`", done.set, done.excluded));
+        }
+        if done.durability == Some(Durability::MountCache) {
+            let text = "is in the cache of a FUSE mount; fsync does not prove that it has been uploaded";
+            ctx.ui.say(&format!("{}: {text}", done.set));
         }
         for path in &done.pruned {
             ctx.ui.result(&format!("{} {path}", if args.dry_run { "would prune" } else { "pruned" }));

@@ -6,11 +6,11 @@ use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::finding::show;
 use crate::source::folder::Databases;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The sets of the run with their destinations, the command line's word before the file's.
 pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<(DataSet, Destination)>> {
-    let source = args.source.as_ref().map(|path| absolute(ctx, path));
+    let source = args.source.as_ref().map(|path| ctx.path(path));
     let mut sets: Vec<DataSet> = Vec::new();
     for name in &args.sets {
         let set = config.set(name).ok_or_else(|| {
@@ -43,10 +43,6 @@ pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<
     sets.into_iter().map(|set| Ok((set.clone(), destination(args, ctx, config, &set)?))).collect()
 }
 
-fn absolute(ctx: &Context, path: &Path) -> PathBuf {
-    ctx.start.join(path).components().collect()
-}
-
 /// A set named after its folder, without a leading dot.
 fn unnamed(source: PathBuf) -> Result<DataSet> {
     let name = source.file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned());
@@ -67,9 +63,8 @@ fn destination(args: &Args, ctx: &Context, config: &Config, set: &DataSet) -> Re
     let mut destination = match &args.dest {
         None => config.destination_of(set)?.clone(),
         Some(path) => {
-            let path = absolute(ctx, path);
-            let known = config.destinations.iter().find(|place| place.path == path);
-            known.cloned().unwrap_or_else(|| Destination {
+            let path = ctx.path(path);
+            config.destination_at(&path).cloned().unwrap_or_else(|| Destination {
                 name: show(&path),
                 path,
                 mount: None,

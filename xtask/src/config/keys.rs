@@ -1,0 +1,50 @@
+//! Which passphrase or public keys belong to an archive: the destination's word, else the variable that the runbook
+//! names. The environment is handed in, and a value never leaves its [`Secret`].
+use super::{Config, Encryption};
+use crate::error::Result;
+use crate::tools::gpg::{Key, Secret};
+
+/// Where the passphrase is when the configuration does not say.
+pub const DEFAULT_VARIABLE: &str = "CODEX_BACKUP_GPG_KEY";
+
+/// Reads an environment variable.
+pub type Env = fn(&str) -> Option<String>;
+
+/// What decrypts an artifact: nothing for a plain one; the destination's passphrase; else the user's key ring.
+///
+/// # Errors
+/// When the variable is unset, empty or more than one line.
+pub fn opening(encrypted: bool, encryption: Option<&Encryption>, env: Env) -> Result<Option<Secret>> {
+    match encryption {
+        _ if !encrypted => Ok(None),
+        Some(Encryption::Recipients(_)) => Ok(None),
+        Some(Encryption::Passphrase { variable }) => Secret::new(variable, env(variable)).map(Some),
+        None => match env(DEFAULT_VARIABLE) {
+            Some(value) => Secret::new(DEFAULT_VARIABLE, Some(value)).map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+/// What an archive is encrypted to.
+///
+/// # Errors
+/// As [`opening`].
+pub fn sealing(encryption: Option<&Encryption>, env: Env) -> Result<Key> {
+    match encryption {
+        Some(Encryption::Recipients(names)) => Ok(Key::Recipients(names.clone())),
+        Some(Encryption::Passphrase { variable }) => {
+            Secret::new(variable, env(variable)).map(Key::Passphrase)
+        }
+        None => Secret::new(DEFAULT_VARIABLE, env(DEFAULT_VARIABLE)).map(Key::Passphrase),
+    }
+}
+
+/// Every variable that may hold a passphrase.
+pub fn variables(config: &Config) -> Vec<&str> {
+    let configured = config.destinations.iter().filter_map(|destination| match &destination.encryption {
+        Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
+        Some(Encryption::Recipients(_)) | None => None,
+    });
+    configured.chain([DEFAULT_VARIABLE]).collect()
+}
