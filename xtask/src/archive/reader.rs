@@ -5,9 +5,8 @@
 use super::FormatError;
 use super::codec::Codec;
 use super::entry::{Entry, read_tar};
-use super::manifest::{Block, Group, Manifest};
+use super::manifest::{Block, Group};
 use std::io::{self, Read};
-use std::ops::Range;
 
 /// A stream that can pass over bytes: a file seeks, a pipe reads them away.
 pub trait Skip: Read {
@@ -32,35 +31,23 @@ impl Skip for std::fs::File {
     }
 }
 
-/// Reads blocks of an archive in ascending order.
+/// Reads the blocks of an archive, group by group in ascending order.
 pub struct Blocks<'a> {
     stream: &'a mut dyn Skip,
     codec: Codec,
-    blocks: &'a [Block],
     position: u64,
+    tar_bytes: u64,
     crc: crc32fast::Hasher,
 }
 
 impl<'a> Blocks<'a> {
     /// Begins at the start of `stream`, which is the archive, decrypted.
-    pub fn new(stream: &'a mut dyn Skip, manifest: &'a Manifest) -> Self {
-        Self {
-            stream,
-            codec: manifest.header.codec,
-            blocks: &manifest.blocks,
-            position: 0,
-            crc: crc32fast::Hasher::new(),
-        }
+    pub fn new(stream: &'a mut dyn Skip, codec: Codec) -> Self {
+        Self { stream, codec, position: 0, tar_bytes: 0, crc: crc32fast::Hasher::new() }
     }
 
     /// The tar bytes of one block.
-    ///
-    /// # Errors
-    /// `Malformed` when the block's digest or length is not the manifest's.
-    pub fn block(&mut self, number: usize) -> Result<Vec<u8>, FormatError> {
-        let block = self.blocks.get(number).ok_or_else(|| {
-            FormatError::Malformed(format!("block {number} was asked for, and there is none"))
-        })?;
+    fn block(&mut self, number: u64, block: &Block) -> Result<Vec<u8>, FormatError> {
         let ahead = block
             .offset
             .checked_sub(self.position)
@@ -79,12 +66,14 @@ impl<'a> Blocks<'a> {
         }
         let raw = self.codec.decompress(&packed, block.size as usize)?;
         self.crc.update(&raw);
+        self.tar_bytes += raw.len() as u64;
         Ok(raw)
     }
 
-    /// The tar bytes of a group as a stream.
-    pub fn group<'b>(&'b mut self, group: &Group) -> GroupReader<'b, 'a> {
-        GroupReader { blocks: self, left: group.blocks.clone(), raw: Vec::new(), at: 0 }
+    /// The tar bytes of a group as a stream. Its errors are `Malformed` when a block's digest or length is not the
+    /// manifest's.
+    pub fn group<'b>(&'b mut self, group: &'b Group) -> GroupReader<'b, 'a> {
+        GroupReader { blocks: self, left: &group.blocks, number: group.first, raw: Vec::new(), at: 0 }
     }
 
     /// After every block was read: what stands before the first and behind the last is what it must be.
@@ -92,13 +81,11 @@ impl<'a> Blocks<'a> {
     /// # Errors
     /// `Malformed` when it is not.
     pub fn finish(self, prologue: &[u8]) -> Result<(), FormatError> {
-        let codec = self.codec;
-        if prologue != codec.prologue() {
+        if prologue != self.codec.prologue() {
             return Err(FormatError::Malformed("the archive does not begin as it should".into()));
         }
-        let tar_bytes = self.blocks.last().map_or(0, |block| block.tar_offset + block.size);
         let mut rest = Vec::new();
-        let epilogue = codec.epilogue(self.crc.finalize(), tar_bytes);
+        let epilogue = self.codec.epilogue(self.crc.finalize(), self.tar_bytes);
         Read::take(&mut *self.stream, epilogue.len() as u64 + 1).read_to_end(&mut rest)?;
         if rest == epilogue {
             Ok(())
@@ -111,7 +98,8 @@ impl<'a> Blocks<'a> {
 /// See [`Blocks::group`].
 pub struct GroupReader<'b, 'a> {
     blocks: &'b mut Blocks<'a>,
-    left: Range<usize>,
+    left: &'b [Block],
+    number: u64,
     raw: Vec<u8>,
     at: usize,
 }
@@ -119,9 +107,9 @@ pub struct GroupReader<'b, 'a> {
 impl Read for GroupReader<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.raw.len() {
-            let Some(number) = self.left.next() else { return Ok(0) };
-            self.raw = self.blocks.block(number).map_err(io::Error::other)?;
-            self.at = 0;
+            let Some((block, left)) = self.left.split_first() else { return Ok(0) };
+            self.raw = self.blocks.block(self.number, block).map_err(io::Error::other)?;
+            (self.left, self.number, self.at) = (left, self.number + 1, 0);
         }
         let count = buffer.len().min(self.raw.len() - self.at);
         buffer[..count].copy_from_slice(&self.raw[self.at..self.at + count]);

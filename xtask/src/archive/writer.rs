@@ -36,8 +36,6 @@ pub struct Summary {
     pub tar_sha256: String,
     /// Compressed bytes (before encryption).
     pub packed_bytes: u64,
-    /// The manifest file, compressed.
-    pub manifest: Vec<u8>,
 }
 
 /// Why a streamed entry could not be finished.
@@ -117,6 +115,8 @@ impl Builder {
             Cut::Before => self.dispatch()?,
             Cut::Join => {}
         }
+        // In one piece: growing by doubling would take twice as much in the end.
+        self.raw.reserve_exact(MAX_BLOCK as usize - self.raw.len());
         self.raw.extend(headers);
         let start = self.raw.len();
         self.raw.extend(content);
@@ -141,6 +141,7 @@ impl Builder {
         while left > 0 {
             let start = self.raw.len();
             let want = (MAX_BLOCK - start as u64).min(left) as usize;
+            self.raw.reserve_exact(want);
             self.raw.resize(start + want, 0);
             fill(content, &mut self.raw[start..], left)?;
             hash.update(&self.raw[start..]);
@@ -192,14 +193,22 @@ fn fill(content: &mut dyn Read, buffer: &mut [u8], left: u64) -> Result<(), Stre
     Ok(())
 }
 
-/// Writes an archive to `sink` with what `entries` adds, on `workers` threads, and returns what `entries`
-/// returned and what the archive came to. Nothing may stand behind the archive in `sink`.
+/// Where an archive and its manifest go.
+pub struct Sinks<'a> {
+    /// The archive. Nothing may stand behind it.
+    pub archive: &'a mut (dyn Write + Send),
+    /// The manifest, likewise.
+    pub manifest: &'a mut (dyn Write + Send),
+}
+
+/// Writes an archive and its manifest with what `entries` adds, on `workers` threads, and returns what `entries`
+/// returned and what the archive came to.
 ///
 /// # Errors
-/// Those of `entries`; failures of the sink and the encoder as [`FormatError`], which win over those of
+/// Those of `entries`; failures of the sinks and the encoder as [`FormatError`], which win over those of
 /// `entries`, because they are their cause.
 pub fn write<R, E: From<FormatError>>(
-    sink: &mut (dyn Write + Send),
+    sinks: Sinks<'_>,
     header: &Header,
     workers: usize,
     entries: impl FnOnce(&mut Builder) -> Result<R, E>,
@@ -216,7 +225,7 @@ pub fn write<R, E: From<FormatError>>(
             scope.spawn(move || work(codec, &take_job, &done));
         }
         drop((done, take_job));
-        let written = scope.spawn(move || write_in_order(sink, codec, &take_done, &take_token));
+        let written = scope.spawn(move || write_in_order(sinks, header, &take_done, &take_token));
         let mut builder =
             Builder { raw: Vec::new(), laid: Vec::new(), index: 0, tar_hash: Sha256::new(), jobs, tokens };
         let filled = entries(&mut builder).and_then(|value| {
@@ -229,20 +238,14 @@ pub fn write<R, E: From<FormatError>>(
         drop((jobs, tokens));
         let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // The sink's own failure is the cause of a closed channel, so it is told first.
-        let Written { blocks, collector, content_bytes, crc } = match written {
-            Err(error) => return Err(error.into()),
-            Ok(written) => written,
-        };
+        let written = written?;
         let value = filled?;
-        let tar_bytes = blocks.last().map_or(0, |block| block.tar_offset + block.size);
-        let packed = blocks.last().map_or(0, |block| block.offset + block.packed);
         let summary = Summary {
-            entries: collector.entries(),
-            content_bytes,
-            tar_bytes,
+            content_bytes: written.content_bytes,
+            tar_bytes: written.tar_bytes,
             tar_sha256: hex(&tar_hash.finalize()),
-            packed_bytes: packed + codec.epilogue(crc, tar_bytes).len() as u64,
-            manifest: collector.finish(header, &blocks)?,
+            packed_bytes: written.packed_bytes,
+            entries: written.collector.finish()?,
         };
         Ok((value, summary))
     })
@@ -269,56 +272,70 @@ fn work(codec: Codec, jobs: &Mutex<Receiver<Job>>, done: &SyncSender<Packed>) {
     }
 }
 
-struct Written {
-    blocks: Vec<Block>,
-    collector: Collector,
+struct Written<'a> {
+    collector: Collector<'a>,
     content_bytes: u64,
-    crc: u32,
+    tar_bytes: u64,
+    packed_bytes: u64,
 }
 
-/// Puts blocks on the sink in order. Keeps its receivers until it ends, so that a failure closes the
-/// channels and stops the others.
-fn write_in_order(
-    sink: &mut (dyn Write + Send),
-    codec: Codec,
+/// Puts blocks on the sinks in order. Keeps its receivers until it ends, so that a failure closes the channels and
+/// stops the others.
+fn write_in_order<'a>(
+    sinks: Sinks<'a>,
+    header: &Header,
     done: &Receiver<Packed>,
     tokens: &Receiver<()>,
-) -> Result<Written, FormatError> {
+) -> Result<Written<'a>, FormatError> {
+    let (codec, sink) = (header.codec, sinks.archive);
     let mut waiting = BTreeMap::new();
-    let mut written =
-        Written { blocks: Vec::new(), collector: Collector::new(codec), content_bytes: 0, crc: 0 };
-    let (mut crc, mut offset, mut tar_offset) = (crc32fast::Hasher::new(), codec.prologue().len() as u64, 0);
+    let (mut crc, mut next) = (crc32fast::Hasher::new(), 0);
+    let collector = Collector::new(sinks.manifest, header)?;
+    let packed_bytes = codec.prologue().len() as u64;
+    let mut written = Written { collector, content_bytes: 0, tar_bytes: 0, packed_bytes };
     sink.write_all(codec.prologue()).map_err(FormatError::Io)?;
     while let Ok(packed) = done.recv() {
         waiting.insert(packed.index, packed);
-        while let Some(packed) = waiting.remove(&(written.blocks.len() as u64)) {
-            let bytes = packed.bytes?;
-            sink.write_all(&bytes).map_err(FormatError::Io)?;
+        while let Some(packed) = waiting.remove(&next) {
+            next += 1;
             crc.combine(&packed.crc);
-            for laid in packed.laid {
-                let sha256 = if let Digested::Done(digest) = laid.digest { Some(digest) } else { None };
-                written.content_bytes += laid.entry.size;
-                let (blocks, last) = (laid.blocks, packed.index);
-                let record = Record { entry: laid.entry, sha256, block: last + 1 - blocks, blocks };
-                written.collector.push(&record)?;
-            }
-            let (size, len) = (packed.raw_len, bytes.len() as u64);
-            written.blocks.push(Block { offset, packed: len, tar_offset, size, sha256: packed.sha256 });
-            offset += len;
-            tar_offset += size;
+            written.put(sink, packed)?;
             let _ = tokens.recv();
         }
     }
-    written.crc = crc.finalize();
-    sink.write_all(&codec.epilogue(written.crc, tar_offset)).map_err(FormatError::Io)?;
-    sink.flush().map_err(FormatError::Io)?;
+    let epilogue = codec.epilogue(crc.finalize(), written.tar_bytes);
+    sink.write_all(&epilogue).and_then(|()| sink.flush()).map_err(FormatError::Io)?;
+    written.packed_bytes += epilogue.len() as u64;
     Ok(written)
+}
+
+impl Written<'_> {
+    fn put(&mut self, sink: &mut dyn Write, packed: Packed) -> Result<(), FormatError> {
+        let bytes = packed.bytes?;
+        sink.write_all(&bytes).map_err(FormatError::Io)?;
+        self.collector.block(Block {
+            offset: self.packed_bytes,
+            packed: bytes.len() as u64,
+            tar_offset: self.tar_bytes,
+            size: packed.raw_len,
+            sha256: packed.sha256,
+        })?;
+        self.packed_bytes += bytes.len() as u64;
+        self.tar_bytes += packed.raw_len;
+        for laid in packed.laid {
+            let sha256 = if let Digested::Done(digest) = laid.digest { Some(digest) } else { None };
+            self.content_bytes += laid.entry.size;
+            let block = packed.index + 1 - laid.blocks;
+            self.collector.entry(&Record { entry: laid.entry, sha256, block, blocks: laid.blocks })?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::entry::{Mtime, read_tar};
-    use super::super::manifest::{Manifest, SCHEMA};
+    use super::super::manifest::{Groups, SCHEMA};
     use super::super::reader::{Blocks, decode};
     use super::*;
 
@@ -348,24 +365,24 @@ mod tests {
         all
     }
 
-    fn pack(codec: Codec, workers: usize) -> (Vec<u8>, Summary) {
-        let mut file = Vec::new();
-        let ((), summary) = write::<_, FormatError>(&mut file, &header(codec), workers, |builder| {
+    fn pack(codec: Codec, workers: usize) -> (Vec<u8>, Vec<u8>, Summary) {
+        let (mut archive, mut manifest) = (Vec::new(), Vec::new());
+        let sinks = Sinks { archive: &mut archive, manifest: &mut manifest };
+        let ((), summary) = write::<_, FormatError>(sinks, &header(codec), workers, |builder| {
             tree().into_iter().try_for_each(|(entry, content)| builder.add(entry, &content))
         })
         .expect("writes");
-        (file, summary)
+        (archive, manifest, summary)
     }
 
     #[test]
     fn bytes_do_not_depend_on_the_number_of_threads() {
         for codec in [Codec::Gzip, Codec::Zstd] {
-            let (one, summary) = pack(codec, 1);
+            let (one, manifest, summary) = pack(codec, 1);
             assert_eq!(one.len() as u64, summary.packed_bytes);
             for workers in [2, 5] {
-                let (many, other) = pack(codec, workers);
-                assert!(one == many, "{codec:?} on {workers} threads");
-                assert_eq!(summary.manifest, other.manifest);
+                let (many, other, _) = pack(codec, workers);
+                assert!(one == many && manifest == other, "{codec:?} on {workers} threads");
             }
         }
     }
@@ -373,9 +390,9 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_with_and_without_the_manifest() {
         for codec in [Codec::Gzip, Codec::Zstd] {
-            let (file, summary) = pack(codec, 2);
-            let mut file_of_manifest = &summary.manifest[..];
-            let (manifest, mut groups) = Manifest::open(&mut file_of_manifest, codec).expect("opens");
+            let (file, manifest, _) = pack(codec, 2);
+            let mut manifest = &manifest[..];
+            let mut groups = Groups::open(&mut manifest, codec).expect("opens");
             let mut records = Vec::new();
             let mut seen = Vec::new();
             let mut collect = |entry: Entry, content: &mut dyn Read| {
@@ -385,7 +402,7 @@ mod tests {
                 Ok::<_, FormatError>(())
             };
             let mut stream: &mut dyn Read = &mut &file[..];
-            let mut blocks = Blocks::new(&mut stream, &manifest);
+            let mut blocks = Blocks::new(&mut stream, codec);
             while let Some(group) = groups.next_group().expect("a group") {
                 read_tar(&mut blocks.group(&group), &mut collect).expect("a group reads");
                 records.extend(group.records);
@@ -406,12 +423,19 @@ mod tests {
         }
     }
 
+    fn sinks<'a>(archive: &'a mut (dyn Write + Send), manifest: &'a mut (dyn Write + Send)) -> Sinks<'a> {
+        Sinks { archive, manifest }
+    }
+
     #[test]
     fn a_file_that_shrinks_is_never_filled_up() {
         let entry = Entry::file(b"log", 100_000_000, 0o600, Mtime::default());
-        let result = write::<_, StreamError>(&mut Vec::new(), &header(Codec::Zstd), 2, |builder| {
-            builder.stream(entry, &mut std::io::repeat(7).take(99_999_990))
-        });
+        let result = write::<_, StreamError>(
+            sinks(&mut Vec::new(), &mut Vec::new()),
+            &header(Codec::Zstd),
+            2,
+            |builder| builder.stream(entry, &mut std::io::repeat(7).take(99_999_990)),
+        );
         assert!(matches!(result, Err(StreamError::Short { missing: 10 })), "{result:?}");
     }
 
@@ -427,9 +451,12 @@ mod tests {
                 Ok(())
             }
         }
-        let result = write::<_, FormatError>(&mut Full(3_000), &header(Codec::Gzip), 2, |builder| {
-            tree().into_iter().try_for_each(|(entry, content)| builder.add(entry, &content))
-        });
+        let result = write::<_, FormatError>(
+            sinks(&mut Full(3_000), &mut Vec::new()),
+            &header(Codec::Gzip),
+            2,
+            |builder| tree().into_iter().try_for_each(|(entry, content)| builder.add(entry, &content)),
+        );
         match result {
             Err(FormatError::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::StorageFull),
             other => panic!("{other:?}"),
@@ -438,13 +465,13 @@ mod tests {
 
     #[test]
     fn a_manifest_that_was_cut_or_is_newer_is_refused() {
-        let (_, summary) = pack(Codec::Zstd, 2);
-        let text = zstd::decode_all(&summary.manifest[..]).expect("decodes");
+        let (_, manifest, _) = pack(Codec::Zstd, 2);
+        let text = zstd::decode_all(&manifest[..]).expect("decodes");
         let read = |text: &[u8]| {
             let packed = zstd::encode_all(text, 1).expect("packs");
             let mut packed = &packed[..];
-            let (_, mut records) = Manifest::open(&mut packed, Codec::Zstd)?;
-            while records.next_record()?.is_some() {}
+            let mut groups = Groups::open(&mut packed, Codec::Zstd)?;
+            while groups.next_group()?.is_some() {}
             Ok::<_, FormatError>(())
         };
         assert!(read(&text).is_ok());

@@ -8,7 +8,7 @@ use super::retain;
 use crate::archive::codec::Codec;
 use crate::archive::entry::Mtime;
 use crate::archive::manifest::{Header, SCHEMA};
-use crate::archive::writer::{self, Summary};
+use crate::archive::writer::{self, Sinks, Summary};
 use crate::cli::SnapshotArgs as Args;
 use crate::config::{Config, Release};
 use crate::destination::durable::{self, Run};
@@ -286,17 +286,16 @@ fn create(args: &Args, plan: &Plan, existing: Option<ReleaseLock>, blobs: &mut B
         durable::remove(file)?;
     }
     let manifest = plan.folder.join(plan.name.manifest());
-    let (summary, sha256, findings) = if args.no_tarball {
+    let (summary, sha256, manifest_sha256, findings) = if args.no_tarball {
         let mut sink = Hashing::default();
-        let (findings, summary) = pack(plan, blobs, &mut sink).map_err(|error| super::at(&tarball, error))?;
-        (summary, sink.finish(), findings)
+        let sinks = Sinks { archive: &mut sink, manifest: &mut std::io::sink() };
+        let (findings, summary) = pack(plan, blobs, sinks).map_err(|error| super::at(&tarball, error))?;
+        (summary, sink.finish(), None, findings)
     } else {
-        let mut file = run.create(&tarball)?;
-        let packed = pack(plan, blobs, &mut file);
+        let (mut archive, mut manifest) = (run.create(&tarball)?, run.create(&manifest)?);
+        let packed = pack(plan, blobs, Sinks { archive: &mut archive, manifest: &mut manifest });
         let (findings, summary) = packed.map_err(|error| super::at(&tarball, error))?;
-        let written = file.finish()?;
-        run.write(&manifest, &summary.manifest)?;
-        (summary, written.sha256, findings)
+        (summary, archive.finish()?.sha256, Some(manifest.finish()?.sha256), findings)
     };
     let mut all = plan.listing.findings.clone();
     all.extend(findings);
@@ -305,7 +304,7 @@ fn create(args: &Args, plan: &Plan, existing: Option<ReleaseLock>, blobs: &mut B
         let what = worst.map_or(String::new(), |f| format!("{} {}", f.path, f.what));
         return Err(Error::refused(what, "a bundle is whole or not made at all"));
     }
-    let lock = lock_of(args, plan, &summary, sha256, &all);
+    let lock = lock_of(args, plan, &summary, (sha256, manifest_sha256), &all);
     match existing {
         None => drop(run.write(&plan.lock(), lock.render().as_bytes())?),
         Some(alone) => {
@@ -340,11 +339,7 @@ impl std::io::Write for Hashing {
     }
 }
 
-fn pack(
-    plan: &Plan,
-    blobs: &mut Blobs,
-    sink: &mut (dyn std::io::Write + Send),
-) -> Result<(Vec<Finding>, Summary), PourError> {
+fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding>, Summary), PourError> {
     let header = Header {
         schema: SCHEMA,
         archive: plan.name.tarball(),
@@ -355,14 +350,20 @@ fn pack(
         tool: super::TOOL.into(),
     };
     let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
-    writer::write(sink, &header, super::workers(), |builder| {
+    writer::write(sinks, &header, super::workers(), |builder| {
         let mut pour = Pour::new(builder, Some(blobs));
         listing.items.iter().cloned().try_for_each(|item| pour.add(item))?;
         Ok(pour.findings)
     })
 }
 
-fn lock_of(args: &Args, plan: &Plan, summary: &Summary, sha256: String, reported: &[Finding]) -> ReleaseLock {
+fn lock_of(
+    args: &Args,
+    plan: &Plan,
+    summary: &Summary,
+    (sha256, manifest_sha256): (String, Option<String>),
+    reported: &[Finding],
+) -> ReleaseLock {
     let listing = plan.staged.as_ref().map_or(&plan.listing, |staged| &staged.listing);
     ReleaseLock {
         schema_version: 1,
@@ -382,7 +383,7 @@ fn lock_of(args: &Args, plan: &Plan, summary: &Summary, sha256: String, reported
         tar_sha256: Some(summary.tar_sha256.clone()),
         encoder: Some(Encoder { name: Codec::Gzip.encoder().into(), level: Codec::Gzip.level() }),
         manifest: (!args.no_tarball).then(|| plan.name.manifest()),
-        manifest_sha256: (!args.no_tarball).then(|| crate::archive::sha256_hex(&summary.manifest)),
+        manifest_sha256,
         entries: summary.entries,
         dirty: plan.dirty,
         excluded: listing.excluded.clone(),

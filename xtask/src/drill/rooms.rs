@@ -60,7 +60,7 @@ impl Rooms for RealRooms {
     }
 
     fn compare(&self, source: &Source, secret: Option<&Secret>, root: &Path) -> Result<Option<Compared>> {
-        source.with_manifest(secret, |_, listed| compare(&mut || listed.next_record(), root))
+        source.with_manifest(secret, |listed| compare(&mut || listed.next_record(), root))
     }
 
     fn shell(

@@ -4,6 +4,7 @@ use crate::archive::codec::Codec;
 use crate::archive::entry::{Entry, Mtime};
 use crate::archive::manifest::{Header, Record};
 use crate::archive::sha256_hex;
+use crate::archive::writer::Sinks;
 use crate::drill::compare::{Compared, compare};
 use crate::drill::evidence::Verdict;
 use crate::drill::steps::{Kind, Pick, Planned, Role};
@@ -294,7 +295,9 @@ fn archive(folder: &Path, set: &str) -> Source {
         tool: "test".into(),
     };
     let mut packed = Vec::new();
-    let (_, summary) = crate::archive::writer::write(&mut packed, &header, 1, |builder| {
+    let mut listed = Vec::new();
+    let sinks = Sinks { archive: &mut packed, manifest: &mut listed };
+    crate::archive::writer::write(sinks, &header, 1, |builder| {
         let mtime = Mtime { seconds: 1_700_000_000, nanos: 0 };
         let mut entry = Entry::file(b"live/key", 5, 0o600, mtime);
         entry.uid = rustix::process::getuid().as_raw().into();
@@ -305,7 +308,7 @@ fn archive(folder: &Path, set: &str) -> Source {
     .expect("an archive");
     let manifest = format!("{set}.manifest.jsonl.gz");
     let mut sums = String::new();
-    for (name, bytes) in [(format!("{set}.tar.gz"), &packed), (manifest, &summary.manifest)] {
+    for (name, bytes) in [(format!("{set}.tar.gz"), &packed), (manifest, &listed)] {
         fs::write(folder.join(&name), bytes).expect("written");
         sums.push_str(&format!("{}  {name}\n", sha256_hex(bytes)));
     }

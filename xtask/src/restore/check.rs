@@ -4,7 +4,7 @@
 //! checked, because the manifest or the marker is gone, is itself a finding.
 use super::{Listed, Source, Trouble, differs, digest_file};
 use crate::archive::entry::{Entry, Kind, read_tar};
-use crate::archive::manifest::{Group, Manifest, Record};
+use crate::archive::manifest::{Group, Record};
 use crate::archive::reader::{Blocks, Skip, decode};
 use crate::archive::{FormatError, digest_stream};
 use crate::error::{Error, Result};
@@ -36,9 +36,9 @@ const REPAIR: &str = "restore from another copy; keep this one until you have";
 pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     let mut checked = Checked::default();
     check_digests(source, &mut checked.findings)?;
-    let with_manifest = source.with_manifest(secret, |manifest, listed| {
+    let with_manifest = source.with_manifest(secret, |listed| {
         checked.manifest = true;
-        check_groups(source, secret, manifest, listed, &mut checked)
+        check_groups(source, secret, listed, &mut checked)
     });
     let damage = match with_manifest {
         Ok(Some(())) => return Ok(checked),
@@ -98,15 +98,14 @@ fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
 fn check_groups(
     source: &Source,
     secret: Option<&Secret>,
-    manifest: &Manifest,
     listed: &mut Listed<'_>,
     checked: &mut Checked,
 ) -> Result<()> {
     source.with_stream(&source.archive, secret, |stream| {
-        let mut prologue = vec![0; manifest.header.codec.prologue().len()];
+        let mut prologue = vec![0; listed.codec().prologue().len()];
         let mut whole = stream.read_exact(&mut prologue).is_ok();
         let mut stream = After { stream, passed: prologue.len() as u64 };
-        let mut blocks = Blocks::new(&mut stream, manifest);
+        let mut blocks = Blocks::new(&mut stream, listed.codec());
         while let Some(group) = listed.next_group()? {
             match check_group(&mut blocks, &group, checked) {
                 Ok(()) => {}

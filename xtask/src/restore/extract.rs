@@ -7,7 +7,7 @@ use super::tree::Tree;
 use super::{Listed, Source, Trouble, damaged, differs};
 use crate::archive::codec::Codec;
 use crate::archive::entry::{Entry, Kind, Mtime, read_tar};
-use crate::archive::manifest::{Manifest, Record};
+use crate::archive::manifest::Record;
 use crate::archive::reader::{Blocks, decode};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show_bytes};
@@ -45,8 +45,8 @@ pub fn extract(
     let mut tree = Tree::beside(to)?;
     let mut extracted = Extracted::default();
     let selection = Selection::new(source, secret, select.map(|select| &select.globs))?;
-    let listed = source.with_manifest(secret, |manifest, listed| {
-        with_manifest(source, secret, manifest, listed, &selection, &mut tree, &mut extracted)
+    let listed = source.with_manifest(secret, |listed| {
+        with_manifest(source, secret, listed, &selection, &mut tree, &mut extracted)
     })?;
     if listed.is_none() {
         extracted.findings.push(Finding::warning(
@@ -95,7 +95,7 @@ impl<'a> Selection<'a> {
                 besides.extend((entry.kind == Kind::Hardlink).then_some(entry.link));
             }
         };
-        let listed = source.with_manifest(secret, |_, listed| {
+        let listed = source.with_manifest(secret, |listed| {
             while let Some(record) = listed.next_record()? {
                 note(record.entry);
             }
@@ -131,14 +131,13 @@ fn matches(globs: &GlobSet, path: &[u8]) -> bool {
 fn with_manifest(
     source: &Source,
     secret: Option<&Secret>,
-    manifest: &Manifest,
     listed: &mut Listed<'_>,
     selection: &Selection<'_>,
     tree: &mut Tree,
     extracted: &mut Extracted,
 ) -> Result<()> {
     source.with_stream(&source.archive, secret, |stream| {
-        let mut blocks = Blocks::new(stream, manifest);
+        let mut blocks = Blocks::new(stream, listed.codec());
         while let Some(group) = listed.next_group()? {
             // With a selection the last group, which holds no entry, is not read: the end is not its business.
             if !selection.all() && !group.records.iter().any(|record| selection.wants(&record.entry.path)) {
@@ -158,7 +157,7 @@ fn with_manifest(
             }
         }
         if selection.all() {
-            blocks.finish(manifest.header.codec.prologue()).map_err(Error::format(&source.archive))?;
+            blocks.finish(listed.codec().prologue()).map_err(Error::format(&source.archive))?;
         }
         Ok(())
     })

@@ -9,13 +9,14 @@ mod tree;
 
 use crate::archive::codec::Codec;
 use crate::archive::entry::Entry;
-use crate::archive::manifest::{Group, Manifest, Record, Records};
+use crate::archive::manifest::{Group, Groups, Record};
 use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::{self, Sums};
 use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -101,13 +102,12 @@ impl Source {
     pub fn with_manifest<R>(
         &self,
         secret: Option<&Secret>,
-        body: impl FnOnce(&Manifest, &mut Listed<'_>) -> Result<R>,
+        body: impl FnOnce(&mut Listed<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(path) = &self.manifest else { return Ok(None) };
         self.with_stream(path, secret, |mut stream| {
-            let (manifest, records) =
-                Manifest::open(&mut stream, self.codec).map_err(Error::manifest(path))?;
-            body(&manifest, &mut Listed { records, path })
+            let groups = Groups::open(&mut stream, self.codec).map_err(Error::manifest(path))?;
+            body(&mut Listed { groups, records: VecDeque::new(), path })
         })
         .map(Some)
     }
@@ -122,21 +122,31 @@ impl Source {
 
 /// The entries of a manifest, with errors that carry its name.
 pub struct Listed<'a> {
-    records: Records<'a>,
+    groups: Groups<'a>,
+    /// Of a group that [`Listed::next_record`] has taken apart.
+    records: VecDeque<Record>,
     path: &'a Path,
 }
 
 impl Listed<'_> {
-    /// See [`Records::next_record`].
+    /// The next entry in archive order; `None` behind the last.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Groups::next_group`]'s.
     pub fn next_record(&mut self) -> Result<Option<Record>> {
-        self.records.next_record().map_err(Error::manifest(self.path))
+        while self.records.is_empty() {
+            let Some(group) = self.next_group()? else { return Ok(None) };
+            self.records.extend(group.records);
+        }
+        Ok(self.records.pop_front())
     }
 
     fn next_group(&mut self) -> Result<Option<Group>> {
-        self.records.next_group().map_err(Error::manifest(self.path))
+        self.groups.next_group().map_err(Error::manifest(self.path))
+    }
+
+    fn codec(&self) -> Codec {
+        self.groups.header.codec
     }
 }
 

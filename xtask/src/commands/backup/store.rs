@@ -5,19 +5,17 @@
 use super::super::{TOOL, at, workers};
 use super::Plan;
 use crate::archive::manifest::{Header, SCHEMA};
-use crate::archive::writer::{self, Summary};
+use crate::archive::writer::{self, Sinks, Summary};
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
 use crate::destination::mount;
 use crate::destination::names::whole_seconds;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::finding::{Finding, show_bytes};
 use crate::source::folder::Met;
 use crate::source::{Pour, PourError};
 use crate::tools::gpg;
 use std::collections::HashSet;
-use std::io::Write;
-use std::path::Path;
 
 /// How often an archive is begun again because a large file shrank, before that file is left out.
 const TRIES: u32 = 3;
@@ -38,15 +36,14 @@ pub(super) fn store(plan: &Plan) -> Result<Stored> {
     let (mut tries, mut findings) = (0, Vec::new());
     loop {
         let mut run = Run::private();
-        let (archive, packed) = write(plan, &mut run, &left_out)?;
-        match packed {
-            Ok((found, summary)) => {
-                commit(plan, &mut run, &archive, &summary)?;
+        match write(plan, &mut run, &left_out)? {
+            Attempt::Whole { archive, manifest, summary, findings: found } => {
+                commit(plan, &mut run, &archive, &manifest)?;
                 run.commit();
                 findings.extend(found);
                 return Ok(Stored { archive, summary, findings });
             }
-            Err(name) => {
+            Attempt::Shrunk(name) => {
                 tries += 1;
                 if tries == TRIES {
                     let what = format!("shrank while it was read, {TRIES} times, and is NOT in the backup");
@@ -60,30 +57,40 @@ pub(super) fn store(plan: &Plan) -> Result<Stored> {
     }
 }
 
-/// Findings and numbers; or the name of a large file that shrank under the reader, so that its header in the stream
-/// no longer tells the truth.
-type Packed = std::result::Result<(Vec<Finding>, Summary), Vec<u8>>;
-
-/// Writes the archive, once.
-fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<(Written, Packed)> {
-    let path = plan.archive();
-    let mut file = run.create(&path)?;
-    let packed = match &plan.key {
-        None => pack(plan, left_out, &mut file, &path)?,
-        Some(key) => gpg::encrypt(key, &mut file, |sink| pack(plan, left_out, sink, &path))?,
-    };
-    match packed {
-        Ok(_) => Ok((file.finish()?, packed)),
-        Err(_) => Ok((Written { sha256: String::new(), bytes: 0 }, packed)),
-    }
+/// What writing an archive came to.
+enum Attempt {
+    Whole {
+        archive: Written,
+        manifest: Written,
+        summary: Summary,
+        findings: Vec<Finding>,
+    },
+    /// This large file shrank under the reader, so that its header in the stream no longer tells the truth.
+    Shrunk(Vec<u8>),
 }
 
-fn pack(
-    plan: &Plan,
-    left_out: &HashSet<Vec<u8>>,
-    sink: &mut (dyn Write + Send),
-    path: &Path,
-) -> Result<Packed> {
+/// Findings and numbers, or the name of the file that shrank.
+type Packed = std::result::Result<(Vec<Finding>, Summary), Vec<u8>>;
+
+/// Writes archive and manifest, once.
+fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
+    let (path, manifest) = (plan.archive(), plan.day().join(plan.name.manifest()));
+    let (mut archive, mut manifest) = (run.create(&path)?, run.create(&manifest)?);
+    let packed = match &plan.key {
+        None => pack(plan, left_out, Sinks { archive: &mut archive, manifest: &mut manifest })?,
+        Some(key) => gpg::encrypt(key, &mut manifest, |manifest| {
+            gpg::encrypt(key, &mut archive, |archive| pack(plan, left_out, Sinks { archive, manifest }))
+        })?,
+    };
+    Ok(match packed {
+        Ok((findings, summary)) => {
+            Attempt::Whole { archive: archive.finish()?, manifest: manifest.finish()?, summary, findings }
+        }
+        Err(name) => Attempt::Shrunk(name),
+    })
+}
+
+fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Packed> {
     let codec = plan.name.codec;
     let header = Header {
         schema: SCHEMA,
@@ -94,7 +101,7 @@ fn pack(
         level: codec.level(),
         tool: TOOL.into(),
     };
-    let packed = writer::write(sink, &header, workers(), |builder| {
+    let packed = writer::write(sinks, &header, workers(), |builder| {
         let mut pour = Pour::new(builder, None);
         plan.folder.walk(&mut |met| {
             match met {
@@ -110,25 +117,15 @@ fn pack(
     match packed {
         Ok(packed) => Ok(Ok(packed)),
         Err(PourError::Shrunk(name)) => Ok(Err(name)),
-        Err(error) => Err(at(path, error)),
+        Err(error) => Err(at(&plan.archive(), error)),
     }
 }
 
-/// Manifest, then the drive once more, then the marker: with it the backup is one.
-fn commit(plan: &Plan, run: &mut Run, archive: &Written, summary: &Summary) -> Result<()> {
-    let path = plan.day().join(plan.name.manifest());
-    let manifest = match &plan.key {
-        None => run.write(&path, &summary.manifest)?,
-        Some(key) => {
-            let mut file = run.create(&path)?;
-            gpg::encrypt(key, &mut file, |sink| {
-                sink.write_all(&summary.manifest).map_err(Error::io("write", &path))
-            })?;
-            file.finish()?
-        }
-    };
+/// The drive once more, then the marker: with it the backup is one.
+fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<()> {
     mount::recheck(&plan.mounted, &plan.destination.path)?;
-    let lines = vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256, plan.name.manifest())];
+    let lines =
+        vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256.clone(), plan.name.manifest())];
     run.write(&plan.day().join(plan.name.marker()), Sums { lines }.render().as_bytes())?;
     Ok(())
 }
