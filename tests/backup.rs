@@ -19,7 +19,7 @@ fn awkward(stack: &Stack) {
     std::os::unix::fs::symlink("t".repeat(150), root.join("long")).expect("links");
     stack.sh(
         "repo/.codex-api",
-        "printf 'new\\nline' > $'new\\nline'; : > ' '; : > '-rf'; mkfifo pipe; chmod 000 config.toml; chmod 1755 empty
+        "printf 'new\\nline' > $'new\\nline'; : > ' '; : > '-rf'; mkfifo pipe; chmod $([ $(id -u) = 0 ] && echo 000 || echo 400) config.toml; chmod 1755 empty
          touch -d '1969-12-31T23:59:58.5Z' big.bin; chmod 4755 big.bin; truncate -s 20M hole; setfattr -n user.note -v hi hole 2>/dev/null || true",
     );
 }
@@ -332,4 +332,32 @@ fn missing_tools_are_named_together_with_how_to_get_them() {
     assert_eq!(stack.files("drive"), [""; 0]);
     stack.configure("");
     stack.run_with(&[("PATH", &path)], &["backup"]).ok();
+}
+
+/// However its path is written, a configured destination keeps its settings.
+#[test]
+fn a_destination_is_known_by_where_it_is() {
+    let stack = Stack::new();
+    stack.configure("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n");
+    stack.sh(".", "ln -s drive other");
+    for dest in ["../drive", "../repo/../drive", "../other"] {
+        stack.run_with(&[KEY], &["backup", "codex-api", "--dest", dest]).ok();
+    }
+    let made = stack.files("drive");
+    assert!(made.len() == 9 && made.iter().all(|name| name.contains(".gpg")), "{made:?}");
+    let archive = made.iter().find(|name| name.ends_with(".tar.gz.gpg")).expect("one");
+    stack.run_with(&[KEY], &["verify", &format!("../drive/{archive}")]).ok();
+    stack.run_with(&[KEY], &["status"]).says(&["3 kept"]);
+}
+
+/// The printed recipe unpacks beside the reader, never onto the backup drive.
+#[test]
+fn a_recipe_without_a_target_keeps_off_the_drive() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let before = stack.files("drive");
+    let recipe = stack.run(&["restore", "codex-api", "--explain"]).ok().stdout;
+    stack.sh("repo", &recipe);
+    assert_eq!(stack.files("drive"), before);
+    assert!(stack.path("repo/restored/.codex-api/config.toml").exists());
 }

@@ -1,7 +1,6 @@
 //! Bad input: one clear error that names the thing and the next step; nothing is written.
-use super::support::{Outcome, Stack, outcome};
+use super::support::{Outcome, Stack, outcome, unprivileged};
 use std::fs;
-use std::process::Command;
 
 /// Runs, expects this code and these words, and no file anywhere that was not there before.
 #[track_caller]
@@ -110,21 +109,7 @@ fn repositories_that_cannot_be_bundled_are_refused() {
 fn an_unreadable_file_is_told_and_the_rest_is_saved() {
     let stack = Stack::configured();
     stack.sh("repo", "chmod 000 .codex-api/config.toml; rm .codex-api/twin.toml");
-    let xtask = stack.path("xtask");
-    fs::copy(env!("CARGO_BIN_EXE_xtask"), &xtask).expect("copies");
-    let args = ["backup", "--json"];
-    let root = stack.sh(".", "id -u").trim() == "0";
-    let said = if root {
-        // Root reads everything, so someone else has to run it.
-        stack.sh(".", "chmod 755 .; chown -R 65534:65534 repo drive home");
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&xtask).args(args);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        command.current_dir(stack.path("repo")).env_clear().env("PATH", path).env("HOME", stack.path("home"));
-        outcome(&mut command)
-    } else {
-        stack.run(&args)
-    };
+    let said = outcome(&mut unprivileged(&stack, &["backup", "--json"]));
     let document = said.exits(1).json();
     let set = &document["sets"][0];
     assert!(set["findings"].to_string().contains("config.toml"), "{set}");

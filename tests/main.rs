@@ -5,5 +5,6 @@
 mod backup;
 mod config;
 mod damage;
+mod live;
 mod snapshot;
 mod support;

@@ -58,6 +58,7 @@ fn bytes_do_not_depend_on_the_surroundings() {
         ("clone", "chmod -R u+rwX,go-rwx ."),
         ("deep/er/repo/docs", "touch *"),
         ("repo", "export GIT_DIR=/nowhere GIT_INDEX_FILE=/nowhere"),
+        ("clone", "mkdir -p ~/.config/git; echo '* export-ignore' | tee ~/.config/git/attributes > .git/info/attributes"),
     ]
     .iter()
     .enumerate()
@@ -207,4 +208,17 @@ fn a_bundle_that_lost_a_byte_is_not_unchanged() {
     fs::remove_file(stack.one("repo/releases", ".lock.json")).expect("removes");
     stack.run(&["snapshot"]).ok();
     assert!(fs::read(&tarball).expect("reads") == whole);
+}
+
+#[test]
+fn a_lock_that_was_made_alone_gets_its_tarball() {
+    let stack = Stack::new();
+    let alone = stack.run(&["snapshot", "--no-tarball", "--json"]).ok().json();
+    assert!(alone["tarball"].is_null() && alone["status"] == "created", "{alone}");
+    assert_eq!(stack.run(&["snapshot", "--no-tarball", "--json"]).ok().json()["status"], "unchanged");
+    stack.run(&["verify"]).exits(1).says(&["lock alone"]);
+    let whole = stack.run(&["snapshot", "--json"]).ok().json();
+    assert_eq!((&whole["status"], &whole["sha256"]), (&"created".into(), &alone["sha256"]));
+    stack.run(&["verify"]).ok();
+    assert_eq!(stack.run(&["snapshot", "--json"]).ok().json()["status"], "unchanged");
 }

@@ -18,7 +18,7 @@ use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, judge, proven};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -45,6 +45,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(not_due(ctx));
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
+    if prepared.plan.required.is_empty() {
+        let what =
+            "nothing is configured that could be restored: no data set, and no release bundle is there";
+        return Err(Error::refused(
+            what,
+            "`cargo xtask init` writes a recovery.toml; `snapshot` makes a bundle",
+        ));
+    }
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    /// A file that nobody else looks for any more once the lock falls.
+    passing: Option<PathBuf>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(path) = &self.passing {
+            // Still locked: whoever has it open already sees that it is gone, and begins again.
+            #[expect(clippy::disallowed_methods, reason = "the lock's own file")]
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// The lock of a repository, in its memory folder.
@@ -29,45 +41,69 @@ pub fn repository(memory: &Path, command: &str, now: Timestamp) -> Result<Lock> 
         .mode(0o700)
         .create(&folder)
         .map_err(Error::io("create", &folder))?;
-    take(&folder.join("repository"), "this repository", command, now)
+    let file = take(&folder.join("repository"), "this repository", command, now)?;
+    Ok(Lock { _file: file, passing: None })
 }
 
-/// The lock of a destination. It lies on this machine's own disk, under a name that every run of this user finds,
-/// from a terminal and from cron.
+/// Where locks of destinations lie: folders of this machine's own disk that everybody may write to. Always the same
+/// one, whoever runs, from a terminal or from cron.
+const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
+
+/// The lock of a destination, for every user of this machine.
 ///
 /// # Errors
 /// [`Error::Busy`] names the holder.
 pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
-    let uid = rustix::process::geteuid();
-    let folder = PathBuf::from(format!("/tmp/recovery-locks-{}", uid.as_raw()));
-    match fs::DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::io("create", &folder)(error));
-        }
-        _ => {}
-    }
-    let meta = fs::symlink_metadata(&folder).map_err(Error::io("read", &folder))?;
-    if !meta.is_dir() || meta.uid() != uid.as_raw() {
-        let what = format!("{} is not a folder of ours", folder.display());
-        return Err(Error::refused(what, "somebody else made it: remove it"));
-    }
+    let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
+    let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = sha256_hex(real.as_os_str().as_bytes());
-    take(&folder.join(&name[..32]), &path.display().to_string(), command, now)
+    let name = format!("recovery-{}.lock", &sha256_hex(real.as_os_str().as_bytes())[..32]);
+    let lock = Path::new(place).join(name);
+    let file = take(&lock, &path.display().to_string(), command, now)?;
+    Ok(Lock { _file: file, passing: Some(lock) })
 }
 
-fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<Lock> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let mut file = file.map_err(Error::io("open", path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        let holder = if holder.is_empty() { "another run".to_owned() } else { holder.trim().to_owned() };
-        return Err(Error::Busy { what: what.to_owned(), holder });
+fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> {
+    loop {
+        let mut file = open(path).map_err(Error::io("open", path))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = if holder.is_empty() { "another run".to_owned() } else { holder.trim().to_owned() };
+            return Err(Error::Busy { what: what.to_owned(), holder });
+        }
+        // Its holder may have removed it between our open and our lock.
+        if file.metadata().map_err(Error::io("read", path))?.nlink() == 0 {
+            continue;
+        }
+        let note = format!("`{command}` (process {}, since {now})\n", std::process::id());
+        // Another user's file can be locked, but not written to: then the holder has no name.
+        let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
+        return Ok(file);
     }
-    let note = format!("`{command}` (process {}, since {now})\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(Error::io("write", path))?;
-    Ok(Lock { _file: file })
+}
+
+/// Opens the file of a lock, and makes it where there is none. Follows no link that somebody else may have laid.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    loop {
+        let known = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+        let known = match known {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                OpenOptions::new().read(true).custom_flags(flags).open(path)
+            }
+            known => known,
+        };
+        match known {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            known => return known,
+        }
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path);
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +120,14 @@ mod tests {
             "{busy}"
         );
         drop(held);
+        let place = home.path().join("drive");
+        let held = destination(&place, "backup", Timestamp::UNIX_EPOCH).expect("free");
+        let busy = destination(&place, "prune", Timestamp::UNIX_EPOCH).expect_err("held");
+        assert!(busy.to_string().contains("`backup` (process "), "{busy}");
+        let file = held.passing.clone().expect("a file");
+        drop(held);
+        assert!(!file.exists(), "nothing is left");
+        assert!(destination(&place, "prune", Timestamp::UNIX_EPOCH).is_ok());
         assert!(repository(home.path(), "prune", Timestamp::UNIX_EPOCH).is_ok());
     }
 }

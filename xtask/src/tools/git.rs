@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use tempfile::Builder;
 use xshell::{Shell, cmd};
 
 /// Variables that would lead git to another repository than the one we are in (a hook sets them).
@@ -175,10 +176,7 @@ impl Repository {
         }
         let mut input = asked.join(&0);
         input.push(0);
-        let shell = clean(&self.root)?;
-        let source = format!("--source={commit}");
-        let command = cmd!(shell, "git check-attr -z --stdin {source} export-ignore");
-        let answer = output_with(bare_of_redirects(command), input)?;
+        let answer = self.attributes(commit, input)?;
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
         let marked: HashSet<&[u8]> =
             fields.chunks_exact(3).filter(|chunk| chunk[2] == b"set").map(|chunk| chunk[0]).collect();
@@ -187,6 +185,32 @@ impl Repository {
             ends.chain([path.len()]).any(|end| marked.contains(&path[..end]))
         };
         Ok(paths.iter().filter(|path| hit(path)).cloned().collect())
+    }
+
+    /// What `git check-attr` says of the paths in `input`, by the commit's own `.gitattributes` alone. It runs in an empty
+    /// git folder of its own that only borrows the objects, since a clone's `info/attributes` and a user's settings
+    /// would make the same commit another bundle elsewhere.
+    fn attributes(&self, commit: &str, input: Vec<u8>) -> Result<Vec<u8>> {
+        let objects = self.git(&["rev-parse", "--git-path", "objects"])?;
+        let objects = self.root.join(OsStr::from_bytes(objects.strip_suffix(b"\n").unwrap_or(&objects)));
+        let home = Builder::new().prefix("attributes-").tempdir();
+        let home = home.map_err(Error::io("create", &std::env::temp_dir()))?;
+        let shell = clean(home.path())?;
+        shell.set_var("GIT_ATTR_NOSYSTEM", "1");
+        let inside = |command| {
+            bare_of_redirects(command).env("GIT_DIR", home.path()).env("GIT_OBJECT_DIRECTORY", &objects)
+        };
+        // What `git init` makes, less what the user's templates would add.
+        let format = if commit.len() == 64 { "[extensions]\nobjectFormat = sha256\n" } else { "" };
+        let config = format!("[core]\nrepositoryFormatVersion = 1\nbare = true\n{format}");
+        let made = ["objects", "refs"].iter().try_for_each(|name| shell.create_dir(name).map(drop));
+        made.and_then(|()| shell.write_file("HEAD", "ref: refs/heads/none\n"))
+            .and_then(|()| shell.write_file("config", config))
+            .map_err(|error| failed("git check-attr", "has no folder", &error.to_string()))?;
+        output_of(inside(cmd!(shell, "git read-tree {commit}")))?;
+        let ask =
+            cmd!(shell, "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore");
+        output_with(inside(ask), input)
     }
 
     /// Whether tracked files differ from the commit; untracked ones do not count.

@@ -1,0 +1,73 @@
+//! Live data that is in the way of a careless archiver: databases in use, hard links to what cannot be read, names that
+//! come and go. What is backed up must come back, and what is not must be told.
+use super::support::{Stack, outcome, unprivileged};
+use std::fs;
+
+#[test]
+fn what_only_looks_like_a_database_comes_as_it_lies_with_its_journal() {
+    let stack = Stack::configured();
+    stack.sh(
+        "repo/.codex-api",
+        r"printf 'SQLite format 3\000' > jobs.db; head -c 4080 /dev/zero >> jobs.db; echo rows > jobs.db-wal",
+    );
+    let made = stack.run(&["backup", "--json"]).ok().json();
+    assert!(made["sets"][0]["findings"].to_string().contains("could not be copied by SQLite"), "{made}");
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    stack.sh(
+        "repo/.codex-api",
+        "cmp jobs.db ../../back/.codex-api/jobs.db; cmp jobs.db-wal ../../back/.codex-api/jobs.db-wal",
+    );
+}
+
+#[test]
+fn an_excluded_or_unreadable_first_name_does_not_take_the_second_with_it() {
+    let stack = Stack::configured();
+    stack.file("repo/.codex-api/a-first", "shared\n");
+    stack.file("repo/.codex-api/private", "secret\n");
+    stack.sh(
+        "repo/.codex-api",
+        "ln a-first m-second; ln a-first z-third; ln private q-private; chmod 000 private",
+    );
+    stack.sh("repo", "echo 'exclude = [\"a-first\"]' > x; sed -i '/^key-files/r x' recovery.toml; rm x");
+    let made = outcome(&mut unprivileged(&stack, &["backup", "--json"])).exits(1).json();
+    let findings = made["sets"][0]["findings"].to_string();
+    assert!(findings.contains("private") && findings.contains("q-private"), "{findings}");
+    outcome(&mut unprivileged(&stack, &["restore", "codex-api", "--to", "../home/back"])).ok();
+    let back = stack.path("home/back/.codex-api");
+    assert_eq!(fs::read_to_string(back.join("m-second")).expect("reads"), "shared\n");
+    assert_eq!(stack.sh("home/back/.codex-api", "stat -c %i m-second z-third | uniq | wc -l"), "1\n");
+    assert!(!back.join("a-first").exists() && !back.join("q-private").exists());
+}
+
+#[test]
+fn one_name_of_a_hard_link_can_be_restored_alone() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let archive = stack.one("drive", ".tar.gz").display().to_string();
+    for (number, manifest) in [true, false].into_iter().enumerate() {
+        if !manifest {
+            fs::remove_file(stack.one("drive", ".manifest.jsonl.gz")).expect("removes");
+        }
+        let to = format!("../back{number}");
+        stack.run(&["restore", &archive, "--path", "**/twin.toml", "--to", &to]).ok();
+        assert_eq!(
+            stack.files(&format!("back{number}")),
+            [".codex-api/config.toml", ".codex-api/twin.toml"],
+            "its target comes with it"
+        );
+    }
+}
+
+#[test]
+fn files_around_the_size_of_a_block_come_back() {
+    let stack = Stack::configured();
+    for size in
+        [(8 << 20) - 1024, (8 << 20) - 512, (8 << 20) - 511, 8 << 20, (8 << 20) + 1, 16 << 20, 20 << 20]
+    {
+        stack.sh("repo/.codex-api", &format!("head -c {size} /dev/urandom > f{size}"));
+    }
+    stack.run(&["backup"]).ok();
+    stack.run(&["verify"]).ok();
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    assert_eq!(stack.listing("repo/.codex-api"), stack.listing("back/.codex-api"));
+}
