@@ -5,5 +5,13 @@
 mod backup;
 mod config;
 mod damage;
+mod drill;
+mod golden;
+mod handmade;
+mod hostile;
+mod interrupt;
+mod json;
+mod retention;
 mod snapshot;
+mod status;
 mod support;
