@@ -94,12 +94,21 @@ fn a_backup_that_is_told_to_stop_removes_what_it_made() {
     }
 }
 
+/// The process that a run has started.
+fn child_of(run: &Child) -> Option<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", run.id())).ok()?;
+    let children = tasks.flatten().map(|task| task.path().join("children"));
+    let mut numbers = children.filter_map(|path| fs::read_to_string(path).ok());
+    numbers.find_map(|text| Pid::from_raw(text.split_whitespace().next()?.parse().ok()?))
+}
+
 #[test]
 fn a_backup_whose_gpg_alone_is_stopped_fails_and_removes_what_it_made() {
     let stack = large("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n", 60);
     let before = stack.world("drive");
     let mut child = begun(&stack, &["backup"], &archive_begun);
-    stack.sh(".", &format!("pkill -KILL -x gpg -P {}", child.id()));
+    let gpg = child_of(&child).expect("gpg runs");
+    rustix::process::kill_process(gpg, Signal::KILL).expect("sends");
     assert_eq!(child.wait().expect("ends").code(), Some(3));
     assert_eq!(stack.world("drive"), before);
 }
