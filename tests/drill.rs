@@ -113,8 +113,8 @@ fn evidence_agrees(stack: &Stack, document: &Value) {
 
 /// The one backup.
 fn archive(stack: &Stack) -> PathBuf {
-    let names = stack.files("drive").into_iter();
-    let name = names.filter(|name| name.contains(".tar.") && !name.ends_with(".sha256")).next_back();
+    let mut names = stack.files("drive").into_iter();
+    let name = names.rfind(|name| name.contains(".tar.") && !name.ends_with(".sha256"));
     stack.path("drive").join(name.expect("a backup"))
 }
 
