@@ -307,23 +307,26 @@ fn over_its_quota_a_destination_is_an_error_until_prune_has_made_room() {
     assert_eq!(days(&stack), ["05"], "the last one stays, whatever the quota");
 }
 
-/// A lock as the shell tool before this one wrote it, and one of its generation before.
-fn legacy(stack: &Stack) -> [String; 2] {
-    let bundle = "repo/releases/acme-api-v1.0.0-2025-11-01T101500Z";
-    stack.sh(
-        "repo",
-        "mkdir -p releases; tar -czf releases/acme-api-v1.0.0-2025-11-01T101500Z.tar.gz server.js",
-    );
-    let sum =
-        stack.sh("repo/releases", "sha256sum acme-api-v1.0.0-2025-11-01T101500Z.tar.gz | cut -d' ' -f1");
-    let lock = serde_json::json!({"version": "v1.0.0", "env": "prod", "git_sha": "0123456789ab",
-        "created_at": "2025-11-01T10:15:00Z", "tarball": "acme-api-v1.0.0-2025-11-01T101500Z.tar.gz",
-        "tarball_sha256": sum.trim(), "docker_tag": "acme:prod-20251101-101500Z", "release_url": null, "keep": 3,
-        "notes": {"output_dir": "releases", "dry_run": false, "prune": true}});
-    stack.file(&format!("{bundle}.lock.json"), &lock.to_string());
+/// Locks as the shell tool before this one wrote them, and one of its generation before.
+fn legacy(stack: &Stack) -> Vec<String> {
+    let mut locks = Vec::new();
+    stack.sh("repo", "mkdir -p releases");
+    for day in ["01", "02", "03"] {
+        let stem = format!("acme-api-v1.0.{day}-2025-11-{day}T101500Z");
+        let digest =
+            format!("tar -czf {stem}.tar.gz -C .. server.js; sha256sum < {stem}.tar.gz | cut -d' ' -f1");
+        let digest = stack.sh("repo/releases", &digest);
+        let lock = serde_json::json!({"version": format!("v1.0.{day}"), "env": "prod", "git_sha": "0123456789ab",
+            "created_at": format!("2025-11-{day}T10:15:00Z"), "tarball": format!("{stem}.tar.gz"),
+            "tarball_sha256": digest.trim(), "docker_tag": "acme:prod-20251101-101500Z", "release_url": null,
+            "keep": 3, "notes": {"output_dir": "releases", "dry_run": false, "prune": true}});
+        locks.push(format!("repo/releases/{stem}.lock.json"));
+        stack.file(&locks[locks.len() - 1], &lock.to_string());
+    }
     let images = r#"{"images": [{"env": "prod", "image_id": "sha256:00", "docker_tag": "a:b", "snap_ts_utc": "20250901-101500Z"}]}"#;
-    stack.file("repo/releases/acme-api-prod-20250901-101500Z.lock.json", images);
-    [format!("{bundle}.lock.json"), "repo/releases/acme-api-prod-20250901-101500Z.lock.json".to_owned()]
+    locks.push("repo/releases/acme-api-prod-20250901-101500Z.lock.json".to_owned());
+    stack.file(&locks[3], images);
+    locks
 }
 
 #[test]
@@ -331,23 +334,25 @@ fn bundles_of_the_tool_before_are_listed_checked_and_not_destroyed() {
     let stack = Stack::configured();
     stack.run(&["backup"]).ok();
     let locks = legacy(&stack);
-    let text = locks.clone().map(|lock| fs::read_to_string(stack.path(&lock)).expect("reads"));
+    let texts: Vec<String> =
+        locks.iter().map(|lock| fs::read_to_string(stack.path(lock)).expect("reads")).collect();
     let status = stack.run(&["status", "--json"]).json();
-    assert!(status["releases"].to_string().contains("v1.0.0"), "{status}");
+    assert!(status["releases"].to_string().contains("v1.0.03"), "{status}");
     assert!(
         status["findings"].to_string().contains("20250901-101500Z"),
         "what cannot be read is told: {status}"
     );
-    stack.run(&["verify", "releases/acme-api-v1.0.0-2025-11-01T101500Z.tar.gz"]).ok();
+    stack.run(&["verify", "releases/acme-api-v1.0.01-2025-11-01T101500Z.tar.gz"]).ok();
     for version in ["2", "3"] {
         stack.commit(version, &format!("2026-03-0{version}T09:00:00Z"));
         stack.run(&["snapshot", "--version", version, "--keep", "1", "--prune"]).ok();
     }
     stack.run(&["prune", "--keep", "1"]);
-    for (lock, text) in locks.iter().zip(text) {
+    for (lock, text) in locks.iter().zip(texts) {
         assert_eq!(fs::read_to_string(stack.path(lock)).expect(lock), text, "never rewritten: {lock}");
     }
-    assert!(stack.path("repo/releases/acme-api-v1.0.0-2025-11-01T101500Z.tar.gz").exists());
+    let tarballs = stack.files("repo/releases").into_iter().filter(|name| name.ends_with(".tar.gz"));
+    assert_eq!(tarballs.filter(|name| name.contains("v1.0.")).count(), 3);
     stack.sh("repo/releases", "sha256sum --check --strict SHA256SUMS");
 }
 
