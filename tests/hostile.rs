@@ -276,6 +276,15 @@ fn a_selection_lets_nothing_out_either() {
 }
 
 #[test]
+fn not_even_the_folders_above_the_target_are_left() {
+    let stack = scene();
+    let archive = put(&stack, EVIL, &Handmade::new().file("../made", "x").gz());
+    let before = stack.world(".");
+    stack.run(&["restore", &archive, "--to", "../new/deep/target"]).exits(1);
+    assert_eq!(stack.world("."), before);
+}
+
+#[test]
 fn what_stands_behind_the_end_is_not_passed_over() {
     let stack = scene();
     let tar = Handmade::new().file("data/a", "x");
