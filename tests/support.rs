@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// The time of every run that does not say otherwise.
@@ -169,6 +169,32 @@ impl Stack {
         self.path(folder).join(&found[0])
     }
 
+    /// What a folder holds, without the times and places that any look at it may change.
+    pub fn world(&self, folder: &str) -> String {
+        self.sh(
+            folder,
+            r#"find . -printf '%P %y %m %s %l\n' | sed -E 's/^([^ ]* d [0-7]+) [0-9]+/\1/' | LC_ALL=C sort; find . -type f -print0 | sort -z | xargs -0r sha256sum"#,
+        )
+    }
+
+    /// The binary as the leader of a process group of its own, silent, for runs that are stopped from outside.
+    pub fn grouped(&self, args: &[&str]) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = self.command(args);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Runs the binary with no more than so many kilobytes of address space.
+    pub fn run_within(&self, kilobytes: u32, args: &[&str]) -> Outcome {
+        let mut command = Command::new("bash");
+        let script = format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_xtask")]).args(args);
+        command.current_dir(self.path("repo"));
+        self.environment(&mut command);
+        outcome(command.env("MALLOC_ARENA_MAX", "1"))
+    }
+
     /// Everything that `restore` must bring back, as text: kinds, modes, owners, times, sizes, links, content.
     pub fn listing(&self, folder: &str) -> String {
         self.sh(
@@ -226,6 +252,18 @@ impl Outcome {
             assert!(all.contains(part), "no {part:?} in: {}", self.shown);
         }
         self
+    }
+
+    /// It ended in any other way than well.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert_ne!(self.code, 0, "{}", self.shown);
+        self
+    }
+
+    /// All that is known of the run, for a failed assertion.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// stdout is one JSON document of the tool.
