@@ -112,24 +112,30 @@ impl Handmade {
         zstd::encode_all(&self.ended()[..], 1).expect("packs")
     }
 
-    /// The archive as one block, and a manifest that says that all of it is as it should be.
+    /// The archive as one block and its end, and a manifest that says that all of it is as it should be.
     pub fn forged(&self, archive: &str) -> (Vec<u8>, Vec<u8>) {
-        let (raw, codec) = (self.ended(), Codec::Gzip);
-        let (start, packed) = (codec.prologue().len(), codec.compress(&raw).expect("packs"));
-        let block = json!({"line": "block", "offset": start, "packed": packed.len(), "tar_offset": 0,
-            "size": raw.len(), "sha256": hex(&Sha256::digest(&packed))});
-        let end = codec.epilogue(crc32fast::hash(&raw), raw.len() as u64);
-        let bytes = [codec.prologue(), &packed, &end].concat();
-        (bytes, manifest(archive, &[block], &self.records))
+        let codec = Codec::Gzip;
+        let (mut bytes, mut tar_bytes, mut lines) = (codec.prologue().to_vec(), 0, Vec::new());
+        for (raw, records) in [(&self.tar[..], &self.records[..]), (&[0; 1024], &[])] {
+            let packed = codec.compress(raw).expect("packs");
+            lines.push(json!({"line": "block", "offset": bytes.len(), "packed": packed.len(),
+                "tar_offset": tar_bytes, "size": raw.len(), "sha256": hex(&Sha256::digest(&packed))}));
+            lines.extend(records.iter().cloned());
+            bytes.extend(packed);
+            tar_bytes += raw.len();
+        }
+        bytes.extend(codec.epilogue(crc32fast::hash(&self.ended()), tar_bytes as u64));
+        (bytes, manifest(archive, &lines))
     }
 }
 
-/// A manifest of these lines.
-pub fn manifest(archive: &str, blocks: &[Value], records: &[Value]) -> Vec<u8> {
+/// A manifest of these lines, between its header and its end.
+pub fn manifest(archive: &str, lines: &[Value]) -> Vec<u8> {
     let head = json!({"line": "header", "schema": 1, "archive": archive, "created_at": "2026-03-10T12:00:00Z",
         "codec": "gzip", "encoder": "by hand", "level": 6, "tool": "by hand"});
-    let end = json!({"line": "end", "blocks": blocks.len(), "entries": records.len()});
-    let lines = std::iter::once(&head).chain(blocks).chain(records).chain([&end]);
+    let count = |kind: &str| lines.iter().filter(|line| line["line"] == kind).count();
+    let end = json!({"line": "end", "blocks": count("block"), "entries": count("entry")});
+    let lines = std::iter::once(&head).chain(lines).chain([&end]);
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_bytes()).expect("packs");

@@ -5,13 +5,13 @@
 mod backup;
 mod config;
 mod damage;
-mod live;
 mod drill;
 mod golden;
 mod handmade;
 mod hostile;
 mod interrupt;
 mod json;
+mod live;
 mod retention;
 mod snapshot;
 mod status;

@@ -223,10 +223,16 @@ struct Extended {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of all of them together.
+    bytes: u64,
 }
 
 impl Extended {
     fn take(&mut self, kind: u8, mut data: Vec<u8>) -> Result<(), FormatError> {
+        self.bytes += data.len() as u64;
+        if self.bytes > 3 * MAX_EXTENSION {
+            return Err(malformed(format!("extension headers of {} bytes before one entry", self.bytes)));
+        }
         match kind {
             b'L' | b'K' => {
                 data.truncate(data.iter().position(|byte| *byte == 0).unwrap_or(data.len()));

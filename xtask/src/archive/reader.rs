@@ -132,7 +132,15 @@ pub fn decode<E: From<FormatError>>(
     if !read_tar(&mut *tar, visit)? {
         return Err(FormatError::Malformed("the archive has no end: it was cut short".into()).into());
     }
-    // To the very end, so that the container's own checksums are compared too.
-    io::copy(&mut tar, &mut io::sink()).map_err(FormatError::from)?;
-    Ok(())
+    // To the very end, so that the container's own checksums are compared too. Other tars fill up with zeros.
+    let mut rest = [0; 8192];
+    loop {
+        match tar.read(&mut rest).map_err(FormatError::from)? {
+            0 => return Ok(()),
+            count if rest[..count].iter().all(|byte| *byte == 0) => {}
+            _ => {
+                return Err(FormatError::Malformed("something stands behind the archive's end".into()).into());
+            }
+        }
+    }
 }

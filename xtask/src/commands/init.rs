@@ -32,9 +32,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let data = data_folders(&root)?;
     let drive = drives().into_iter().next();
     let text = render(&name, version, &data, drive.as_deref());
+    // Never a file that does not load.
+    Config::load(&root, None, &mut |file| match file {
+        "recovery.toml" => Ok(Some(text.clone())),
+        file => beneath(&root)(file),
+    })?;
     if !args.dry_run {
         replace(&path, text.as_bytes(), 0o644)?;
-        Config::load(&root, Some(&path), &mut beneath(&root))?;
     }
     let status = if args.dry_run { "planned" } else { "ok" };
     ctx.ui.document(
@@ -95,16 +99,35 @@ fn drives() -> Vec<PathBuf> {
     points.filter(depth).filter(|point| !point.contains('\\')).map(PathBuf::from).collect()
 }
 
+/// A name for the set of a folder: plain, and neither another's nor another's with a suffix behind it.
+fn set_name(folder: &str, known: &[(String, &str)]) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let bare: String = folder.chars().map(plain).collect();
+    let bare = match bare.trim_matches(['-', '_']) {
+        "" => "data",
+        bare => bare,
+    };
+    let close = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}-"));
+    let taken = |name: &str| known.iter().any(|(known, _)| close(name, known) || close(known, name));
+    let numbered = (2..).map(|number| format!("{}_{number}", bare.replace('-', "_")));
+    [bare.to_owned(), bare.replace('-', "_")]
+        .into_iter()
+        .chain(numbered)
+        .find(|name| !taken(name))
+        .unwrap_or_default()
+}
+
 fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
          schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n\
          # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\nkeep = 3\n\n"
     );
-    let sets: Vec<(String, &str)> = data
-        .iter()
-        .map(|folder| (folder.trim_start_matches('.').replace('.', "-"), folder.as_str()))
-        .collect();
+    let mut sets: Vec<(String, &str)> = Vec::new();
+    for folder in data {
+        let name = set_name(folder, &sets);
+        sets.push((name, folder));
+    }
     let mark = if drive.is_some() { "" } else { "# " };
     for (set, folder) in &sets {
         text.push_str(&format!(

@@ -119,13 +119,16 @@ pub fn prune_bundles(
     folder: &Path,
     name: &str,
     keep: u32,
-    protect: Option<&Path>,
+    protect: &Path,
     ctx: &Context,
 ) -> Result<Vec<String>> {
-    let items = plan_bundles(folder, name, keep, None, ctx)?;
-    let items: Vec<Item> =
-        items.into_iter().filter(|item| protect.is_none_or(|path| item.id != show(path))).collect();
+    let items = except(plan_bundles(folder, name, keep, None, ctx)?, protect);
     Ok(apply_bundles(folder, &items)?.0)
+}
+
+/// A plan without the bundle that the run is about.
+pub fn except(items: Vec<Item>, protect: &Path) -> Vec<Item> {
+    items.into_iter().filter(|item| item.id != show(protect)).collect()
 }
 
 /// Removes the bundles that the plan removes, lock first.

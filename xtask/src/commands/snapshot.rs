@@ -91,9 +91,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
-        true => {
-            retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), Some(&made), ctx)?
-        }
+        true => retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, ctx)?,
         false => Vec::new(),
     };
     if !pruned.is_empty() {
@@ -297,6 +295,9 @@ fn create(args: &Args, plan: &Plan, existing: Option<ReleaseLock>, blobs: &mut B
         let (findings, summary) = packed.map_err(|error| super::at(&tarball, error))?;
         (summary, archive.finish()?.sha256, Some(manifest.finish()?.sha256), findings)
     };
+    if crate::interrupt::interrupted() {
+        return Err(Error::Interrupted);
+    }
     let mut all = plan.listing.findings.clone();
     all.extend(findings);
     if finding::any_error(&all) {
@@ -422,7 +423,9 @@ fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
     let pruned = match args.prune {
         true => {
             let extra = (!there).then_some((&plan.name, plan.lock()));
-            retain::plan_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), extra, ctx)?
+            let keep = plan.keep.unwrap_or(3);
+            let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, ctx)?;
+            retain::except(items, &plan.lock())
         }
         false => Vec::new(),
     };

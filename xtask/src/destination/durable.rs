@@ -5,7 +5,6 @@
 //! kill; what a kill leaves has no marker, and so never counts.
 use crate::archive::{digest_stream, hex};
 use crate::error::{Error, Result};
-use crate::interrupt::interrupted;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -116,9 +115,6 @@ pub struct NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if interrupted() {
-            return Err(io::Error::other("interrupted"));
-        }
         let count = self.file.write(bytes)?;
         self.hash.update(&bytes[..count]);
         self.bytes += count as u64;
@@ -136,9 +132,6 @@ impl NewFile {
     /// # Errors
     /// When a step fails; [`Error::Damaged`] when what comes back is not what was written.
     pub fn finish(self) -> Result<Written> {
-        if interrupted() {
-            return Err(Error::Interrupted);
-        }
         self.file.sync_all().map_err(Error::io("make durable", &self.path))?;
         sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
         let expected = hex(&self.hash.finalize());

@@ -2,6 +2,8 @@
 //!
 //! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
 //! checked, because the manifest or the marker is gone, is itself a finding.
+use super::layout::{Layout, leads_out};
+use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file};
 use crate::archive::entry::{Entry, Kind, read_tar};
 use crate::archive::manifest::{Group, Record};
@@ -105,9 +107,10 @@ fn check_groups(
         let mut prologue = vec![0; listed.codec().prologue().len()];
         let mut whole = stream.read_exact(&mut prologue).is_ok();
         let mut stream = After { stream, passed: prologue.len() as u64 };
+        let mut layout = Layout::default();
         let mut blocks = Blocks::new(&mut stream, listed.codec());
         while let Some(group) = listed.next_group()? {
-            match check_group(&mut blocks, &group, checked) {
+            match check_group(source, &mut blocks, &group, &mut layout, checked) {
                 Ok(()) => {}
                 Err(Trouble::Ours(error)) => return Err(error),
                 Err(Trouble::Format(error)) => {
@@ -157,11 +160,18 @@ fn lost(error: &str, records: &[Record]) -> String {
     }
 }
 
-fn check_group(blocks: &mut Blocks<'_>, group: &Group, checked: &mut Checked) -> Result<(), Trouble> {
+fn check_group(
+    source: &Source,
+    blocks: &mut Blocks<'_>,
+    group: &Group,
+    layout: &mut Layout,
+    checked: &mut Checked,
+) -> Result<(), Trouble> {
     let mut expected = group.records.iter();
     read_tar(&mut blocks.group(group), &mut |entry, content| {
         let sha256 = digest(&entry, content, checked)?;
         let name = show_bytes(&entry.path);
+        lay(source, &entry, layout, checked);
         let wrong = match expected.next() {
             Some(record) => differs(record, &entry, sha256),
             None => Some("is not in the manifest".to_owned()),
@@ -176,6 +186,13 @@ fn check_group(blocks: &mut Blocks<'_>, group: &Group, checked: &mut Checked) ->
     Ok(())
 }
 
+/// What a restore would refuse is not sound.
+fn lay(source: &Source, entry: &Entry, layout: &mut Layout, checked: &mut Checked) {
+    if let Err(what) = layout.add(entry) {
+        checked.findings.push(Finding::error(source.name(), what, REPAIR));
+    }
+}
+
 fn digest(entry: &Entry, content: &mut dyn Read, checked: &mut Checked) -> Result<Option<[u8; 32]>, Trouble> {
     if interrupted() {
         return Err(Error::Interrupted.into());
@@ -187,8 +204,17 @@ fn digest(entry: &Entry, content: &mut dyn Read, checked: &mut Checked) -> Resul
 }
 
 fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
+    let mut layout = Layout::default();
     source.with_stream(&source.archive, secret, |mut stream| {
-        decode(&mut stream, source.codec, &mut |entry, content| digest(&entry, content, checked).map(|_| ()))
-            .map_err(|trouble| trouble.into_error(source))
+        decode(&mut stream, source.codec, &mut |entry, content| {
+            digest(&entry, content, checked)?;
+            lay(source, &entry, &mut layout, checked);
+            if entry.kind == Kind::Symlink && leads_out(&entry) {
+                let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));
+                checked.findings.push(unvouched(show_bytes(&entry.path), &what));
+            }
+            Ok::<_, Trouble>(())
+        })
+        .map_err(|trouble| trouble.into_error(source))
     })
 }

@@ -63,7 +63,7 @@ pub fn extract(
             "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
         ));
     }
-    extracted.findings.extend(tree.finish(source, listed.is_some())?);
+    extracted.findings.extend(tree.finish(listed.is_some())?);
     Ok(extracted)
 }
 

@@ -4,6 +4,7 @@
 //! restores it. It never changes an artifact, and never writes outside the folder it is given.
 pub mod check;
 pub mod extract;
+mod layout;
 pub mod recipe;
 mod tree;
 

@@ -1,14 +1,16 @@
 //! Where entries become files: a folder of our own that nothing outside can reach into and nothing inside can
 //! lead out of.
 //!
-//! Names are checked part by part. Files and folders are made first, then hard links, symbolic links last: while
+//! [`Layout`] judges the names. Files and folders are made first, then hard links, symbolic links last: while
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
+use super::layout::{Layout, leads_out};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show_bytes};
+use crate::interrupt::interrupted;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -16,59 +18,67 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 /// A tree under construction; removed when it is dropped before [`Tree::finish`].
 pub(super) struct Tree {
     target: PathBuf,
     root: PathBuf,
+    /// Folders above the target that were made for it.
+    above: Vec<PathBuf>,
+    layout: Layout,
     folders: BTreeMap<PathBuf, Entry>,
-    hardlinks: Vec<Entry>,
-    symlinks: Vec<Entry>,
+    hardlinks: Vec<(PathBuf, Entry)>,
+    symlinks: Vec<(PathBuf, Entry)>,
     findings: Vec<Finding>,
     own: bool,
     done: bool,
 }
 
 impl Tree {
-    /// A hidden folder beside `target`, which must be new or an empty folder.
+    /// A hidden folder beside `target`, which must be new or an empty folder; in it, when that is a file system of its
+    /// own.
     pub(super) fn beside(target: &Path) -> Result<Self> {
         let target = std::path::absolute(target).map_err(Error::io("resolve", target))?;
-        match fs::read_dir(&target) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    let what = format!("{} is not empty", target.display());
-                    return Err(Error::refused(
-                        what,
-                        "give a folder that does not exist yet, or an empty one",
-                    ));
-                }
+        let refuse = |what: &str, next: &str| Error::refused(format!("{} {what}", target.display()), next);
+        match fs::read_dir(&target).map(Iterator::count) {
+            Ok(1..) => {
+                let next = "give a folder that does not exist yet, or an empty one";
+                return Err(refuse("is not empty", next));
             }
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("open", &target)(error)),
         }
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(Error::refused(
-                format!("{} cannot be restored into", target.display()),
-                "give a new folder",
-            ));
+            return Err(refuse("cannot be restored into", "give a new folder"));
         };
+        let missing = parent.ancestors().take_while(|folder| !folder.exists());
+        let above: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+        let mounted = target.exists() && device(&target) != device(parent);
+        let place = if mounted { target.as_path() } else { parent };
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".partial-{}", std::process::id()));
-        let root = parent.join(hidden);
-        fs::DirBuilder::new().mode(0o700).create(&root).map_err(Error::io("create", &root))?;
-        let own = rustix::process::geteuid().is_root();
+        hidden.push(".partial-");
+        let root = tempfile::Builder::new()
+            .prefix(&hidden)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(place)
+            .map_err(Error::io("create a folder in", place))?
+            .keep();
         Ok(Self {
             target,
             root,
+            above,
+            layout: Layout::default(),
             folders: BTreeMap::new(),
             hardlinks: Vec::new(),
             symlinks: Vec::new(),
             findings: Vec::new(),
-            own,
+            own: rustix::process::geteuid().is_root(),
             done: false,
         })
     }
@@ -80,60 +90,38 @@ impl Tree {
         entry: &Entry,
         content: &mut dyn Read,
     ) -> Result<Option<[u8; 32]>, Trouble> {
-        let path = self.inside(&entry.path).map_err(|what| damaged(source, what))?;
+        let path = self.layout.add(entry).map_err(|what| damaged(source, what))?;
+        let path: PathBuf = self.root.join(path).components().collect();
         match entry.kind {
             Kind::Folder => {
                 self.make_folders(&path)?;
-                if self.folders.insert(path, entry.clone()).is_some() {
-                    return Err(damaged(source, twice(&entry.path)).into());
-                }
+                self.folders.insert(path, entry.clone());
             }
             Kind::File => {
-                self.make_folders(path.parent().unwrap_or(&self.root).to_owned().as_path())?;
-                return self.write(source, entry, &path, content).map(Some);
+                self.make_folders(path.parent().unwrap_or(&self.root))?;
+                return self.write(entry, &path, content).map(Some);
             }
-            Kind::Hardlink => {
-                self.inside(&entry.link).map_err(|what| damaged(source, what))?;
-                self.hardlinks.push(entry.clone());
-            }
-            Kind::Symlink => self.symlinks.push(entry.clone()),
+            Kind::Hardlink => self.hardlinks.push((path, entry.clone())),
+            Kind::Symlink => self.symlinks.push((path, entry.clone())),
         }
         Ok(None)
-    }
-
-    /// The place of an entry, or why it would not be inside.
-    fn inside(&self, path: &[u8]) -> Result<PathBuf, String> {
-        let relative = Path::new(OsStr::from_bytes(path));
-        let good = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        if path.is_empty() || path.contains(&0) || !relative.components().all(good) {
-            return Err(format!("entry {} would be restored outside of the folder", show_bytes(path)));
-        }
-        Ok(self.root.join(relative).components().collect())
     }
 
     fn make_folders(&self, path: &Path) -> Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
     }
 
-    fn write(
-        &mut self,
-        source: &Source,
-        entry: &Entry,
-        path: &Path,
-        content: &mut dyn Read,
-    ) -> Result<[u8; 32], Trouble> {
+    fn write(&mut self, entry: &Entry, path: &Path, content: &mut dyn Read) -> Result<[u8; 32], Trouble> {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = match made {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(damaged(source, twice(&entry.path)).into());
-            }
-            made => made.map_err(Error::io("create", path))?,
-        };
+        let mut file = made.map_err(Error::io("create", path))?;
         let (mut hash, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
         loop {
             let count = content.read(&mut buffer).map_err(FormatError::from)?;
             if count == 0 {
                 break;
+            }
+            if interrupted() {
+                return Err(Error::Interrupted.into());
             }
             hash.update(&buffer[..count]);
             file.write_all(&buffer[..count]).map_err(Error::io("write", path))?;
@@ -169,80 +157,64 @@ impl Tree {
     }
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
-    #[expect(clippy::disallowed_methods, reason = "the one rename that makes a restore visible")]
-    pub(super) fn finish(mut self, source: &Source, listed: bool) -> Result<Vec<Finding>> {
-        for entry in std::mem::take(&mut self.hardlinks) {
-            self.hardlink(source, &entry)?;
+    pub(super) fn finish(mut self, listed: bool) -> Result<Vec<Finding>> {
+        for (path, entry) in std::mem::take(&mut self.hardlinks) {
+            self.make_folders(path.parent().unwrap_or(&self.root))?;
+            let target: PathBuf = self.root.join(OsStr::from_bytes(&entry.link)).components().collect();
+            fs::hard_link(&target, &path).map_err(Error::io("link", &path))?;
         }
-        for entry in std::mem::take(&mut self.symlinks) {
-            self.symlink(source, &entry, listed)?;
+        for (path, entry) in std::mem::take(&mut self.symlinks) {
+            self.symlink(&path, &entry, listed)?;
         }
         for (path, entry) in std::mem::take(&mut self.folders).iter().rev() {
             self.dress(entry, path, None)?;
         }
         let root = File::open(&self.root).map_err(Error::io("open", &self.root))?;
         rustix::fs::syncfs(&root).map_err(|error| Error::io("make durable", &self.root)(error.into()))?;
-        fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
-        self.done = true;
+        if interrupted() {
+            return Err(Error::Interrupted);
+        }
+        self.show()?;
         Ok(std::mem::take(&mut self.findings))
     }
 
-    fn hardlink(&mut self, source: &Source, entry: &Entry) -> Result<()> {
-        let (path, target) = (self.bare(&entry.path), self.bare(&entry.link));
-        self.no_link_above(source, entry)?;
-        self.make_folders(path.parent().unwrap_or(&self.root))?;
-        fs::hard_link(&target, &path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => damaged(source, twice(&entry.path)),
-            std::io::ErrorKind::NotFound => {
-                let (name, link) = (show_bytes(&entry.path), show_bytes(&entry.link));
-                damaged(source, format!("entry {name} is a hard link to {link}, which is not in the archive"))
-            }
-            _ => Error::io("link", &path)(error),
-        })
-    }
-
-    fn symlink(&mut self, source: &Source, entry: &Entry, listed: bool) -> Result<()> {
-        if leads_out(&entry.path, &entry.link) {
-            let (name, link) = (show_bytes(&entry.path), show_bytes(&entry.link));
-            if !listed {
-                let what =
-                    format!("is a link to {link}, outside of the folder, and no manifest vouches for it");
-                self.findings.push(Finding::error(
-                    name,
-                    what,
-                    "it was left out; make it by hand if it is yours",
-                ));
-                return Ok(());
-            }
-            self.findings.push(Finding::info(name, format!("is a link to {link}, outside of the folder")));
+    /// One rename; in a file system of its own one for each name at the top, which for a backup is one too.
+    #[expect(clippy::disallowed_methods, reason = "the rename that makes a restore visible")]
+    fn show(&mut self) -> Result<()> {
+        if self.root.parent() != Some(&self.target) {
+            fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
+            self.done = true;
+            return Ok(());
         }
-        let path = self.bare(&entry.path);
-        self.no_link_above(source, entry)?;
-        self.make_folders(path.parent().unwrap_or(&self.root))?;
-        std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), &path).map_err(|error| {
-            match error.kind() {
-                std::io::ErrorKind::AlreadyExists => damaged(source, twice(&entry.path)),
-                _ => Error::io("link", &path)(error),
-            }
-        })?;
-        self.dress(entry, &path, None)
-    }
-
-    /// A link that was made just before must not lead the next one elsewhere.
-    fn no_link_above(&self, source: &Source, entry: &Entry) -> Result<()> {
-        let path = self.bare(&entry.path);
-        let mut above = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
-        if above.any(|folder| folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink())) {
-            let name = show_bytes(&entry.path);
-            return Err(damaged(source, format!("entry {name} lies beneath a symbolic link of the archive")));
+        for entry in fs::read_dir(&self.root).map_err(Error::io("list", &self.root))? {
+            let entry = entry.map_err(Error::io("list", &self.root))?;
+            let path = self.target.join(entry.file_name());
+            fs::rename(entry.path(), &path).map_err(Error::io("make visible", &path))?;
         }
+        // What is left is the empty folder, which goes when the tree does.
         Ok(())
     }
 
-    /// The place of a path that [`Tree::inside`] has passed.
-    fn bare(&self, path: &[u8]) -> PathBuf {
-        self.root.join(OsStr::from_bytes(path))
+    fn symlink(&mut self, path: &Path, entry: &Entry, listed: bool) -> Result<()> {
+        if leads_out(entry) {
+            let name = show_bytes(&entry.path);
+            let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));
+            if !listed {
+                self.findings.push(unvouched(name, &what));
+                return Ok(());
+            }
+            self.findings.push(Finding::info(name, what));
+        }
+        self.make_folders(path.parent().unwrap_or(&self.root))?;
+        std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), path).map_err(Error::io("link", path))?;
+        self.dress(entry, path, None)
     }
+}
+
+/// A link that leads out, in an archive without a manifest.
+pub(super) fn unvouched(name: String, what: &str) -> Finding {
+    let what = format!("{what}, and no manifest vouches for it: it is left out");
+    Finding::error(name, what, "make it by hand if it is yours")
 }
 
 impl Drop for Tree {
@@ -250,26 +222,10 @@ impl Drop for Tree {
         if !self.done {
             #[expect(clippy::disallowed_methods, reason = "the folder is this restore's own")]
             let _ = fs::remove_dir_all(&self.root);
+            // Those that nothing came to lie in.
+            self.above.iter().for_each(|folder| drop(fs::remove_dir(folder)));
         }
     }
-}
-
-fn twice(path: &[u8]) -> String {
-    format!("entry {} is there twice", show_bytes(path))
-}
-
-/// Whether a link at `path` to `target` points out of the tree, by name alone.
-fn leads_out(path: &[u8], target: &[u8]) -> bool {
-    let mut depth = path.iter().filter(|byte| **byte == b'/').count();
-    for part in Path::new(OsStr::from_bytes(target)).components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
-        }
-    }
-    false
 }
 
 fn timespec(time: Mtime) -> Timespec {

@@ -164,6 +164,11 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub fn export_ignored(&self, commit: &str, paths: &[Vec<u8>]) -> Result<HashSet<Vec<u8>>> {
+        let attributes =
+            |path: &&Vec<u8>| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+        if !paths.iter().any(|path| attributes(&path)) {
+            return Ok(HashSet::new());
+        }
         let mut asked: Vec<&[u8]> = Vec::new();
         let mut known = HashSet::new();
         for path in paths {

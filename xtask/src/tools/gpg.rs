@@ -66,7 +66,7 @@ pub enum Key {
 /// A running gpg, and the home folder that must outlive it.
 struct Gpg {
     child: Child,
-    talk: std::thread::JoinHandle<String>,
+    talk: Option<std::thread::JoinHandle<String>>,
     _home: Option<TempDir>,
 }
 
@@ -94,14 +94,22 @@ impl Gpg {
             command.spawn().map_err(|error| failed("gpg", "did not start", &error.to_string()))?;
         let stderr = child.stderr.take();
         let talk = std::thread::spawn(move || stderr.map(listen).unwrap_or_default());
-        Ok(Self { child, talk, _home: home })
+        Ok(Self { child, talk: Some(talk), _home: home })
     }
 
     /// Waits, and returns what gpg said when it failed.
     fn end(mut self) -> Result<Option<(String, String)>> {
         let status = self.child.wait().map_err(|error| failed("gpg", "was lost", &error.to_string()))?;
-        let said = self.talk.join().unwrap_or_default();
+        let said = self.talk.take().and_then(|talk| talk.join().ok()).unwrap_or_default();
         Ok((!status.success()).then(|| (status.to_string(), said)))
+    }
+}
+
+impl Drop for Gpg {
+    /// Whoever gave up on it does not leave it running: it would write into a home folder that is being removed.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -9,7 +9,7 @@ mod store;
 use super::{Context, retain};
 use crate::cli::BackupArgs as Args;
 use crate::config::{self, DataSet, Destination, keys};
-use crate::destination::catalog::{self, Catalog};
+use crate::destination::catalog::{self, Artifact};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::{self, Durability, Mounted};
@@ -21,7 +21,7 @@ use crate::source::folder::{Folder, Survey};
 use crate::tools::gpg::Key;
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use store::{Stored, store};
 
@@ -42,7 +42,6 @@ struct Plan {
     survey: Survey,
     key: Option<Key>,
     mounted: Mounted,
-    catalog: Catalog,
     policy: Policy,
 }
 
@@ -53,6 +52,18 @@ impl Plan {
 
     fn archive(&self) -> PathBuf {
         self.day().join(self.name.file())
+    }
+
+    /// As the catalogue will have it.
+    fn artifact(&self) -> Artifact {
+        Artifact {
+            archive: self.archive(),
+            manifest: self.day().join(self.name.manifest()),
+            marker: self.day().join(self.name.marker()),
+            bytes: 0,
+            has_manifest: true,
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -95,19 +106,22 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let gathered: Vec<Gathered> = select::select(args, ctx, &config)?.into_iter().map(gather).collect();
     preflight(&tools(args, &gathered))?;
-    let memory = super::memory(&config).filter(|_| !args.dry_run);
-    let _repository = match &memory {
+    let memory = super::memory(&config);
+    let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
             memory.open()?;
             Some(lock::repository(memory.root(), "backup", ctx.now)?)
         }
         None => None,
     };
-    let (mut locks, mut done, mut first) = (Locks::default(), Vec::new(), None);
+    let (mut locks, mut done, mut plans, mut first) = (Locks::default(), Vec::new(), Vec::new(), None);
     for gathered in gathered {
         let name = gathered.set.name.clone();
         match one(args, ctx, memory.as_ref(), &mut locks, gathered) {
-            Ok(one) => done.push(one),
+            Ok((one, plan)) => {
+                plans.extend(plan.map(|plan| (done.len(), plan)));
+                done.push(one);
+            }
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 done.push(Done::failed(&name, Finding::of(&name, &error)));
@@ -118,8 +132,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(error) = first.filter(|_| done.iter().all(|done| done.status == "failed")) {
         return Err(error);
     }
-    report(args, ctx, &done);
     let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
+    // Nothing is pruned by a run that found an error, in whichever set.
+    if args.prune && !finding::any_error(&all) {
+        for (index, plan) in &plans {
+            done[*index].pruned = prune(args, ctx, memory.as_ref(), plan)?;
+        }
+    }
+    report(args, ctx, &done);
     Ok(finding::exit(&all))
 }
 
@@ -158,16 +178,16 @@ fn one(
     memory: Option<&Memory>,
     locks: &mut Locks,
     gathered: Gathered,
-) -> Result<Done> {
+) -> Result<(Done, Option<Plan>)> {
     let destination = &gathered.destination.path;
     if !args.dry_run && !locks.contains_key(destination) {
         locks.insert(destination.clone(), lock::destination(destination, "backup", ctx.now)?);
     }
     let name = gathered.set.name.clone();
     match plan(args, ctx, gathered)? {
-        Err(finding) => Ok(Done::failed(&name, finding)),
-        Ok(plan) if args.dry_run => Ok(preview(args, ctx, &plan)),
-        Ok(plan) => execute(args, ctx, memory, &plan),
+        Err(finding) => Ok((Done::failed(&name, finding), None)),
+        Ok(plan) if args.dry_run => Ok((preview(&plan), Some(plan))),
+        Ok(plan) => Ok((execute(ctx, memory, &plan)?, Some(plan))),
     }
 }
 
@@ -204,7 +224,7 @@ fn plan(args: &Args, ctx: &Context, gathered: Gathered) -> Result<std::result::R
         None if destination.keep == Policy::default() => Policy::newest(3),
         None => destination.keep.clone(),
     };
-    Ok(Ok(Plan { set, destination, name, folder, survey, key, mounted, catalog, policy }))
+    Ok(Ok(Plan { set, destination, name, folder, survey, key, mounted, policy }))
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
@@ -214,24 +234,9 @@ fn series(args: &Args, set: &DataSet) -> Result<String> {
     Ok(format!("{}-{suffix}", set.name))
 }
 
-fn preview(args: &Args, ctx: &Context, plan: &Plan) -> Done {
+fn preview(plan: &Plan) -> Done {
     let mut findings = plan.survey.findings.clone();
     findings.extend(empty(plan));
-    let mut with_new = Catalog { complete: plan.catalog.complete.clone(), ..Catalog::default() };
-    with_new.complete.push(catalog::Artifact {
-        archive: plan.archive(),
-        manifest: plan.day().join(plan.name.manifest()),
-        marker: plan.day().join(plan.name.marker()),
-        bytes: 0,
-        has_manifest: true,
-        name: plan.name.clone(),
-    });
-    let items = match args.prune {
-        true => {
-            retain::plan_backups(&with_new, Some(&plan.name.series), &plan.policy, &HashSet::new(), ctx.now)
-        }
-        false => Vec::new(),
-    };
     Done {
         set: plan.set.name.clone(),
         status: "planned",
@@ -241,7 +246,6 @@ fn preview(args: &Args, ctx: &Context, plan: &Plan) -> Done {
         entries: plan.survey.entries,
         excluded: plan.survey.excluded,
         findings,
-        pruned: retain::removed(&items),
         ..Done::default()
     }
 }
@@ -252,7 +256,7 @@ fn empty(plan: &Plan) -> Option<Finding> {
         .then(|| Finding::warning(show(&plan.set.source), what, "check that it is the right folder"))
 }
 
-fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
+fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
     let Stored { archive, summary, mut findings } = store(plan)?;
     findings.extend(empty(plan));
     if let Some(memory) = memory {
@@ -261,7 +265,7 @@ fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> 
             "artifact": show(&plan.archive()), "sha256": archive.sha256, "durability": plan.mounted.durability,
         }))?;
     }
-    let mut done = Done {
+    Ok(Done {
         set: plan.set.name.clone(),
         status: if finding::any_error(&findings) { "findings" } else { "ok" },
         archive: Some(plan.archive()),
@@ -273,20 +277,22 @@ fn execute(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> 
         excluded: plan.survey.excluded,
         findings,
         pruned: Vec::new(),
-    };
-    // Nothing is pruned by a run that found an error.
-    if args.prune && done.status == "ok" {
-        done.pruned = prune(ctx, memory, plan)?;
-    }
-    Ok(done)
+    })
 }
 
-fn prune(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Vec<String>> {
-    mount::recheck(&plan.mounted, &plan.destination.path)?;
+/// Prunes the series of a plan, the new backup among them; in a dry run only says what would go.
+fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Vec<String>> {
+    let mut catalog = catalog::scan(&plan.destination.path)?;
+    if args.dry_run {
+        catalog.complete.push(plan.artifact());
+    }
     let verified = memory.map(Memory::verified).transpose()?.unwrap_or_default();
-    let catalog = catalog::scan(&plan.destination.path)?;
     let now = plan.name.time.max(ctx.now);
     let items = retain::plan_backups(&catalog, Some(&plan.name.series), &plan.policy, &verified, now);
+    if args.dry_run {
+        return Ok(retain::removed(&items));
+    }
+    mount::recheck(&plan.mounted, &plan.destination.path)?;
     Ok(retain::apply_backups(&catalog, &items, memory, ctx.now)?.0)
 }
 

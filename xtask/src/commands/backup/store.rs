@@ -10,8 +10,9 @@ use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
 use crate::destination::mount;
 use crate::destination::names::whole_seconds;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding::{Finding, show_bytes};
+use crate::interrupt::interrupted;
 use crate::source::folder::Met;
 use crate::source::{Pour, PourError};
 use crate::tools::gpg;
@@ -123,6 +124,9 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
 
 /// The drive once more, then the marker: with it the backup is one.
 fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<()> {
+    if interrupted() {
+        return Err(Error::Interrupted);
+    }
     mount::recheck(&plan.mounted, &plan.destination.path)?;
     let lines =
         vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256.clone(), plan.name.manifest())];

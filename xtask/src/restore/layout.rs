@@ -1,0 +1,169 @@
+//! Whether the entries of an archive can lie in one folder together: no name leads out of it, none is there twice, none
+//! lies where another is in the way. `verify` and `restore` ask the same rules, so that what the one calls sound the
+//! other can bring back.
+//!
+//! Pure: sees names, and no file system. Remembers a few bytes an entry, so that a million entries fit.
+use crate::archive::entry::{Entry, Kind};
+use crate::finding::show_bytes;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::ffi::OsStr;
+use std::hash::BuildHasher as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// What lies at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A folder that is there only because something lies in it.
+    Above,
+    Entry(Kind),
+}
+
+/// The entries so far.
+#[derive(Default)]
+pub(super) struct Layout {
+    /// By the hash of the path, under a key that no archive can know.
+    places: HashMap<u64, Place>,
+    hash: RandomState,
+}
+
+impl Layout {
+    /// Takes the next entry, and returns where it lies in the folder.
+    ///
+    /// # Errors
+    /// Why it cannot lie there, with its name.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<PathBuf, String> {
+        let shown = || show_bytes(&entry.path);
+        let path = inside(&entry.path)?;
+        if path.as_os_str().is_empty() && entry.kind != Kind::Folder {
+            return Err(format!("entry {} has no name", shown()));
+        }
+        for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            match self.places.insert(self.key(above), Place::Above) {
+                None => {}
+                Some(place @ (Place::Above | Place::Entry(Kind::Folder))) => {
+                    self.places.insert(self.key(above), place);
+                    break;
+                }
+                Some(Place::Entry(_)) => {
+                    let above = show_bytes(above.as_os_str().as_bytes());
+                    return Err(format!("entry {} needs the folder {above}, which is none", shown()));
+                }
+            }
+        }
+        if entry.kind == Kind::Hardlink {
+            self.check_target(entry)?;
+        }
+        match (self.places.insert(self.key(&path), Place::Entry(entry.kind)), entry.kind) {
+            (None, _) | (Some(Place::Above), Kind::Folder) => Ok(path),
+            (Some(Place::Above), _) => Err(format!("entry {} lies where a folder is needed", shown())),
+            (Some(Place::Entry(_)), _) => Err(format!("entry {} is there twice", shown())),
+        }
+    }
+
+    /// A hard link is another name of a file that stands before it.
+    fn check_target(&self, entry: &Entry) -> Result<(), String> {
+        let target = inside(&entry.link)?;
+        match self.places.get(&self.key(&target)) {
+            Some(Place::Entry(Kind::File | Kind::Hardlink)) => Ok(()),
+            _ => {
+                let (name, link) = (show_bytes(&entry.path), show_bytes(&entry.link));
+                Err(format!(
+                    "entry {name} is a hard link to {link}, which is no file before it in the archive"
+                ))
+            }
+        }
+    }
+
+    fn key(&self, path: &Path) -> u64 {
+        self.hash.hash_one(path.as_os_str().as_bytes())
+    }
+}
+
+/// The path of a name within the folder; empty for the folder itself.
+fn inside(name: &[u8]) -> Result<PathBuf, String> {
+    let path = Path::new(OsStr::from_bytes(name));
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if name.is_empty() || name.contains(&0) || !path.components().all(plain) {
+        return Err(format!("entry {} would lie outside of the folder", show_bytes(name)));
+    }
+    Ok(path.components().filter(|part| *part != Component::CurDir).collect())
+}
+
+/// Whether a symbolic link may lead out of the folder, judged by its name alone: a `..` behind the name of a folder
+/// counts, because that folder may be a link itself.
+pub(super) fn leads_out(entry: &Entry) -> bool {
+    let inside = inside(&entry.path).unwrap_or_default();
+    let (mut above, mut named) = (inside.components().count().saturating_sub(1), false);
+    for part in Path::new(OsStr::from_bytes(&entry.link)).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(_) => named = true,
+            Component::ParentDir if above > 0 && !named => above -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::entry::Mtime;
+
+    fn entry(kind: Kind, path: &str, link: &str) -> Entry {
+        Entry { kind, link: link.into(), ..Entry::file(path.as_bytes(), 0, 0o644, Mtime::default()) }
+    }
+
+    fn add_all(entries: &[(Kind, &str, &str)]) -> Result<(), String> {
+        let mut layout = Layout::default();
+        entries.iter().try_for_each(|(kind, path, link)| layout.add(&entry(*kind, path, link)).map(drop))
+    }
+
+    #[test]
+    fn what_other_tars_write_is_taken() {
+        use Kind::{File, Folder, Hardlink, Symlink};
+        let rows: [(Kind, &str, &str); 7] = [
+            (Folder, ".", ""),
+            (File, "./a/b", ""),
+            (Folder, "./a", ""),
+            (Folder, "c", ""),
+            (File, "c/d", ""),
+            (Hardlink, "e", "./a/b"),
+            (Symlink, "f", "/anywhere"),
+        ];
+        assert_eq!(add_all(&rows), Ok(()));
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        use Kind::{File, Folder, Hardlink, Symlink};
+        let rows: [(&[(Kind, &str, &str)], &str); 9] = [
+            (&[(File, "../a", "")], "../a"),
+            (&[(File, "/a", "")], "/a"),
+            (&[(File, ".", "")], "no name"),
+            (&[(File, "a", ""), (File, "./a", "")], "./a is there twice"),
+            (&[(Folder, "a", ""), (Folder, "a/", "")], "twice"),
+            (&[(Symlink, "a", "b"), (File, "a/c/d", "")], "needs the folder a"),
+            (&[(File, "a/b", ""), (File, "a", "")], "where a folder is needed"),
+            (&[(Hardlink, "a", "b"), (File, "b", "")], "hard link to b"),
+            (&[(Symlink, "s", "x"), (Hardlink, "a", "s")], "hard link to s"),
+        ];
+        for (entries, expected) in rows {
+            let what = add_all(entries).expect_err(expected);
+            assert!(what.contains(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn links_are_judged_by_their_names() {
+        let out = |path: &str, link: &str| leads_out(&entry(Kind::Symlink, path, link));
+        for (path, link) in [("a", "b/c"), ("a/b/c", "../../x"), ("./a/b", "../x"), ("a", "./b")] {
+            assert!(!out(path, link), "{path} -> {link}");
+        }
+        for (path, link) in [("a", "/b"), ("a", ".."), ("a/b", "../../x"), ("a", "b/../c"), ("./a", "../x")] {
+            assert!(out(path, link), "{path} -> {link}");
+        }
+    }
+}
