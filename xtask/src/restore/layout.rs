@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn what_is_in_the_way_is_named() {
         use Kind::{File, Folder, Hardlink, Symlink};
-        let rows: [(&[(Kind, &str, &str)], &str); 9] = [
+        type Row<'a> = (&'a [(Kind, &'a str, &'a str)], &'a str);
+        let rows: [Row<'_>; 9] = [
             (&[(File, "../a", "")], "../a"),
             (&[(File, "/a", "")], "/a"),
             (&[(File, ".", "")], "no name"),
