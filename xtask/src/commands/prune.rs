@@ -64,7 +64,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     } else {
         freed += retain::apply_bundles(folder, &bundles)?.1;
         if !retain::removed(&bundles).is_empty() {
-            super::snapshot::write_sums(folder)?;
+            releases::write_sums(folder)?;
         }
         for plan in &plans {
             mount::recheck(&plan.mounted, &plan.place.path)?;

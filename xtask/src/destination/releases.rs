@@ -2,6 +2,8 @@
 //!
 //! The lock keeps the names of the shell tool that this one replaces, so its readers go on working. A bundle's age is
 //! its lock's `created_at`, never a file's time.
+use super::durable;
+use super::marker::Sums;
 use crate::archive::FormatError;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, show};
@@ -204,4 +206,30 @@ fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut V
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
     let bytes = [tarball.as_ref(), manifest.as_ref(), Some(&lock_path)].into_iter().flatten().map(size).sum();
     Bundle { lock, lock_path, tarball, manifest, bytes }
+}
+
+/// `SHA256SUMS` of every bundle in the folder, from their locks.
+///
+/// # Errors
+/// When the folder cannot be read, or the file cannot be written.
+pub fn write_sums(folder: &Path) -> Result<()> {
+    let (bundles, _) = scan(folder)?;
+    let mut lines = Vec::new();
+    for bundle in &bundles {
+        let lock = &bundle.lock;
+        let pairs = [(&lock.tarball, &lock.tarball_sha256), (&lock.manifest, &lock.manifest_sha256)];
+        for (name, digest) in pairs {
+            if let (Some(name), Some(digest)) = (name, digest)
+                && folder.join(name).exists()
+            {
+                lines.push((digest.clone(), name.clone()));
+            }
+        }
+    }
+    lines.sort_by(|a, b| a.1.cmp(&b.1));
+    let (path, text) = (folder.join("SHA256SUMS"), Sums { lines }.render());
+    match fs::read(&path) {
+        Ok(known) if known == text.as_bytes() => Ok(()),
+        _ => durable::replace(&path, text.as_bytes(), 0o644),
+    }
 }

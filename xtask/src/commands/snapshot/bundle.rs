@@ -1,0 +1,182 @@
+//! One bundle in its folder: made, or found whole. Its lock is written last: without it there is no bundle.
+use super::super::{TOOL, at, workers};
+use super::{Outcome, Plan, short};
+use crate::archive::codec::Codec;
+use crate::archive::hex;
+use crate::archive::manifest::{Header, SCHEMA};
+use crate::archive::writer::{self, Sinks, Summary};
+use crate::cli::SnapshotArgs as Args;
+use crate::destination::durable::{self, Run};
+use crate::destination::releases::{Encoder, ReleaseLock};
+use crate::error::{Error, Result};
+use crate::finding::{self, Finding, show};
+use crate::interrupt::interrupted;
+use crate::restore::{Source, check, digest_file};
+use crate::source::{Pour, PourError};
+use crate::tools::git::Blobs;
+use sha2::{Digest as _, Sha256};
+use std::io;
+
+/// A bundle of this name is there: the same commit, whole, or in the way.
+pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
+    same_commit(plan, &lock)?;
+    let mut findings = plan.listing.findings.clone();
+    let tarball = plan.tarball();
+    if !lock_only && lock.tarball.is_some() {
+        if tarball.exists() {
+            let checked = check(&Source::of_file(&tarball)?, None)?;
+            findings.extend(checked.findings.into_iter().filter(|f| f.severity == finding::Severity::Error));
+            let (digest, _) = digest_file(&tarball)?;
+            if lock.tarball_sha256.as_deref() != Some(&digest) {
+                let what = format!("has SHA-256 {digest}, but its lock says {:?}", lock.tarball_sha256);
+                findings.push(Finding::error(
+                    show(&tarball),
+                    what,
+                    "remove it and its lock, and run snapshot again",
+                ));
+            }
+        } else {
+            let repair = "remove its lock, and run snapshot again: the bytes will be the same";
+            findings.push(Finding::error(show(&tarball), "is in the lock, and gone", repair));
+        }
+    }
+    let status = if finding::any_error(&findings) { "damaged" } else { "unchanged" };
+    Ok(Outcome { status, lock, findings })
+}
+
+fn same_commit(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
+    if lock.git_commit.as_deref() == Some(&plan.commit.sha) {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
+        "give this one another --version, or another --output-dir",
+    ))
+}
+
+/// Makes the bundle: tarball, manifest, and its lock last.
+///
+/// # Errors
+/// When it cannot be written or read back, or something of it cannot be read; nothing is left of it then.
+pub(super) fn create(
+    args: &Args,
+    plan: &Plan,
+    existing: Option<ReleaseLock>,
+    blobs: &mut Blobs,
+) -> Result<Outcome> {
+    if let Some(lock) = &existing {
+        same_commit(plan, lock)?;
+    }
+    let mut run = Run::public();
+    let tarball = plan.tarball();
+    for file in &plan.leftovers {
+        durable::remove(file)?;
+    }
+    let manifest = plan.manifest();
+    let (summary, sha256, manifest_sha256, findings) = if args.no_tarball {
+        let mut sink = Hashing::default();
+        let sinks = Sinks { archive: &mut sink, manifest: &mut io::sink() };
+        let (findings, summary) = pack(plan, blobs, sinks).map_err(|error| at(&tarball, error))?;
+        (summary, sink.finish(), None, findings)
+    } else {
+        let (mut archive, mut manifest) = (run.create(&tarball)?, run.create(&manifest)?);
+        let packed = pack(plan, blobs, Sinks { archive: &mut archive, manifest: &mut manifest });
+        let (findings, summary) = packed.map_err(|error| at(&tarball, error))?;
+        (summary, archive.finish()?.sha256, Some(manifest.finish()?.sha256), findings)
+    };
+    if interrupted() {
+        return Err(Error::Interrupted);
+    }
+    let mut all = plan.listing.findings.clone();
+    all.extend(findings);
+    if finding::any_error(&all) {
+        let worst = all.iter().find(|f| f.severity == finding::Severity::Error);
+        let what = worst.map_or(String::new(), |f| format!("{} {}", f.path, f.what));
+        return Err(Error::refused(what, "a bundle is whole or not made at all"));
+    }
+    let lock = lock_of(args, plan, &summary, (sha256, manifest_sha256), &all);
+    match existing {
+        None => drop(run.write(&plan.lock(), lock.render().as_bytes())?),
+        Some(alone) => {
+            let lock = ReleaseLock { release_url: alone.release_url, ..lock.clone() };
+            durable::replace(&plan.lock(), lock.render().as_bytes(), 0o644)?;
+        }
+    }
+    run.commit();
+    Ok(Outcome { status: "created", lock, findings: all })
+}
+
+/// SHA-256 of what would be written.
+#[derive(Default)]
+struct Hashing(Sha256);
+
+impl Hashing {
+    fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding>, Summary), PourError> {
+    let header = Header {
+        schema: SCHEMA,
+        archive: plan.name.tarball(),
+        created_at: plan.name.time.to_string(),
+        codec: Codec::Gzip,
+        encoder: Codec::Gzip.encoder().into(),
+        level: Codec::Gzip.level(),
+        tool: TOOL.into(),
+    };
+    let listing = plan.contents();
+    writer::write(sinks, &header, workers(), |builder| {
+        let mut pour = Pour::new(builder, Some(blobs));
+        listing.items.iter().cloned().try_for_each(|item| pour.add(item))?;
+        Ok(pour.findings)
+    })
+}
+
+fn lock_of(
+    args: &Args,
+    plan: &Plan,
+    summary: &Summary,
+    (sha256, manifest_sha256): (String, Option<String>),
+    reported: &[Finding],
+) -> ReleaseLock {
+    let listing = plan.contents();
+    ReleaseLock {
+        schema_version: 1,
+        version: plan.name.version.clone(),
+        env: plan.env.clone(),
+        git_sha: short(&plan.commit.sha).to_owned(),
+        created_at: plan.name.time.to_string(),
+        tarball: (!args.no_tarball).then(|| plan.name.tarball()),
+        tarball_sha256: Some(sha256),
+        docker_tag: None,
+        release_url: None,
+        keep: Some(plan.keep.unwrap_or(3)),
+        name: plan.name.name.clone(),
+        git_commit: Some(plan.commit.sha.clone()),
+        git_tree: Some(plan.commit.tree.clone()),
+        tags: plan.commit.tags.clone(),
+        tar_sha256: Some(summary.tar_sha256.clone()),
+        encoder: Some(Encoder { name: Codec::Gzip.encoder().into(), level: Codec::Gzip.level() }),
+        manifest: (!args.no_tarball).then(|| plan.name.manifest()),
+        manifest_sha256,
+        entries: summary.entries,
+        dirty: plan.dirty,
+        excluded: listing.excluded.clone(),
+        // Local edits are this machine's, not the commit's: the lock must be the same everywhere.
+        reported: reported.iter().filter(|f| f.severity != finding::Severity::Info).cloned().collect(),
+        tool_version: TOOL.into(),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a bundle will hold, what it is called and where it goes. Reads the repository; writes only the staged copy of a
+//! working tree, into a private folder.
+use super::super::Context;
+use super::{Plan, short};
+use crate::archive::entry::Mtime;
+use crate::cli::SnapshotArgs as Args;
+use crate::config::{Config, Release};
+use crate::destination::names::{BundleName, whole_seconds};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, show};
+use crate::source::{self, Listing, staged::Staged};
+use crate::tools::git::{Blobs, Commit, Repository};
+use crate::tools::{Tool, preflight};
+use jiff::{SignedDuration, Timestamp};
+
+/// Reads the repository and decides what the bundle holds, what it is called and where it goes.
+///
+/// # Errors
+/// When the revision, the version or the configuration is wrong, or there is nothing to bundle.
+pub(super) fn gather(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+    repository: Repository,
+    blobs: &mut Blobs,
+) -> Result<Plan> {
+    let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"))?;
+    let release = release(ctx, config, &commit, blobs)?;
+    if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
+        let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
+        let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
+        commit.time = Timestamp::from_second(seconds).map_err(|_| wrong())?;
+    }
+    let edited = !repository.is_bare() && repository.is_dirty()?;
+    let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
+    let listing = source::git::list(&repository, &commit, &release.exclude, blobs)?;
+    let staged = match dirty {
+        true => Some(stage(args, &release, &repository, &commit, &listing)?),
+        false => None,
+    };
+    let version = version(args, &release, &commit, blobs)?;
+    let (version, time) = match dirty {
+        true => (format!("{version}-dirty"), whole_seconds(ctx.now)),
+        false => (version, commit.time),
+    };
+    let mut plan = Plan {
+        name: BundleName { name: release.name, version, time },
+        folder: args.output_dir.as_ref().map_or(config.release.output_dir.clone(), |dir| ctx.path(dir)),
+        env: args.env.clone().unwrap_or_else(|| config.release.env.clone()),
+        repository,
+        commit,
+        listing,
+        staged,
+        dirty,
+        leftovers: Vec::new(),
+        keep: args.keep.or(config.release.keep),
+    };
+    while plan.dirty && plan.lock().exists() {
+        // No two working trees are the same bundle, not even in one second.
+        plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
+    }
+    if !plan.lock().exists() {
+        let files = [plan.tarball(), plan.manifest()];
+        plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));
+    }
+    for file in &plan.leftovers {
+        let what = "is there without a lock, and so is no bundle; it is made anew";
+        plan.listing.findings.push(Finding::info(show(file), what));
+    }
+    if edited && !args.allow_dirty {
+        let what = "has local edits; they are not in the bundle, which holds the commit";
+        plan.listing.findings.push(Finding::info(show(plan.repository.root()), what));
+    }
+    if plan.contents().files() == 0 {
+        let what = format!(
+            "nothing to bundle: commit {} holds no files, or all are excluded",
+            short(&plan.commit.sha)
+        );
+        return Err(Error::refused(
+            what,
+            "look at `exclude` in recovery.toml and at export-ignore in .gitattributes",
+        ));
+    }
+    Ok(plan)
+}
+
+/// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
+/// the same commit gives the same bundle in every clone; the working tree's file says where bundles go, and stands in
+/// for a commit that has none. `--config` is the user's word over both.
+fn release(ctx: &Context, config: &Config, commit: &Commit, blobs: &mut Blobs) -> Result<Release> {
+    let mut files = |name: &str| blobs.text(&format!("{}:{name}", commit.sha));
+    let file = match ctx.config_file.as_deref() {
+        None if files("recovery.toml")?.is_none() => config.file.as_deref(),
+        file => file,
+    };
+    Ok(Config::load(&config.root, file, &mut files)?.release)
+}
+
+/// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
+fn stage(
+    args: &Args,
+    release: &Release,
+    repository: &Repository,
+    commit: &Commit,
+    listing: &Listing,
+) -> Result<Staged> {
+    if repository.is_bare() {
+        return Err(Error::refused(
+            "a bare repository has no working tree to stage from",
+            "leave out --allow-dirty and `include`",
+        ));
+    }
+    preflight(&[Tool::Rsync])?;
+    let mut files = repository.tracked_files()?;
+    if !args.allow_dirty && repository.is_dirty()? {
+        return Err(Error::refused(
+            "`include` stages from the working tree, and tracked files have local edits",
+            "commit them, or add --allow-dirty",
+        ));
+    }
+    for pattern in &release.include {
+        let found = source::staged::expand(repository.root(), pattern)?;
+        if found.is_empty() {
+            let what = format!("`include` names {pattern:?}, and nothing is there");
+            return Err(Error::refused(what, "build it first, or take it out of recovery.toml"));
+        }
+        files.extend(found);
+    }
+    files.sort();
+    files.dedup();
+    let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
+    let mut staged = source::staged::stage(repository.root(), &files, &release.exclude, time)?;
+    staged.listing.findings.extend(listing.findings.iter().cloned());
+    Ok(staged)
+}
+
+/// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
+fn version(args: &Args, release: &Release, commit: &Commit, blobs: &mut Blobs) -> Result<String> {
+    let label = match &args.version {
+        Some(label) => label.clone(),
+        None => release
+            .version(&mut |name| blobs.text(&format!("{}:{name}", commit.sha)))?
+            .unwrap_or_else(|| format!("git-{}", short(&commit.sha))),
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    if label.is_empty() || !label.chars().all(good) || label.starts_with(['-', '.']) {
+        return Err(Error::Usage(format!(
+            "the version {label:?} cannot be part of a file name: use letters, digits and . _ + -"
+        )));
+    }
+    let bare = label.starts_with(|c: char| c.is_ascii_digit());
+    Ok(if bare { format!("v{label}") } else { label })
+}

@@ -1,0 +1,170 @@
+//! `snapshot`: a commit as a release bundle: tarball, manifest, lock, `SHA256SUMS`.
+//!
+//! gather (repository, commit, listing) → plan (names, what is there already) → check (nothing of another commit in
+//! the way) → execute (archive) → verify (read back) → record (lock, sums, history). The lock is written last of
+//! what makes a bundle: without it there is none.
+mod bundle;
+mod gather;
+
+use super::{Context, retain};
+use crate::cli::SnapshotArgs as Args;
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::destination::names::BundleName;
+use crate::destination::releases::{self, ReleaseLock};
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, show};
+use crate::source::Listing;
+use crate::source::staged::Staged;
+use crate::tools::git::{Commit, Repository};
+use crate::tools::{Tool, preflight};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// What a snapshot will do.
+struct Plan {
+    repository: Repository,
+    commit: Commit,
+    name: BundleName,
+    folder: PathBuf,
+    env: String,
+    listing: Listing,
+    staged: Option<Staged>,
+    dirty: bool,
+    /// Files of this bundle without a lock: a run was killed before its end, or the lock was taken away.
+    leftovers: Vec<PathBuf>,
+    keep: Option<u32>,
+}
+
+impl Plan {
+    fn tarball(&self) -> PathBuf {
+        self.folder.join(self.name.tarball())
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.folder.join(self.name.manifest())
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.folder.join(self.name.lock())
+    }
+
+    /// What goes into the bundle.
+    fn contents(&self) -> &Listing {
+        self.staged.as_ref().map_or(&self.listing, |staged| &staged.listing)
+    }
+}
+
+/// What came of it.
+struct Outcome {
+    status: &'static str,
+    lock: ReleaseLock,
+    findings: Vec<Finding>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When there is nothing to bundle, or the bundle cannot be made or would replace another.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    preflight(if args.allow_dirty { &[Tool::Git, Tool::Rsync] } else { &[Tool::Git] })?;
+    let repository = Repository::discover(&ctx.start)?.ok_or_else(|| {
+        Error::refused(
+            format!("{} is not in a git repository", ctx.start.display()),
+            "run it inside of one, or name one with -C; `git init` makes one",
+        )
+    })?;
+    let config = super::configuration(ctx)?;
+    let mut blobs = repository.blobs()?;
+    let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
+    if args.dry_run {
+        return show_plan(args, ctx, &plan);
+    }
+    let memory = Memory::at(&config.root);
+    memory.open()?;
+    let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
+    let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
+    let outcome = match existing {
+        // A lock that was made alone gets its tarball; otherwise what is there must be whole.
+        Some(lock) if lock.tarball.is_some() || args.no_tarball => {
+            bundle::unchanged(&plan, lock, args.no_tarball)?
+        }
+        existing => bundle::create(args, &plan, existing, &mut blobs)?,
+    };
+    releases::write_sums(&plan.folder)?;
+    let made = plan.lock();
+    memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
+        "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
+    let pruned = match args.prune && !finding::any_error(&outcome.findings) {
+        true => retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, ctx)?,
+        false => Vec::new(),
+    };
+    if !pruned.is_empty() {
+        releases::write_sums(&plan.folder)?;
+    }
+    report(ctx, &plan, &outcome, &pruned);
+    Ok(finding::exit(&outcome.findings))
+}
+
+/// The first 12 digits, as locks record them.
+fn short(sha: &str) -> &str {
+    sha.get(..12).unwrap_or(sha)
+}
+
+fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
+    let listing = plan.contents();
+    let there = plan.lock().exists();
+    let pruned = match args.prune {
+        true => {
+            let extra = (!there).then_some((&plan.name, plan.lock()));
+            let keep = plan.keep.unwrap_or(3);
+            let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, ctx)?;
+            retain::except(items, &plan.lock())
+        }
+        false => Vec::new(),
+    };
+    let pruned: Vec<String> = retain::removed(&pruned);
+    let status = if there { "exists" } else { "planned" };
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "snapshot", "status": status, "dry_run": true,
+        "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
+        "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
+        "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
+    }));
+    listing.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
+    let verb = if there { "would verify" } else { "would write" };
+    if !args.no_tarball {
+        ctx.ui.result(&format!("{verb} {}", show(&plan.tarball())));
+    }
+    ctx.ui.result(&format!("{verb} {}", show(&plan.lock())));
+    ctx.ui.result(&format!(
+        "commit {} · {} entries · {}",
+        short(&plan.commit.sha),
+        listing.items.len(),
+        crate::ui::bytes(listing.bytes())
+    ));
+    for path in &pruned {
+        ctx.ui.result(&format!("would prune {path}"));
+    }
+    ctx.ui.findings(&plan.listing.findings);
+    Ok(Exit::Done)
+}
+
+fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
+    let lock = &outcome.lock;
+    let tarball = lock.tarball.as_ref().map(|name| show(&plan.folder.join(name)));
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "snapshot", "status": outcome.status, "dry_run": false,
+        "tarball": tarball, "lock": show(&plan.lock()), "sha256": lock.tarball_sha256, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
+        "version": lock.version, "entries": lock.entries, "dirty": lock.dirty, "tar_sha256": lock.tar_sha256,
+        "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
+    }));
+    lock.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
+    ctx.ui.result(&format!("{} {}", outcome.status, tarball.unwrap_or_else(|| show(&plan.lock()))));
+    ctx.ui.result(&format!("sha256 {}", lock.tarball_sha256.as_deref().unwrap_or("-")));
+    ctx.ui.result(&format!("commit {} · {} entries", lock.git_sha, lock.entries));
+    for path in pruned {
+        ctx.ui.result(&format!("pruned {path}"));
+    }
+    ctx.ui.findings(&outcome.findings);
+}
