@@ -222,3 +222,25 @@ fn a_lock_that_was_made_alone_gets_its_tarball() {
     stack.run(&["verify"]).ok();
     assert_eq!(stack.run(&["snapshot", "--json"]).ok().json()["status"], "unchanged");
 }
+
+#[test]
+fn another_environment_or_other_patterns_are_not_unchanged() {
+    let stack = Stack::new();
+    stack.run(&["snapshot"]).ok();
+    let before = stack.listing("repo/releases");
+    stack.run(&["snapshot", "--env", "dev"]).exits(3).says(&["prod", "dev", "next:"]);
+    stack.file("repo/other.toml", "[release]\nexclude = [\"docs/\"]\n");
+    stack.run(&["--config", "other.toml", "snapshot"]).exits(3).says(&["other patterns", "next:"]);
+    assert_eq!(stack.listing("repo/releases"), before);
+}
+
+#[test]
+fn two_dirty_bundles_of_one_second_are_two() {
+    let stack = Stack::new();
+    for text in ["one", "two"] {
+        stack.file("repo/server.js", text);
+        assert_eq!(stack.run(&["snapshot", "--allow-dirty", "--json"]).ok().json()["status"], "created");
+    }
+    assert_eq!(stack.files("repo/releases").len(), 2 * 3 + 1);
+    stack.run(&["verify"]).ok();
+}

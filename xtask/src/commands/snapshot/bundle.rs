@@ -20,6 +20,7 @@ use std::io;
 /// A bundle of this name is there: the same commit, whole, or in the way.
 pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
     same_commit(plan, &lock)?;
+    same_choice(plan, &lock)?;
     let mut findings = plan.listing.findings.clone();
     let tarball = plan.tarball();
     if !lock_only && lock.tarball.is_some() {
@@ -52,6 +53,20 @@ fn same_commit(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
         format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
         "give this one another --version, or another --output-dir",
     ))
+}
+
+/// The same commit under other settings is another bundle.
+fn same_choice(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
+    let contents = plan.contents();
+    let what = if lock.env != plan.env {
+        format!("is for the environment {:?}, not {:?}", lock.env, plan.env)
+    } else if lock.excluded != contents.excluded || lock.entries != contents.items.len() as u64 {
+        "holds other files of this commit: it was made with other patterns".to_owned()
+    } else {
+        return Ok(());
+    };
+    let next = "give this one another --version, or another --output-dir; or remove that one";
+    Err(Error::refused(format!("{} {what}", show(&plan.lock())), next))
 }
 
 /// Makes the bundle: tarball, manifest, and its lock last.
