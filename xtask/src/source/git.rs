@@ -1,7 +1,8 @@
 //! A release bundle's entries: the objects of a commit, never the working tree.
 //!
 //! No untracked file and no local edit can slip in, since none is looked at. `export-ignore` and the configured
-//! patterns leave paths out; submodules, whose content is not in the commit, and LFS pointers are reported.
+//! patterns leave paths out, and `eol=crlf` is honoured, all as the commit's own `.gitattributes` say; submodules, whose content is not in the commit, and LFS pointers are reported.
+use super::eol::Eol;
 use super::{Content, Item, Listing, patterns};
 use crate::archive::entry::{Entry, Mtime};
 use crate::error::Result;
@@ -28,23 +29,24 @@ pub fn list(
     let exclude = patterns(exclude)?;
     let tree = repository.tree(&commit.sha)?;
     let paths: Vec<Vec<u8>> = tree.iter().map(|entry| entry.path.clone()).collect();
-    let ignored = repository.export_ignored(&commit.sha, &paths)?;
+    let attributes = repository.attributes(&commit.sha, &paths)?;
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
     let mut listing = Listing::default();
     for entry in tree {
         let path = Path::new(OsStr::from_bytes(&entry.path));
         let excluded = exclude.matched_path_or_any_parents(path, false).is_ignore();
-        if excluded || ignored.contains(&entry.path) {
+        let attributes = attributes.get(&entry.path).cloned().unwrap_or_default();
+        if excluded || attributes.export_ignore {
             listing.excluded.push(show_bytes(&entry.path));
             continue;
         }
-        push(entry, time, blobs, &mut listing)?;
+        push(entry, Eol::of(&attributes.text, &attributes.eol), time, blobs, &mut listing)?;
     }
     listing.sort();
     Ok(listing)
 }
 
-fn push(entry: TreeEntry, time: Mtime, blobs: &mut Blobs, listing: &mut Listing) -> Result<()> {
+fn push(entry: TreeEntry, eol: Eol, time: Mtime, blobs: &mut Blobs, listing: &mut Listing) -> Result<()> {
     let name = show_bytes(&entry.path);
     let size = entry.size.unwrap_or(0);
     let item = match entry.mode {
@@ -63,7 +65,7 @@ fn push(entry: TreeEntry, time: Mtime, blobs: &mut Blobs, listing: &mut Listing)
                 let what = "is a Git LFS pointer; the file that it points to is not in the bundle";
                 listing.findings.push(Finding::warning(name, what, "keep the LFS store with the bundle"));
             }
-            Item::new(Entry::file(&entry.path, size, mode, time), Content::Blob(entry.id))
+            Item::new(Entry::file(&entry.path, size, mode, time), Content::Blob(entry.id, eol))
         }
     };
     listing.items.push(item);

@@ -3,6 +3,7 @@
 //! A commit and a staged tree are listed ([`Listing`]); a data folder, which may be large, is surveyed and then walked
 //! ([`folder::Folder`]). Either way nothing but names and metadata is read until [`Pour`] adds the items to an archive.
 //! What could not be read, or changed while it was read, is a finding; content is never made up.
+pub mod eol;
 pub mod folder;
 pub mod git;
 pub mod sqlite;
@@ -37,8 +38,8 @@ pub enum Content {
     Database(PathBuf),
     /// The journal of a database beside it.
     Journal(PathBuf),
-    /// A git object.
-    Blob(String),
+    /// A git object, and the line ends that it is checked out with.
+    Blob(String, eol::Eol),
 }
 
 /// One entry to be archived.
@@ -181,11 +182,11 @@ impl<'a> Pour<'a> {
             Content::Live(path) => self.named(entry, inode, &path, Self::live)?,
             Content::Database(path) => self.named(entry, inode, &path, Self::database)?,
             Content::Journal(path) => self.named(entry, inode, &path, Self::journal)?,
-            Content::Blob(id) => {
+            Content::Blob(id, eol) => {
                 let blobs = self.blobs.as_deref_mut().ok_or_else(|| {
                     Error::refused("a commit's objects without a repository", "this is a defect: report it")
                 })?;
-                let content = blobs.read(&id)?;
+                let content = eol.apply(blobs.read(&id)?);
                 self.builder.add(Entry { size: content.len() as u64, ..entry }, &content)?;
             }
         }

@@ -2,7 +2,7 @@
 use super::{failed, output_of, output_with, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -53,6 +53,17 @@ pub struct TreeEntry {
     pub id: String,
     /// Bytes; `None` for a submodule.
     pub size: Option<u64>,
+}
+
+/// What `.gitattributes` say of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// It is left out of a release, itself or with a folder above it.
+    pub export_ignore: bool,
+    /// The value of `text`; empty without one.
+    pub text: Vec<u8>,
+    /// The value of `eol`.
+    pub eol: Vec<u8>,
 }
 
 fn clean(folder: &Path) -> Result<Shell> {
@@ -159,43 +170,39 @@ impl Repository {
             .collect()
     }
 
-    /// Which of `paths` the commit's own `.gitattributes` mark `export-ignore`, themselves or a folder above them.
+    /// What the commit's own `.gitattributes` say of `paths`; those without any word are not among them.
     ///
     /// # Errors
     /// When git fails.
-    pub fn export_ignored(&self, commit: &str, paths: &[Vec<u8>]) -> Result<HashSet<Vec<u8>>> {
-        let attributes =
-            |path: &&Vec<u8>| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
-        if !paths.iter().any(|path| attributes(&path)) {
-            return Ok(HashSet::new());
+    pub fn attributes(&self, commit: &str, paths: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, Attributes>> {
+        let attributes = |path: &Vec<u8>| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+        if !paths.iter().any(attributes) {
+            return Ok(HashMap::new());
         }
-        let mut asked: Vec<&[u8]> = Vec::new();
-        let mut known = HashSet::new();
-        for path in paths {
-            let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-            for end in ends.chain([path.len()]) {
-                if known.insert(&path[..end]) {
-                    asked.push(&path[..end]);
-                }
-            }
-        }
-        let mut input = asked.join(&0);
+        // A folder that is left out leaves out what is in it.
+        let asked: BTreeSet<&[u8]> = paths.iter().flat_map(|path| prefixes(path)).collect();
+        let mut input = asked.into_iter().collect::<Vec<_>>().join(&0);
         input.push(0);
-        let answer = self.attributes(commit, input)?;
+        let answer = self.check_attr(commit, input)?;
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
-        let marked: HashSet<&[u8]> =
-            fields.chunks_exact(3).filter(|chunk| chunk[2] == b"set").map(|chunk| chunk[0]).collect();
-        let hit = |path: &Vec<u8>| {
-            let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-            ends.chain([path.len()]).any(|end| marked.contains(&path[..end]))
+        let mut said: HashMap<&[u8], HashMap<&[u8], &[u8]>> = HashMap::new();
+        for triple in fields.chunks_exact(3).filter(|triple| triple[2] != b"unspecified") {
+            said.entry(triple[0]).or_default().insert(triple[1], triple[2]);
+        }
+        let value = |path: &[u8], name: &[u8]| said.get(path).and_then(|of| of.get(name)).copied();
+        let of = |path: &Vec<u8>| Attributes {
+            export_ignore: prefixes(path).any(|part| value(part, b"export-ignore") == Some(b"set")),
+            text: value(path, b"text").unwrap_or_default().to_vec(),
+            eol: value(path, b"eol").unwrap_or_default().to_vec(),
         };
-        Ok(paths.iter().filter(|path| hit(path)).cloned().collect())
+        let all = paths.iter().map(|path| (path.clone(), of(path)));
+        Ok(all.filter(|(_, attributes)| *attributes != Attributes::default()).collect())
     }
 
     /// What `git check-attr` says of the paths in `input`, by the commit's own `.gitattributes` alone. It runs in an empty
     /// git folder of its own that only borrows the objects, since a clone's `info/attributes` and a user's settings
     /// would make the same commit another bundle elsewhere.
-    fn attributes(&self, commit: &str, input: Vec<u8>) -> Result<Vec<u8>> {
+    fn check_attr(&self, commit: &str, input: Vec<u8>) -> Result<Vec<u8>> {
         let objects = self.git(&["rev-parse", "--git-path", "objects"])?;
         let objects = self.root.join(OsStr::from_bytes(objects.strip_suffix(b"\n").unwrap_or(&objects)));
         let home = Builder::new().prefix("attributes-").tempdir();
@@ -213,8 +220,10 @@ impl Repository {
             .and_then(|()| shell.write_file("config", config))
             .map_err(|error| failed("git check-attr", "has no folder", &error.to_string()))?;
         output_of(inside(cmd!(shell, "git read-tree {commit}")))?;
-        let ask =
-            cmd!(shell, "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore");
+        let ask = cmd!(
+            shell,
+            "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore text eol"
+        );
         output_with(inside(ask), input)
     }
 
@@ -257,6 +266,12 @@ impl Repository {
             _ => Err(failed("git cat-file --batch", "has no pipes", "")),
         }
     }
+}
+
+/// The folders above a path, and the path.
+fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    slashes.chain([path.len()]).map(|end| &path[..end])
 }
 
 fn tree_entry(line: &[u8]) -> Option<TreeEntry> {
