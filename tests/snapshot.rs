@@ -244,3 +244,19 @@ fn two_dirty_bundles_of_one_second_are_two() {
     assert_eq!(stack.files("repo/releases").len(), 2 * 3 + 1);
     stack.run(&["verify"]).ok();
 }
+
+#[test]
+fn line_ends_are_those_of_git_archive() {
+    let stack = Stack::new();
+    stack.file("repo/.gitattributes", "*.bat eol=crlf\n*.txt text=auto eol=crlf\n*.raw -text eol=crlf\n");
+    for name in ["run.bat", "docs/read.txt", "data.raw"] {
+        stack.file(&format!("repo/{name}"), "one\ntwo\n");
+    }
+    stack.sh("repo", r"printf 'a\n\000b\n' > docs/binary.txt");
+    stack.commit("more", "2026-03-01T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    stack.sh(
+        "repo",
+        &format!("mkdir ../a ../b; tar -xf releases/{BUNDLE}.tar.gz -C ../a; git archive HEAD | tar -xf - -C ../b; diff -r ../a ../b; grep -c $'\\r' ../a/run.bat ../a/docs/read.txt"),
+    );
+}
