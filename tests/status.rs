@@ -242,3 +242,13 @@ fn the_file_of_init_loads_whatever_the_folders_are_called() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+#[test]
+fn what_was_made_with_a_suffix_is_listed_beside_its_set() {
+    let stack = sound("");
+    stack.run(&["backup", "--suffix", "nightly"]).ok();
+    let document = stack.run(&["status", "--json"]).json();
+    let sets: Vec<&str> =
+        document["data"].as_array().expect("sets").iter().filter_map(|set| set["set"].as_str()).collect();
+    assert_eq!(sets, ["codex-api", "codex-api-nightly"]);
+}

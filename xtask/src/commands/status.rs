@@ -1,8 +1,9 @@
 //! `status`: could we recover now, to when, and when was that last proven? Reads, and writes nothing.
 use super::Context;
 use super::prune::quota;
-use crate::config::Config;
-use crate::destination::{catalog, mount, releases};
+use crate::config::{Config, DataSet};
+use crate::destination::catalog::{self, Catalog};
+use crate::destination::{mount, releases};
 use crate::drill::evidence::{Verdict, check_chain};
 use crate::drill::record;
 use crate::error::{Exit, Result};
@@ -10,6 +11,10 @@ use crate::finding::{self, Finding, show};
 use crate::ui::{bytes, span, table};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
+
+/// Artifacts that passed `verify` or a drill.
+type Verified = HashSet<String>;
 
 /// What each part of the answer came to.
 #[derive(Default)]
@@ -105,9 +110,7 @@ impl Answer {
             if let Some(memory) = &memory {
                 self.findings.extend(memory.lost(&place.path, &catalog)?);
             }
-            let mine = |set: &&crate::config::DataSet| {
-                config.destination_of(set).is_ok_and(|home| home.name == place.name)
-            };
+            let mine = |set: &&DataSet| config.destination_of(set).is_ok_and(|home| home.name == place.name);
             for set in config.data.iter().filter(mine) {
                 self.set(config, ctx, set, &catalog, &verified);
             }
@@ -115,36 +118,50 @@ impl Answer {
         Ok(())
     }
 
-    fn set(
-        &mut self,
-        config: &Config,
-        ctx: &Context,
-        set: &crate::config::DataSet,
-        catalog: &catalog::Catalog,
-        verified: &std::collections::HashSet<String>,
-    ) {
-        let count = catalog.series(&set.name).count();
-        let Some(latest) = catalog.latest(&set.name, None) else {
-            self.findings.push(Finding::error(&set.name, "has no backup", "run `cargo xtask backup`"));
-            self.data.push(json!({"set": set.name, "latest": null, "count": 0}));
-            self.row(["data".into(), set.name.clone(), "no backup".into(), String::new()]);
-            return;
-        };
-        let age = age(ctx, latest.name.time);
-        let proven = verified.contains(&show(&latest.archive)) || verified.contains(&latest.name.file());
-        if config.drill.rpo_target.is_some_and(|target| age > target) {
-            let what = format!("has a newest backup that is {} old, over its RPO target", span(age));
-            self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
+    /// A set that has no backup, or too old a one, is an error; what was made of it with a suffix is listed beside it.
+    fn set(&mut self, config: &Config, ctx: &Context, set: &DataSet, catalog: &Catalog, verified: &Verified) {
+        let suffixed = format!("{}-", set.name);
+        let series: BTreeSet<&str> = catalog.complete.iter().map(|artifact| &*artifact.name.series).collect();
+        let age = self.series(ctx, &set.name, catalog, verified);
+        for series in series.into_iter().filter(|series| series.starts_with(&suffixed)) {
+            self.series(ctx, series, catalog, verified);
         }
-        self.data.push(json!({"set": set.name, "latest": show(&latest.archive), "created_at": latest.name.time.to_string(),
-            "age_seconds": age.as_secs(), "verified": proven, "count": count, "bytes": latest.bytes}));
+        match age {
+            None => {
+                self.findings.push(Finding::error(&set.name, "has no backup", "run `cargo xtask backup`"));
+                self.data.push(json!({"set": set.name, "latest": null, "count": 0}));
+                self.row(["data".into(), set.name.clone(), "no backup".into(), String::new()]);
+            }
+            Some(age) if config.drill.rpo_target.is_some_and(|target| age > target) => {
+                let what = format!("has a newest backup that is {} old, over its RPO target", span(age));
+                self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Lists a series; the age of its newest backup, if it has one.
+    fn series(
+        &mut self,
+        ctx: &Context,
+        series: &str,
+        catalog: &Catalog,
+        verified: &Verified,
+    ) -> Option<SignedDuration> {
+        let latest = catalog.latest(series, None)?;
+        let (count, age) = (catalog.series(series).count(), age(ctx, latest.name.time));
+        let proven = verified.contains(&show(&latest.archive)) || verified.contains(&latest.name.file());
+        self.data.push(json!({"set": series, "latest": show(&latest.archive),
+            "created_at": latest.name.time.to_string(), "age_seconds": age.as_secs(), "verified": proven,
+            "count": count, "bytes": latest.bytes}));
         let proof = if proven { "verified" } else { "not verified yet" };
         self.row([
             "data".into(),
-            set.name.clone(),
+            series.to_owned(),
             format!("{} ago, {proof}", span(age)),
             format!("{count} kept, {}", bytes(latest.bytes)),
         ]);
+        Some(age)
     }
 
     fn drills(&mut self, config: &Config, ctx: &Context) -> Result<()> {
