@@ -126,6 +126,11 @@ fn the_commits_own_files_shape_the_bundle() {
     }
     assert!(made("repo/releases") == made("edited") && made("repo/releases") == made("bare"));
     assert_eq!(stack.run(&["-C", "../bare.git", "snapshot"]).ok().stdout.matches("shop-v1.4.2").count(), 1);
+    // A commit from before the configuration goes by the one of today.
+    let old = ["-C", "../bare.git", "snapshot", "--rev", "HEAD~1", "--dry-run", "--json"];
+    assert!(
+        stack.run(&old).ok().json()["tarball"].as_str().is_some_and(|path| path.contains("/shop-v1.4.2-"))
+    );
     let named = stack.run(&["snapshot", "--config", "recovery.toml", "--dry-run", "--json"]).ok().json();
     assert!(named["tarball"].as_str().is_some_and(|path| path.contains("/other-v1.4.2-")), "{named}");
 }
@@ -166,11 +171,19 @@ fn a_dirty_or_staged_bundle_says_so() {
     stack.file("repo/server.js", "edited\n");
     stack.file("repo/dist/app.js", "built\n");
     stack.file("repo/recovery.toml", "[release]\ninclude = [\"dist/\"]\nexclude = [\"docs/\"]\n");
+    stack.file("repo/.gitattributes", "bin export-ignore\n");
+    stack.sh(
+        "repo",
+        "git add .gitattributes; git -c user.name=a -c user.email=a@example.org commit -q -m attributes",
+    );
     let document = stack.run(&["snapshot", "--allow-dirty", "--json"]).ok().json();
     let tarball = document["tarball"].as_str().expect("a name").to_owned();
     let listed = stack.sh("repo", &format!("tar -tf '{tarball}'; tar -xOf '{tarball}' server.js"));
     assert!(
-        listed.contains("dist/app.js") && listed.contains("edited") && !listed.contains("docs/"),
+        listed.contains("dist/app.js")
+            && listed.contains("edited")
+            && !listed.contains("docs/")
+            && !listed.contains("bin/"),
         "{listed}"
     );
     let lock = fs::read_to_string(document["lock"].as_str().expect("a lock")).expect("reads");

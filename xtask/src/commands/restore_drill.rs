@@ -9,6 +9,7 @@ use crate::config::{Config, keys};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
+use crate::destination::releases;
 use crate::drill::evidence::{
     self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, check_chain,
 };
@@ -33,6 +34,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.kind == DrillKind::History {
         return history(&config, ctx);
     }
+    if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
+        let what = "nothing is there that could be restored: no data set is configured, no bundle made";
+        let next = "`cargo xtask init` writes a recovery.toml; `cargo xtask snapshot` makes a bundle";
+        return Err(Error::refused(what, next));
+    }
     // A dry run writes nothing at all, not even the lock's folder.
     let _lock = if args.dry_run {
         None
@@ -45,14 +51,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(not_due(ctx));
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
-    if prepared.plan.required.is_empty() {
-        let what =
-            "nothing is configured that could be restored: no data set, and no release bundle is there";
-        return Err(Error::refused(
-            what,
-            "`cargo xtask init` writes a recovery.toml; `snapshot` makes a bundle",
-        ));
-    }
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }

@@ -85,7 +85,7 @@ fn sets(config: &Config) -> Vec<Set> {
 }
 
 /// Every configured data set; and the release as soon as there is one, or checks for one.
-fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
+pub fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
     let mut kinds = Vec::new();
     if !bundles.is_empty() || !config.drill.release_checks.is_empty() {
         kinds.push(Kind { role: Role::Release, set: config.release.name.clone() });

@@ -51,7 +51,7 @@ pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
         ),
         Err(error) => match error.damaged_file() {
             None => return Err(error),
-            Some(file) => Finding::error(show(file), error.chain(), REPAIR),
+            Some(file) => Finding { repair: REPAIR.into(), ..Finding::of(show(file), &error) },
         },
     };
     let in_archive = damage.path == show(&source.archive);

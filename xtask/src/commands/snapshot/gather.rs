@@ -4,10 +4,10 @@ use super::super::Context;
 use super::{Plan, short};
 use crate::archive::entry::Mtime;
 use crate::cli::SnapshotArgs as Args;
-use crate::config::{Config, Release};
+use crate::config::{Config, Release, beneath};
 use crate::destination::names::{BundleName, whole_seconds};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show};
+use crate::finding::{Finding, show, show_bytes};
 use crate::source::{self, Listing, staged::Staged};
 use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
@@ -25,7 +25,7 @@ pub(super) fn gather(
     blobs: &mut Blobs,
 ) -> Result<Plan> {
     let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"))?;
-    let release = release(ctx, config, &commit, blobs)?;
+    let release = release(ctx, config, repository.is_bare(), &commit, blobs)?;
     if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
         let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
@@ -87,13 +87,19 @@ pub(super) fn gather(
 /// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
 /// the same commit gives the same bundle in every clone; the working tree's file says where bundles go, and stands in
 /// for a commit that has none. `--config` is the user's word over both.
-fn release(ctx: &Context, config: &Config, commit: &Commit, blobs: &mut Blobs) -> Result<Release> {
-    let mut files = |name: &str| blobs.text(&format!("{}:{name}", commit.sha));
-    let file = match ctx.config_file.as_deref() {
-        None if files("recovery.toml")?.is_none() => config.file.as_deref(),
-        file => file,
+fn release(
+    ctx: &Context,
+    config: &Config,
+    bare: bool,
+    commit: &Commit,
+    blobs: &mut Blobs,
+) -> Result<Release> {
+    let mut files = |name: &str| match blobs.text(&format!("{}:{name}", commit.sha))? {
+        None if name == "recovery.toml" && bare => blobs.text("HEAD:recovery.toml"),
+        None if name == "recovery.toml" => beneath(&config.root)(name),
+        text => Ok(text),
     };
-    Ok(Config::load(&config.root, file, &mut files)?.release)
+    Ok(Config::load(&config.root, ctx.config_file.as_deref(), &mut files)?.release)
 }
 
 /// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
@@ -111,7 +117,10 @@ fn stage(
         ));
     }
     preflight(&[Tool::Rsync])?;
-    let mut files = repository.tracked_files()?;
+    let tracked = repository.tracked_files()?;
+    let attributes = repository.attributes(&commit.sha, &tracked)?;
+    let ignored = |path: &Vec<u8>| attributes.get(path).is_some_and(|of| of.export_ignore);
+    let (ignored, mut files): (Vec<_>, Vec<_>) = tracked.into_iter().partition(ignored);
     if !args.allow_dirty && repository.is_dirty()? {
         return Err(Error::refused(
             "`include` stages from the working tree, and tracked files have local edits",
@@ -131,6 +140,8 @@ fn stage(
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
     let mut staged = source::staged::stage(repository.root(), &files, &release.exclude, time)?;
     staged.listing.findings.extend(listing.findings.iter().cloned());
+    staged.listing.excluded.extend(ignored.iter().map(|path| show_bytes(path)));
+    staged.listing.excluded.sort();
     Ok(staged)
 }
 
