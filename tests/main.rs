@@ -16,3 +16,4 @@ mod retention;
 mod snapshot;
 mod status;
 mod support;
+mod tidy;

@@ -1,0 +1,293 @@
+//! The house in order: invariants of absence, read from the source text. What a room must never see, what stands
+//! nowhere, what nothing lacks. A failure lists file and line.
+mod rooms;
+mod text;
+
+use rooms::room;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use text::{Text, code, everywhere, named, names_tracked, none, root, rust, text, tracked};
+
+/// Files that see nothing of the world: values in, values out.
+const PURE: [&str; 10] = [
+    "destination/marker.rs",
+    "destination/names.rs",
+    "destination/retention.rs",
+    "drill/evidence.rs",
+    "drill/pick.rs",
+    "drill/redact.rs",
+    "drill/render.rs",
+    "drill/steps.rs",
+    "drill/verdict.rs",
+    "restore/layout.rs",
+];
+/// The ways to the world.
+const WORLD: [&str; 17] = [
+    "std::{",
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::process",
+    "Instant",
+    "SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
+    "rustix",
+    "tempfile",
+    "xattr::",
+    "duct",
+    "xshell",
+    "cargo_metadata",
+    "which::",
+    "signal_hook",
+];
+/// The methods of `Path` that ask the file system; its other ones only cut text.
+const ASKING: [&str; 10] = [
+    ".canonicalize(",
+    ".exists(",
+    ".is_dir()",
+    ".is_file()",
+    ".is_symlink()",
+    ".metadata(",
+    ".read_dir(",
+    ".read_link(",
+    ".symlink_metadata(",
+    ".try_exists(",
+];
+/// What would break one of these rules and is known, each with the reason. An exception that is not needed is a failure.
+const EXCEPTIONS: [(&str, &str, &str); 2] = [
+    ("archive/reader.rs", "std::fs", "a file passes over bytes by seeking; the room itself opens none"),
+    ("destination/lock.rs", "std::process", "the number of this process, in the note for people"),
+];
+
+/// Dependencies that nothing uses, and that are known, each with the reason.
+const IDLE: [(&str, &str); 1] =
+    [("proptest", "for the properties of trees and archives, which no test states yet")];
+
+/// As [`named`], without the exceptions.
+fn breaches(file: &Text, names: &[&str]) -> Vec<String> {
+    let excused = |name: &&str| EXCEPTIONS.iter().any(|(path, what, _)| *path == file.path && what == name);
+    let names: Vec<&str> = names.iter().copied().filter(|name| !excused(name)).collect();
+    named(file, &names)
+}
+
+#[test]
+fn every_file_opens_by_saying_what_it_owns() {
+    let silent = |file: &Text| !file.lines.first().is_some_and(|line| line.starts_with("//! "));
+    none("does not open with `//!`", everywhere().filter(silent).map(|file| format!("{}:1", file.path)));
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines() {
+    let long = everywhere().filter(|file| file.lines.len() > 500);
+    none("over 500 lines", long.map(|file| format!("{}:{}", file.path, file.lines.len())));
+}
+
+#[test]
+fn files_called_tests_are_compiled_for_tests_alone() {
+    let all = rust("xtask/src");
+    let mut found = Vec::new();
+    for file in all.iter().filter(|file| file.path.ends_with("_tests.rs")) {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let line = format!("#[path = \"{name}\"]");
+        let guarded = all.iter().any(|file| {
+            file.lines.windows(2).any(|pair| pair[0].trim() == "#[cfg(test)]" && pair[1].trim() == line)
+        });
+        if !guarded {
+            found.push(format!("{}:1", file.path));
+        }
+    }
+    none("no `#[cfg(test)]` and `#[path]` in front of its `mod`", found);
+}
+
+#[test]
+fn the_format_sees_no_file_process_clock_or_environment() {
+    let names = [&WORLD[..], &["std::path"]].concat();
+    let room = code().into_iter().filter(|file| room(&file.path) == "archive");
+    none("`archive` names the world", room.flat_map(|file| breaches(&file, &names)));
+}
+
+#[test]
+fn pure_files_see_no_file_system_process_clock_or_environment() {
+    let all = code();
+    let names = [&WORLD[..], &ASKING[..]].concat();
+    none(
+        "a pure file names the world",
+        PURE.iter().flat_map(|pure| {
+            let file = all.iter().find(|file| file.path == *pure);
+            file.map_or_else(|| vec![format!("{pure}: no such file")], |file| breaches(file, &names))
+        }),
+    );
+}
+
+#[test]
+fn processes_start_in_tools_alone() {
+    let others = code().into_iter().filter(|file| !["tools", "main"].contains(&room(&file.path)));
+    let names = ["std::process", "Command::new", "MetadataCommand", "duct", "xshell", "cargo_metadata"];
+    none("a process outside of `tools`", others.flat_map(|file| breaches(&file, &names)));
+    let main = code().into_iter().filter(|file| file.path == "main.rs");
+    none(
+        "a process in `main`",
+        main.flat_map(|file| breaches(&file, &["Command", "duct", "xshell", "process::exit"])),
+    );
+}
+
+#[test]
+fn the_clock_and_the_environment_are_read_in_main_alone() {
+    let names = [
+        "Timestamp::now",
+        "Zoned::now",
+        "SystemTime::now",
+        "env::var",
+        "env::vars",
+        "env::var_os",
+        "env::vars_os",
+        "env::args",
+        "env::args_os",
+        "env::current_dir",
+        "env::home_dir",
+    ];
+    let others = code().into_iter().filter(|file| file.path != "main.rs");
+    none("read outside of `main`", others.flat_map(|file| breaches(&file, &names)));
+}
+
+/// How long something takes is measured by those who wait for processes, and by the drill's one door.
+#[test]
+fn stopwatches_lie_in_tools_and_at_the_door_of_the_drill() {
+    let others =
+        code().into_iter().filter(|file| room(&file.path) != "tools" && file.path != "drill/rooms.rs");
+    none("a stopwatch elsewhere", others.flat_map(|file| breaches(&file, &["Instant", "SystemTime"])));
+}
+
+#[test]
+fn every_exception_is_still_needed() {
+    let all = code();
+    let idle = EXCEPTIONS.iter().filter(|(path, name, _)| {
+        !all.iter().any(|file| file.path == *path && !named(file, &[name]).is_empty())
+    });
+    none("excused, and not there", idle.map(|(path, name, _)| format!("{path}: {name}")));
+}
+
+/// The dependencies of a section: line number, name, and the line above.
+fn dependencies(manifest: &Text, section: &str) -> Vec<(usize, String, String)> {
+    let (mut inside, mut found) = (false, Vec::new());
+    for (number, line) in manifest.lines.iter().enumerate() {
+        if line.starts_with('[') {
+            inside = line == section;
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| inside) {
+            found.push((number + 1, name.to_owned(), manifest.lines[number - 1].clone()));
+        }
+    }
+    assert!(!found.is_empty(), "nothing in {section}");
+    found
+}
+
+fn manifest() -> Text {
+    text("xtask/Cargo.toml".into(), &fs::read_to_string(root().join("xtask/Cargo.toml")).expect("reads"))
+}
+
+/// `serde_json` may share the comment of `serde` right above it; nothing else shares one.
+#[test]
+fn every_dependency_says_why_it_is_there() {
+    let manifest = manifest();
+    let all =
+        ["[dependencies]", "[dev-dependencies]"].map(|section| dependencies(&manifest, section)).concat();
+    let silent = all.into_iter().filter(|(_, name, above)| {
+        let family = above.split(' ').next().unwrap_or_default();
+        !(above.starts_with("# ") || !family.is_empty() && name.starts_with(&format!("{family}_")))
+    });
+    none("no reason above it", silent.map(|(line, name, _)| format!("xtask/Cargo.toml:{line}: {name}")));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = manifest();
+    let everything: Vec<Text> = everywhere().collect();
+    let idle = [("[dependencies]", code()), ("[dev-dependencies]", everything)].map(|(section, sources)| {
+        let mut all = dependencies(&manifest, section);
+        all.retain(|(_, name, _)| {
+            let path = format!("{}::", name.replace('-', "_"));
+            sources.iter().all(|file| named(file, &[&path]).is_empty())
+        });
+        all
+    });
+    let (known, lost): (Vec<_>, Vec<_>) =
+        idle.concat().into_iter().partition(|(_, name, _)| IDLE.iter().any(|(known, _)| known == name));
+    none("used nowhere", lost.into_iter().map(|(line, name, _)| format!("xtask/Cargo.toml:{line}: {name}")));
+    assert_eq!(known.len(), IDLE.len(), "used after all, or gone: an exception that is not needed");
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("to", "do!"),
+        concat!("unimpl", "emented!"),
+        concat!("#[ig", "nore"),
+        concat!("dbg", "!"),
+    ];
+    none("left to do", tracked().iter().flat_map(|file| named(file, &marks)));
+}
+
+#[test]
+fn no_file_knows_the_home_of_its_author() {
+    let homes = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
+    let mut found = Vec::new();
+    for file in tracked() {
+        for (number, line) in file.lines.iter().enumerate() {
+            let absolute =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~})>".contains(c));
+            if homes.iter().any(|home| line.match_indices(home).any(|(at, _)| absolute(at))) {
+                found.push(format!("{}:{}", file.path, number + 1));
+            }
+        }
+    }
+    none("a home", found);
+}
+
+#[test]
+fn scripts_are_executable_and_stop_at_the_first_failure() {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join("scripts")).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let name = format!("scripts/{}", path.file_name().unwrap_or_default().display());
+        let script = fs::read_to_string(&path).expect("reads");
+        let first = script.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        let mode = fs::metadata(&path).expect("is there").permissions().mode();
+        for (sound, what) in [
+            (mode & 0o111 == 0o111, "not executable"),
+            (script.starts_with("#!/usr/bin/env bash\n# "), "no `#!/usr/bin/env bash` and what it does"),
+            (first == Some("set -euo pipefail"), "does not begin with `set -euo pipefail`"),
+        ] {
+            if !sound {
+                found.push(format!("{name}:1: {what}"));
+            }
+        }
+    }
+    none("scripts", found);
+}
+
+#[test]
+fn cargo_xtask_runs_the_tool() {
+    let settings = fs::read_to_string(root().join(".cargo/config.toml")).expect("reads");
+    let settings: toml::Table = settings.parse().expect("TOML");
+    let alias = settings["alias"]["xtask"].as_str().expect("an alias");
+    let words: Vec<&str> = alias.split(' ').collect();
+    assert_eq!(words.first(), Some(&"run"), "{alias}");
+    assert!(words.windows(2).any(|pair| pair == ["--package", "xtask"]), "{alias}");
+    assert_eq!(words.last(), Some(&"--"), "what is typed behind goes to the tool: {alias}");
+}
+
+#[test]
+fn the_versions_of_all_crates_are_committed() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("reads");
+    assert!(lock.contains("\nname = \"xtask\"\n"), "Cargo.lock is of another workspace");
+    if root().join(".git").exists() {
+        assert!(
+            names_tracked().contains(&"Cargo.lock".to_owned()),
+            "Cargo.lock is not under version control"
+        );
+    }
+}
