@@ -1,20 +1,24 @@
 //! Recovery you can prove: the map of the house.
 //!
 //! Data goes one way: `cli → commands → source → archive → destination`; the way back is
-//! `destination → restore → files`, and `drill` walks both.
+//! `destination → restore → files`, and `drill` walks both. The rooms stand here from the ground up, and each may use only
+//! those above it in this table; `error` alone looks down. `tests/tidy.rs` holds the code to it.
 //!
 //! | room | owns | may use |
 //! |---|---|---|
-//! | [`error`], [`finding`] | what ends a run, and what a run finds | nothing |
+//! | [`error`] | what ends a run, its next step and exit code | `archive` (for the `FormatError` that caused it) |
+//! | [`finding`] | what a run finds; names made harmless to show | `error` |
+//! | [`interrupt`] | whether a signal asked the run to end | `error` |
 //! | [`archive`] | the format: blocks, containers, manifest; over `Read`/`Write` only | `finding` (to show names) |
-//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `archive`, `tools` |
-//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `archive`, `tools` |
-//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `archive`, `destination`, `tools` |
-//! | [`drill`] | the proof: steps, run, evidence | `restore`, `destination`, `tools` |
-//! | [`cli`], [`config`] | the command line and `recovery.toml` as declared and resolved values | |
+//! | [`tools`] | the only room that starts a process | `error`, `interrupt` |
+//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `error`, `finding`, `archive`, `tools` |
+//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `error`, `finding`, `interrupt`, `archive`, `tools` |
+//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `error`, `finding`, `interrupt`, `archive`, `tools`, `destination` |
+//! | [`config`] | `recovery.toml` as one resolved value | `error`, `archive`, `tools`, `destination`, `source` (for their types) |
+//! | [`drill`] | the proof: steps, run, evidence | `error`, `finding`, `interrupt`, `archive`, `tools`, `destination`, `restore`, `config` |
+//! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
+//! | [`ui`] | printing | `finding` |
 //! | [`commands`] | a file a verb | every room |
-//! | [`ui`] | printing | nothing |
-//! | [`tools`] | the only room that starts a process | nothing |
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "unit tests make and break files of their own"))]
 
 pub mod archive;

@@ -1,7 +1,7 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they see
-//! no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
+//! [`pick`], [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
+//! see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
 //! through which it reaches the other rooms, [`record`] stores the evidence.
 pub mod compare;
 pub mod control;
