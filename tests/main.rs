@@ -5,6 +5,7 @@
 mod backup;
 mod config;
 mod damage;
+mod docs;
 mod drill;
 mod golden;
 mod handmade;
