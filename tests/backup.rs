@@ -102,7 +102,7 @@ fn the_runbooks_own_gpg_line_decrypts() {
     stack.run_with(&[KEY], &["backup", "--encrypt"]).ok();
     let archive = stack.one("drive", ".tar.gz.gpg");
     let script = format!(
-        "export GNUPGHOME=$PWD/g; mkdir -m 700 g; gpg --batch --quiet --pinentry-mode loopback --passphrase 'correct horse' --decrypt '{}' | tar -tzf - | grep -q '^.codex-api/config.toml$'; gpgconf --kill all",
+        "export GNUPGHOME=$PWD/g; mkdir -m 700 g; gpg --batch --quiet --pinentry-mode loopback --passphrase 'correct horse' --decrypt '{}' | tar -tzf - | grep '^.codex-api/config.toml$' >/dev/null; gpgconf --kill all",
         archive.display()
     );
     stack.sh("home", &script);

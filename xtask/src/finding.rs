@@ -3,7 +3,6 @@
 //! The exit code follows the worst finding: any [`Severity::Error`] makes it 1, nothing else does.
 use crate::error::{Error, Exit};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,30 +73,6 @@ pub fn exit(findings: &[Finding]) -> Exit {
     if any_error(findings) { Exit::Found } else { Exit::Done }
 }
 
-/// A path for people and JSON: UTF-8 as it is, control characters and other bytes as `\xNN`.
-pub fn show_bytes(path: &[u8]) -> String {
-    let mut text = String::with_capacity(path.len());
-    for chunk in path.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() {
-                text.extend(c.escape_default());
-            } else {
-                text.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
-/// [`show_bytes`] of a path.
-pub fn show(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt as _;
-    show_bytes(path.as_os_str().as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,10 +83,5 @@ mod tests {
         assert_eq!(exit(&found), Exit::Done);
         found.push(Finding::error("c", "is gone", "restore it"));
         assert_eq!(exit(&found), Exit::Found);
-    }
-
-    #[test]
-    fn odd_bytes_are_shown_and_cannot_move_the_cursor() {
-        assert_eq!(show_bytes(b"caf\xc3\xa9 \xff\x1b[2J\n"), "café \\xff\\u{1b}[2J\\n");
     }
 }

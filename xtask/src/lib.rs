@@ -2,20 +2,21 @@
 //!
 //! Data goes one way: `cli → commands → source → archive → destination`; the way back is
 //! `destination → restore → files`, and `drill` walks both. The rooms stand here from the ground up, and each may use only
-//! those above it in this table; `error` alone looks down. `tests/tidy.rs` holds the code to it.
+//! those above it in this table. `tests/tidy.rs` holds the code to it.
 //!
 //! | room | owns | may use |
 //! |---|---|---|
+//! | [`shown`] | names made harmless to show | nothing |
+//! | [`archive`] | the format: blocks, containers, manifest; over `Read`/`Write` only | `shown` |
 //! | [`error`] | what ends a run, its next step and exit code | `archive` (for the `FormatError` that caused it) |
-//! | [`finding`] | what a run finds; names made harmless to show | `error` |
+//! | [`finding`] | what a run finds | `error` |
 //! | [`interrupt`] | whether a signal asked the run to end | `error` |
-//! | [`archive`] | the format: blocks, containers, manifest; over `Read`/`Write` only | `finding` (to show names) |
 //! | [`tools`] | the only room that starts a process | `error`, `interrupt` |
-//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `error`, `finding`, `archive`, `tools` |
-//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `error`, `finding`, `interrupt`, `archive`, `tools` |
-//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `error`, `finding`, `interrupt`, `archive`, `tools`, `destination` |
-//! | [`config`] | `recovery.toml` as one resolved value | `error`, `archive`, `tools`, `destination`, `source` (for their types) |
-//! | [`drill`] | the proof: steps, run, evidence | `error`, `finding`, `interrupt`, `archive`, `tools`, `destination`, `restore`, `config` |
+//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `shown`, `archive`, `error`, `finding`, `tools` |
+//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools` |
+//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools`, `destination` |
+//! | [`config`] | `recovery.toml` as one resolved value | `archive`, `error`, `tools`, `destination`, `source` (for their types) |
+//! | [`drill`] | the proof: steps, run, evidence | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools`, `destination`, `restore`, `config` |
 //! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
 //! | [`ui`] | printing | `finding` |
 //! | [`commands`] | a file a verb | every room |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod finding;
 pub mod interrupt;
 pub mod restore;
+pub mod shown;
 pub mod source;
 pub mod tools;
 pub mod ui;

@@ -314,7 +314,7 @@ fn entry_of(header: &tar::Header, size: u64, extended: Extended) -> Result<Entry
         b'2' => Kind::Symlink,
         b'5' => Kind::Folder,
         other => {
-            let path = crate::finding::show_bytes(&path);
+            let path = crate::shown::show_bytes(&path);
             return Err(malformed(format!(
                 "entry {path} is of type '{}' (a device, a pipe or unknown), which is never restored",
                 (other as char).escape_default()

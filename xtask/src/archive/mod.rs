@@ -7,6 +7,8 @@ pub mod block;
 pub mod codec;
 pub mod entry;
 pub mod manifest;
+#[cfg(test)]
+mod properties;
 pub mod reader;
 pub mod writer;
 

@@ -24,13 +24,6 @@ impl Skip for &mut dyn Read {
     }
 }
 
-impl Skip for std::fs::File {
-    fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        let bytes = i64::try_from(bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        io::Seek::seek_relative(self, bytes)
-    }
-}
-
 /// Reads the blocks of an archive, group by group in ascending order.
 pub struct Blocks<'a> {
     stream: &'a mut dyn Skip,

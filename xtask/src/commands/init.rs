@@ -5,7 +5,7 @@ use crate::cli::InitArgs as Args;
 use crate::config::{Config, beneath};
 use crate::destination::durable::replace;
 use crate::error::{Error, Exit, Result};
-use crate::finding::show;
+use crate::shown::show;
 use crate::tools::{cargo, git::Repository};
 use serde_json::json;
 use std::path::{Path, PathBuf};

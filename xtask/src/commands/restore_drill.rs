@@ -21,6 +21,7 @@ use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, judge, proven};
 use crate::error::{Error, Exit, Result};
 use crate::finding;
+use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -214,7 +215,7 @@ fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
     if ctx.ui.json {
         ctx.ui.document(&document(recorded));
     } else {
-        let path = finding::show(&recorded.json);
+        let path = show(&recorded.json);
         ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
@@ -246,7 +247,7 @@ fn document(recorded: &Recorded) -> Value {
         "kind": evidence.kind,
         "id": evidence.id,
         "result": evidence.result.word(),
-        "evidence": finding::show(&recorded.json),
+        "evidence": show(&recorded.json),
         "rto_seconds": evidence.rto_seconds,
         "rpo_seconds": evidence.rpo_seconds,
         "steps": evidence.steps,

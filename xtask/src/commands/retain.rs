@@ -8,7 +8,7 @@ use crate::destination::names::BundleName;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, plan};
 use crate::error::Result;
-use crate::finding::show;
+use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

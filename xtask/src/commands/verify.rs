@@ -7,8 +7,9 @@ use crate::destination::memory::Memory;
 use crate::destination::mount;
 use crate::destination::releases;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding, show};
+use crate::finding::{self, Finding};
 use crate::restore::{self, Source, digest_file};
+use crate::shown::show;
 use serde_json::json;
 
 /// One artifact to check.

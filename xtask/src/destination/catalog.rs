@@ -1,7 +1,8 @@
 //! What backups a destination holds, by name and marker alone: no content is read.
 use super::names::ArtifactName;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show};
+use crate::finding::Finding;
+use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fs;

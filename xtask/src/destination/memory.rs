@@ -5,7 +5,8 @@
 use super::catalog::Catalog;
 use super::durable::append_line;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show};
+use crate::finding::Finding;
+use crate::shown::show;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::fs;

@@ -35,7 +35,7 @@ pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> R
             Err(error) => return Err(error),
         };
         if !noticed {
-            let name = crate::finding::show(Path::new(whole.archive.file_name().unwrap_or_default()));
+            let name = crate::shown::show(Path::new(whole.archive.file_name().unwrap_or_default()));
             let what = format!("byte {at} of a copy was changed, and the check {how} did not notice");
             findings.push(Finding::error(name, what, "trust no verification of this version; report it"));
         }

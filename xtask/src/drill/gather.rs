@@ -13,8 +13,9 @@ use crate::destination::catalog::{self, Artifact};
 use crate::destination::mount::{self, Durability};
 use crate::destination::releases::{self, Bundle};
 use crate::error::{Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::Finding;
 use crate::restore::Source;
+use crate::shown::show;
 use crate::tools::Tool;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -145,7 +146,7 @@ impl Backups {
             config.data.iter().any(|set| name.starts_with(&format!("{}-", set.name)))
         };
         self.findings.extend(found.findings.into_iter().filter(|finding| ours(&finding.path)));
-        for path in found.incomplete.iter().map(|path| finding::show(path)).filter(|path| ours(path)) {
+        for path in found.incomplete.iter().map(|path| show(path)).filter(|path| ours(path)) {
             let what = "has no .sha256: it was never completed, and is not drilled";
             self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
         }

@@ -2,8 +2,9 @@
 //! bundle's lock.
 use crate::destination::marker;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show};
+use crate::finding::Finding;
 use crate::restore::Source;
+use crate::shown::show;
 use crate::tools::gpg::Secret;
 use std::collections::BTreeMap;
 use std::fs;

@@ -10,8 +10,9 @@ use crate::archive::manifest::{Group, Record};
 use crate::archive::reader::{Blocks, Skip, decode};
 use crate::archive::{FormatError, digest_stream};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show, show_bytes};
+use crate::finding::Finding;
 use crate::interrupt::interrupted;
+use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
 use std::io::Read;
 

@@ -4,7 +4,7 @@
 //!
 //! Pure: sees names, and no file system. Remembers a few bytes an entry, so that a million entries fit.
 use crate::archive::entry::{Entry, Kind};
-use crate::finding::show_bytes;
+use crate::shown::show_bytes;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;

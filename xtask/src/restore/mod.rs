@@ -79,7 +79,7 @@ impl Source {
 
     /// The archive's bare file name.
     pub fn name(&self) -> String {
-        crate::finding::show(self.archive.file_name().unwrap_or_default().as_ref())
+        crate::shown::show(self.archive.file_name().unwrap_or_default().as_ref())
     }
 
     /// Opens the decrypted byte stream of `path`, which is the archive or the manifest.
@@ -118,6 +118,13 @@ impl Source {
         let Some(path) = &self.marker else { return Ok(None) };
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         Ok(Some(marker::parse(&text)))
+    }
+}
+
+impl Skip for File {
+    fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
+        let bytes = i64::try_from(bytes).map_err(|_| std::io::ErrorKind::UnexpectedEof)?;
+        std::io::Seek::seek_relative(self, bytes)
     }
 }
 

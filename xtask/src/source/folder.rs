@@ -6,8 +6,9 @@
 use super::{Content, Item, Kept, mtime, patterns};
 use crate::archive::entry::{Entry, Kind, MAX_EXTENSION};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show, show_bytes};
+use crate::finding::Finding;
 use crate::interrupt::interrupted;
+use crate::shown::{show, show_bytes};
 use crate::tools::sqlite::is_database;
 use ignore::gitignore::Gitignore;
 use serde::Deserialize;

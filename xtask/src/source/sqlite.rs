@@ -5,7 +5,8 @@
 use super::{Pour, PourError};
 use crate::archive::entry::Entry;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, show_bytes};
+use crate::finding::Finding;
+use crate::shown::show_bytes;
 use crate::tools::sqlite;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use super::{Content, Item, Listing, patterns};
 use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::error::{Error, Result};
-use crate::finding::show_bytes;
+use crate::shown::show_bytes;
 use crate::tools::rsync;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;

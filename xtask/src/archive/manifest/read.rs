@@ -138,7 +138,7 @@ impl<'a> Groups<'a> {
                 return Ok(());
             }
         };
-        Err(FormatError::Malformed(format!("entry {} {what}", crate::finding::show_bytes(path))))
+        Err(FormatError::Malformed(format!("entry {} {what}", crate::shown::show_bytes(path))))
     }
 }
 

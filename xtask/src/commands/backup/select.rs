@@ -4,7 +4,7 @@ use crate::cli::BackupArgs as Args;
 use crate::config::{self, Config, DataSet, Destination};
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
-use crate::finding::show;
+use crate::shown::show;
 use crate::source::folder::Databases;
 use std::path::PathBuf;
 
