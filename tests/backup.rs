@@ -361,3 +361,53 @@ fn a_recipe_without_a_target_keeps_off_the_drive() {
     assert_eq!(stack.files("drive"), before);
     assert!(stack.path("repo/restored/.codex-api/config.toml").exists());
 }
+
+/// Looks at every process of a run while it goes on: the passphrase stands in no command line, and in the environment of
+/// nobody but the run itself.
+#[test]
+fn no_child_ever_has_the_passphrase() {
+    let stack = Stack::new();
+    stack.configure("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n");
+    stack.sh("repo/.codex-api", "head -c 20M /dev/urandom > noise; sqlite3 jobs.db 'create table t(a)'");
+    let mut seen = std::collections::BTreeSet::new();
+    for args in [&["snapshot"][..], &["backup"], &["verify"], &["restore", "codex-api", "--to", "../back"]] {
+        let mut run = stack
+            .command(args)
+            .env(KEY.0, KEY.1)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        while run.try_wait().expect("waits").is_none() {
+            for (process, name) in children_of(run.id()) {
+                seen.insert(name);
+                for file in ["cmdline", "environ"] {
+                    let text = fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+                    assert!(
+                        !text.windows(KEY.1.len()).any(|part| part == KEY.1.as_bytes()),
+                        "{file} of {process}"
+                    );
+                }
+            }
+        }
+        assert!(run.wait().expect("ends").success(), "{args:?}");
+    }
+    assert!(seen.contains("gpg") && seen.contains("git"), "{seen:?}");
+}
+
+/// Process number and name of everything that a process has started, and of what that has, once it runs a program of its
+/// own.
+fn children_of(parent: u32) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+        let listed = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in listed.split_whitespace().filter_map(|number| number.parse().ok()) {
+            let name =
+                fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default().trim().to_owned();
+            found.extend(children_of(child));
+            if name != "xtask" {
+                found.push((child, name));
+            }
+        }
+    }
+    found
+}

@@ -170,8 +170,7 @@ impl Tree {
         for (path, entry) in std::mem::take(&mut self.folders).iter().rev() {
             self.dress(entry, path, None)?;
         }
-        let root = File::open(&self.root).map_err(Error::io("open", &self.root))?;
-        rustix::fs::syncfs(&root).map_err(|error| Error::io("make durable", &self.root)(error.into()))?;
+        sync(&self.root)?;
         if interrupted() {
             return Err(Error::Interrupted);
         }
@@ -185,7 +184,7 @@ impl Tree {
         if self.root.parent() != Some(&self.target) {
             fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
             self.done = true;
-            return Ok(());
+            return sync(self.target.parent().unwrap_or(&self.target));
         }
         for entry in fs::read_dir(&self.root).map_err(Error::io("list", &self.root))? {
             let entry = entry.map_err(Error::io("list", &self.root))?;
@@ -193,7 +192,7 @@ impl Tree {
             fs::rename(entry.path(), &path).map_err(Error::io("make visible", &path))?;
         }
         // What is left is the empty folder, which goes when the tree does.
-        Ok(())
+        sync(&self.target)
     }
 
     fn symlink(&mut self, path: &Path, entry: &Entry, listed: bool) -> Result<()> {
@@ -210,6 +209,12 @@ impl Tree {
         std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), path).map_err(Error::io("link", path))?;
         self.dress(entry, path, None)
     }
+}
+
+/// Makes the names in a folder durable, and what lies on its file system with them.
+fn sync(folder: &Path) -> Result<()> {
+    let open = File::open(folder).map_err(Error::io("open", folder))?;
+    rustix::fs::syncfs(&open).map_err(|error| Error::io("make durable", folder)(error.into()))
 }
 
 /// A link that leads out, in an archive without a manifest.

@@ -1,4 +1,5 @@
 //! git: what a commit holds, read from its objects. Never writes to a repository.
+use super::process::environment;
 use super::{failed, output_of, output_with, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
@@ -11,16 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::Builder;
 use xshell::{Shell, cmd};
-
-/// Variables that would lead git to another repository than the one we are in (a hook sets them).
-const REDIRECTS: [&str; 6] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-];
 
 /// A repository, with a working tree or bare.
 #[derive(Debug, Clone)]
@@ -68,17 +59,10 @@ pub struct Attributes {
 
 fn clean(folder: &Path) -> Result<Shell> {
     let shell = shell_in(folder)?;
-    // Names are bytes, wherever git runs; nothing may ask on the terminal.
+    // Nothing may ask on the terminal. A hook's GIT_DIR and the like are not handed on to begin with.
     shell.set_var("GIT_TERMINAL_PROMPT", "0");
     shell.set_var("GIT_OPTIONAL_LOCKS", "0");
     Ok(shell)
-}
-
-fn bare_of_redirects(mut command: xshell::Cmd<'_>) -> xshell::Cmd<'_> {
-    for name in REDIRECTS {
-        command = command.env_remove(name);
-    }
-    command
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -92,10 +76,7 @@ impl Repository {
     /// When git fails for another reason, such as a repository of somebody else (`safe.directory`).
     pub fn discover(start: &Path) -> Result<Option<Self>> {
         let shell = clean(start)?;
-        let asked = output_of(bare_of_redirects(cmd!(
-            shell,
-            "git rev-parse --is-bare-repository --absolute-git-dir"
-        )));
+        let asked = output_of(cmd!(shell, "git rev-parse --is-bare-repository --absolute-git-dir"));
         let answer = match asked {
             Ok(answer) => answer,
             Err(Error::Tool { stderr, .. }) if stderr.contains("not a git repository") => return Ok(None),
@@ -105,7 +86,7 @@ impl Repository {
         if let Some(folder) = answer.strip_prefix(b"true\n") {
             return Ok(Some(Self { root: PathBuf::from(OsStr::from_bytes(folder)), bare: true }));
         }
-        let root = output_of(bare_of_redirects(cmd!(shell, "git rev-parse --show-toplevel")))?;
+        let root = output_of(cmd!(shell, "git rev-parse --show-toplevel"))?;
         let root = root.strip_suffix(b"\n").unwrap_or(&root).to_vec();
         Ok(Some(Self { root: PathBuf::from(OsString::from_vec(root)), bare: false }))
     }
@@ -122,7 +103,7 @@ impl Repository {
 
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
         let shell = clean(&self.root)?;
-        output_of(bare_of_redirects(cmd!(shell, "git {args...}")))
+        output_of(cmd!(shell, "git {args...}"))
     }
 
     /// The commit that `rev` names.
@@ -209,9 +190,8 @@ impl Repository {
         let home = home.map_err(Error::io("create", &std::env::temp_dir()))?;
         let shell = clean(home.path())?;
         shell.set_var("GIT_ATTR_NOSYSTEM", "1");
-        let inside = |command| {
-            bare_of_redirects(command).env("GIT_DIR", home.path()).env("GIT_OBJECT_DIRECTORY", &objects)
-        };
+        shell.set_var("GIT_DIR", home.path());
+        shell.set_var("GIT_OBJECT_DIRECTORY", objects);
         // What `git init` makes, less what the user's templates would add.
         let format = if commit.len() == 64 { "[extensions]\nobjectFormat = sha256\n" } else { "" };
         let config = format!("[core]\nrepositoryFormatVersion = 1\nbare = true\n{format}");
@@ -219,12 +199,12 @@ impl Repository {
         made.and_then(|()| shell.write_file("HEAD", "ref: refs/heads/none\n"))
             .and_then(|()| shell.write_file("config", config))
             .map_err(|error| failed("git check-attr", "has no folder", &error.to_string()))?;
-        output_of(inside(cmd!(shell, "git read-tree {commit}")))?;
+        output_of(cmd!(shell, "git read-tree {commit}"))?;
         let ask = cmd!(
             shell,
             "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore text eol"
         );
-        output_with(inside(ask), input)
+        output_with(ask, input)
     }
 
     /// Whether tracked files differ from the commit; untracked ones do not count.
@@ -251,10 +231,7 @@ impl Repository {
     #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     pub fn blobs(&self) -> Result<Blobs> {
         let mut command = Command::new("git");
-        command.args(["cat-file", "--batch"]).current_dir(&self.root);
-        for name in REDIRECTS {
-            command.env_remove(name);
-        }
+        command.args(["cat-file", "--batch"]).current_dir(&self.root).env_clear().envs(environment());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command
             .spawn()

@@ -4,6 +4,7 @@
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
 use super::failed;
+use super::process::environment;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::io::{Read, Write};
@@ -74,15 +75,19 @@ impl Gpg {
     #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     fn start(args: &[&str], secret: Option<&Secret>) -> Result<Self> {
         let mut command = Command::new("gpg");
-        command.args(["--batch", "--no-tty", "--quiet", "--yes"]).env("LC_ALL", "C");
+        command
+            .args(["--batch", "--no-tty", "--quiet", "--yes"])
+            .env_clear()
+            .envs(environment())
+            .env("LC_ALL", "C");
         let home = match secret {
             None => None,
-            Some(secret) => {
+            Some(_) => {
                 let home = tempfile::Builder::new()
                     .prefix("gnupg-")
                     .tempdir()
                     .map_err(Error::io("create", &std::env::temp_dir()))?;
-                command.env("GNUPGHOME", home.path()).env_remove(secret.variable());
+                command.env("GNUPGHOME", home.path());
                 command.args(["--no-options", "--pinentry-mode", "loopback", "--passphrase-fd", "0"]);
                 Some(home)
             }

@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
 use duct::Expression;
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
@@ -32,17 +34,48 @@ pub(super) fn grouped(expression: &Expression) -> Expression {
     })
 }
 
+/// What a tool may see of our environment. Everything else stays here: whatever variable a passphrase is in, no child has
+/// it.
+const HANDED_ON: [&str; 14] = [
+    "DYLD_LIBRARY_PATH",
+    "GIT_CEILING_DIRECTORIES",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
+/// The same for whole families.
+const FAMILIES: [&str; 3] = ["LC_", "XDG_", "GIT_CONFIG"];
+
+/// The environment of a tool.
+pub(super) fn environment() -> BTreeMap<OsString, OsString> {
+    let handed_on = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        HANDED_ON.contains(&&*name) || FAMILIES.iter().any(|family| name.starts_with(family))
+    };
+    std::env::vars_os().filter(|(name, _)| handed_on(name)).collect()
+}
+
 /// An xshell command for duct, which can wait with a deadline.
 #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
 pub(super) fn expression(command: xshell::Cmd<'_>) -> Expression {
     let command = std::process::Command::from(command);
-    let mut expression = duct::cmd(command.get_program(), command.get_args());
+    let mut environment = environment();
     for (name, value) in command.get_envs() {
-        expression = match value {
-            Some(value) => expression.env(name, value),
-            None => expression.env_remove(name),
+        match value {
+            Some(value) => environment.insert(name.to_owned(), value.to_owned()),
+            None => environment.remove(name),
         };
     }
+    let expression = duct::cmd(command.get_program(), command.get_args()).full_env(environment);
     match command.get_current_dir() {
         Some(folder) => expression.dir(folder),
         None => expression,
