@@ -85,7 +85,8 @@ fn each_thing_that_stands_in_the_way_of_recovery_is_an_error() {
     stack.run(&["backup"]).ok();
     status_at(&stack, "2026-03-12T12:00:00Z", 0);
     one_error(&status_at(&stack, "2026-03-12T12:00:01Z", 1), "RPO");
-    let stack = sound("quota = \"100 B\"\n");
+    let stack = sound("");
+    stack.configure(&format!("quota = \"100 B\"\n{DRILL}"));
     one_error(&status_at(&stack, NOW, 1), "quota");
 }
 

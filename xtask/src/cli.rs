@@ -133,7 +133,7 @@ pub struct SnapshotArgs {
     #[arg(long)]
     pub no_tarball: bool,
     /// Bundle tracked files as they lie in the working tree, local edits and all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rev")]
     pub allow_dirty: bool,
 }
 
@@ -199,10 +199,10 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
     /// Only entries whose path matches; may be given more than once.
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub path: Vec<String>,
     /// Print how to do it with plain tools, and do nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "path")]
     pub explain: bool,
 }
 
@@ -239,6 +239,12 @@ pub struct PruneArgs {
     /// Keep the newest N of each series, whatever the configuration says.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
+    /// Take over backups of our sets that this repository does not remember making.
+    #[arg(long)]
+    pub adopt: bool,
+    /// Accept that backups are gone, after you have looked where they went.
+    #[arg(long)]
+    pub forget_lost: bool,
 }
 
 /// `init`.

@@ -15,7 +15,7 @@ static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// When the system refuses the handlers.
 pub fn on_signals() -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored(*signal)) {
         let wire = || -> io::Result<()> {
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))?;
             signal_hook::flag::register(signal, Arc::clone(flag))?;
@@ -24,6 +24,14 @@ pub fn on_signals() -> Result<()> {
         wire().map_err(Error::io("watch for signals in", Path::new(".")))?;
     }
     Ok(())
+}
+
+/// Whether whoever started us, such as `nohup`, has said that a signal is to be ignored.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Whether a signal has come.

@@ -8,7 +8,7 @@ use xtask::cli::{Cli, Color};
 use xtask::commands::{self, Context};
 use xtask::error::{Error, Exit, Result};
 use xtask::interrupt;
-use xtask::ui::Ui;
+use xtask::ui::{Ui, lost_output};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -32,6 +32,13 @@ fn main() -> ExitCode {
             fail(&ui, cli.verb.name(), &error);
             error.exit()
         }
+    };
+    let exit = match exit {
+        Exit::Done | Exit::Found if lost_output() => {
+            ui.error("the result could not be printed", Some("see what standard output is redirected to"));
+            Exit::CouldNotRun
+        }
+        exit => exit,
     };
     ExitCode::from(exit.code())
 }

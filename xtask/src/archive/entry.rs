@@ -202,7 +202,8 @@ pub fn read_tar<E: From<FormatError>>(
         let mut content = Content { stream: &mut *stream, left: entry.size };
         visit(entry, &mut content)?;
         let (left, padding) = (content.left, (RECORD - size % RECORD) % RECORD);
-        discard(stream, left + padding)?;
+        discard(stream, left)?;
+        discard(stream, padding)?;
     }
 }
 
@@ -253,6 +254,9 @@ impl Extended {
                 b"path" => self.name = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => return Err(malformed("a size in a pax record is not supported".into())),
+                _ if key.starts_with(b"GNU.sparse.") => {
+                    return Err(malformed("a sparse file, which is not supported".into()));
+                }
                 _ => {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         self.xattrs.push((name.to_vec(), value.to_vec()));

@@ -22,8 +22,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let what = format!("{} is there already", path.display());
         return Err(Error::refused(what, "edit it, or replace it with --force"));
     }
-    let name = match cargo::package(&root)? {
-        Some((name, _)) => name,
+    let name = match cargo::package(&root) {
+        Some(name) => name,
         None => Config::load(&root, None, &mut beneath(&root))
             .map_or_else(|_| "my-service".into(), |config| config.release.name),
     };
@@ -79,7 +79,11 @@ fn data_folders(root: &Path) -> Result<Vec<String>> {
         let holds_something =
             std::fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_some());
         let hidden = name.starts_with('.') && name.len() > 1 && !TOOLS.contains(&name.as_str());
-        if (hidden || name == "data" || name == "var") && holds_something && !name.contains(['"', '\\']) {
+        if (hidden || name == "data" || name == "var")
+            && holds_something
+            && !name.contains(['"', '\\'])
+            && !name.chars().any(char::is_control)
+        {
             found.push(name);
         }
     }

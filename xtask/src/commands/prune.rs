@@ -4,15 +4,16 @@ use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable::remove;
+use crate::destination::memory::Memory;
 use crate::destination::mount::{self, Mounted};
 use crate::destination::retention::{Decision, Item, Policy};
 use crate::destination::{lock, releases};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Runs the verb.
 ///
@@ -30,32 +31,29 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.
     let (_, mut findings) = releases::scan(folder)?;
+    let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
     let bundles = match keep {
-        Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, ctx)?,
+        Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, &known, ctx)?,
         None => Vec::new(),
     };
-    let verified =
-        memory.as_ref().map(crate::destination::memory::Memory::verified).transpose()?.unwrap_or_default();
-    let mut plans = Vec::new();
+    let (mut plans, mut away) = (Vec::new(), Vec::new());
     for place in &config.destinations {
-        let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
-        if !args.dry_run {
-            locks.push(lock::destination(&place.path, "prune", ctx.now)?);
+        match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
+            Ok(plan) => {
+                if !args.dry_run {
+                    locks.push(lock::destination(&place.path, "prune", ctx.now)?);
+                }
+                plans.push(plan);
+            }
+            // The others can be looked after all the same.
+            Err(error @ Error::NotMounted { .. }) => away.push(error),
+            Err(error) => return Err(error),
         }
-        let catalog = catalog::scan(&place.path)?;
-        let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
-        let mut items = retain::plan_backups(&ours(&config, &catalog), None, &policy, &verified, ctx.now);
-        let mut swept = sweep(&config, &catalog, ctx.now);
-        let mut found = catalog.findings.clone();
-        if let Some(memory) = &memory {
-            found.extend(memory.lost(&place.path, &catalog)?);
-        }
-        if finding::any_error(&found) {
-            items.iter_mut().chain(&mut swept).for_each(spare);
-        }
-        findings.extend(found);
-        plans.push(Plan { place, mounted, catalog, items, swept });
     }
+    if plans.is_empty() && bundles.is_empty() && !away.is_empty() {
+        return Err(away.remove(0));
+    }
+    findings.extend(away.iter().map(|error| Finding::of("prune", error)));
     let mut items = bundles.clone();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
     let mut freed = 0;
@@ -64,21 +62,63 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         findings.extend(plans.iter().filter_map(|plan| quota(plan.place, &plan.catalog, 0)));
     } else {
         freed += retain::apply_bundles(folder, &bundles)?.1;
-        if !retain::removed(&bundles).is_empty() {
+        if folder.exists() {
             releases::write_sums(folder)?;
         }
         for plan in &plans {
-            mount::recheck(&plan.mounted, &plan.place.path)?;
-            let backups = retain::apply_backups(&plan.catalog, &plan.items, memory.as_ref(), ctx.now)?.1;
-            for path in retain::removed(&plan.swept) {
-                freed += remove(std::path::Path::new(&path))?;
-            }
+            let backups = plan.execute(ctx, memory.as_ref())?;
             freed += backups;
             findings.extend(quota(plan.place, &plan.catalog, backups));
         }
     }
     report(args, ctx, &items, freed, &findings);
     Ok(finding::exit(&findings))
+}
+
+/// Decides about everything at one destination.
+fn plan<'a>(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+    memory: Option<&Memory>,
+    place: &'a Destination,
+    findings: &mut Vec<Finding>,
+) -> Result<Plan<'a>> {
+    let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+    let catalog = catalog::scan(&place.path)?;
+    let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
+    let mine = ours(config, &catalog);
+    if let (Some(memory), false) = (memory, args.dry_run) {
+        take_over(args, ctx, memory, place, &mine)?;
+    }
+    let known = memory.map(Memory::known).transpose()?;
+    let mut items = retain::plan_backups(&mine, None, &policy, known.as_ref(), ctx.now);
+    let mut swept = sweep(config, &catalog, ctx.now);
+    let mut found = catalog.findings.clone();
+    if let Some(memory) = memory {
+        found.extend(memory.lost(&place.path, &catalog)?);
+    }
+    if finding::any_error(&found) {
+        retain::spare_all(&mut items);
+        retain::spare_all(&mut swept);
+    }
+    findings.extend(found);
+    Ok(Plan { place, mounted, catalog, items, swept })
+}
+
+/// `--adopt` makes backups that this repository does not remember its own; `--forget-lost` accepts that some are gone.
+fn take_over(args: &Args, ctx: &Context, memory: &Memory, place: &Destination, mine: &Catalog) -> Result<()> {
+    let (now, known) = (ctx.now.to_string(), memory.known()?);
+    if args.adopt {
+        let strange =
+            mine.complete.iter().filter(|artifact| !known.made.contains_key(&show(&artifact.archive)));
+        strange.map(|artifact| &artifact.archive).try_for_each(|path| memory.event("adopted", &now, path))?;
+    }
+    if args.forget_lost {
+        let lost = memory.lost(&place.path, mine)?;
+        lost.iter().try_for_each(|finding| memory.event("forgotten", &now, Path::new(&finding.path)))?;
+    }
+    Ok(())
 }
 
 /// What one destination holds and what becomes of it.
@@ -90,6 +130,22 @@ struct Plan<'a> {
     swept: Vec<Item>,
 }
 
+impl Plan<'_> {
+    /// Removes what the plan removes; returns how many bytes came free.
+    fn execute(&self, ctx: &Context, memory: Option<&Memory>) -> Result<u64> {
+        let swept = retain::removed(&self.swept);
+        if swept.is_empty() && retain::removed(&self.items).is_empty() {
+            return Ok(0);
+        }
+        mount::recheck(&self.mounted, &self.place.path)?;
+        let mut freed = retain::apply_backups(&self.catalog, &self.items, memory, ctx.now)?.1;
+        for path in swept {
+            freed += remove(Path::new(&path))?;
+        }
+        Ok(freed)
+    }
+}
+
 /// How long an archive without a marker is left alone: another machine may be writing it still.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -98,14 +154,6 @@ fn ours(config: &Config, catalog: &Catalog) -> Catalog {
     let mine = |artifact: &&Artifact| own(config, &artifact.name.series);
     let complete = catalog.complete.iter().filter(mine).cloned().collect();
     Catalog { complete, ..Catalog::default() }
-}
-
-/// Where backups were lost or damaged, what is left may be all there is.
-fn spare(item: &mut Item) {
-    if item.decision == Decision::Remove {
-        item.decision = Decision::Keep;
-        item.reasons = vec!["nothing is removed from a destination with errors".into()];
-    }
 }
 
 fn own(config: &Config, series: &str) -> bool {

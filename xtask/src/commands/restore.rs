@@ -4,14 +4,14 @@ use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::{catalog, mount};
 use crate::error::{Error, Exit, Result};
-use crate::finding;
+use crate::finding::{self, Finding};
 use crate::restore::{self, Select, Source};
 use crate::shown::show;
 use crate::tools::{Tool, preflight};
 use globset::{GlobBuilder, GlobSetBuilder};
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::path::Path;
 
@@ -37,7 +37,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let secret = keys::opening(source.encrypted, encryption.as_ref(), ctx.env)?;
     let select = select(&args.path)?;
-    let extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
+    let mut extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
+    let known = super::memory(&config).map(|memory| memory.known()).transpose()?.unwrap_or_default();
+    if known.made.get(&show(&source.archive)).is_some_and(|made| made.partial) {
+        let what = "holds only a part: something could not be read when it was made";
+        extracted.findings.push(Finding::warning(source.name(), what, "`--at` restores an older one"));
+    }
     let findings = &extracted.findings;
     let status = if finding::any_error(findings) { "findings" } else { "ok" };
     ctx.ui.document(
@@ -56,12 +61,15 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     Ok(finding::exit(findings))
 }
 
+/// Clocks that differ by less are taken for the same.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
 /// RFC 3339, or a date, which means its end.
 fn time(text: &str) -> Result<Timestamp> {
     if let Ok(date) = text.parse::<Date>() {
         let end = date.tomorrow().ok().and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
         if let Some(end) = end.filter(|_| text.len() == 10) {
-            return Ok(end.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(end));
+            return Ok(end.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(end));
         }
     }
     text.parse().map_err(|_| {
@@ -83,16 +91,35 @@ fn find(
         let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
         return Ok((Source::of_file(&path)?, encryption));
     }
-    let mut candidates = Vec::new();
+    let (mut candidates, mut away) = (Vec::new(), None);
     for place in &config.destinations {
-        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
-        let catalog = catalog::scan(&place.path)?;
-        candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
+        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
+            .and_then(|_| catalog::scan(&place.path));
+        match scanned {
+            Ok(catalog) => {
+                candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
+            }
+            // In an emergency what is there must be enough.
+            Err(error) => {
+                ctx.ui.error(&format!("passed over: {}", error.chain()), None);
+                away.get_or_insert(error);
+            }
+        }
     }
     candidates.sort_by_key(|(found, _)| found.name.time);
-    match candidates.last() {
-        Some((found, place)) => Ok((Source::from(found), place.encryption.clone())),
-        None => Err(Error::refused(
+    match (candidates.last(), away) {
+        (Some((found, _)), _) if at.is_none() && found.name.time.duration_since(ctx.now) > SKEW => {
+            let what = format!(
+                "the newest backup of {:?}, {}, is dated in the future",
+                args.what,
+                found.name.file()
+            );
+            let next = "set the clock; or name the backup that you mean, with --at TIME or by its file";
+            Err(Error::refused(what, next))
+        }
+        (Some((found, place)), _) => Ok((Source::from(found), place.encryption.clone())),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::refused(
             format!(
                 "no backup of {:?} {}",
                 args.what,

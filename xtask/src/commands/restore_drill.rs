@@ -18,7 +18,7 @@ use crate::drill::record::{self, Recorded};
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::run::{Drilled, Spot};
-use crate::drill::verdict::{against_targets, judge, proven};
+use crate::drill::verdict::{against_targets, damaged, judge, proven};
 use crate::error::{Error, Exit, Result};
 use crate::finding;
 use crate::shown::show;
@@ -56,8 +56,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(dry_run(&prepared, ctx));
     }
     let trigger = if args.if_due { "if-due" } else { "manual" };
-    let (recorded, proven) = drill(&prepared, trigger, ctx)?;
-    remember(&memory, &recorded, &proven, ctx)?;
+    let (recorded, shown) = drill(&prepared, trigger, ctx)?;
+    remember(&memory, &prepared, &recorded, &shown, ctx)?;
     Ok(report(&prepared, &recorded, ctx))
 }
 
@@ -65,7 +65,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 /// is configured. One that was not verified does not count: it is due again at once.
 fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
     let verified = |r: &&Stored| r.evidence.kind == "spot" && r.evidence.result == Verdict::Verified;
-    let last = records.iter().filter(verified).map(|r| r.evidence.started_at).max();
+    // One that is dated in the future says nothing about when the next is due.
+    let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
+    let last = times.filter(|time| *time <= now).max();
     match (last, every) {
         (Some(last), Some(every)) => now.duration_since(last) >= every,
         _ => true,
@@ -102,8 +104,9 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
     Exit::Done
 }
 
-/// Runs the drill and stores its evidence; also returns the file names that it has shown to be restorable.
-fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Vec<String>)> {
+/// Runs the drill and stores its evidence; also returns the artifacts that it has shown to be restorable, and those
+/// whose bytes are not those on record.
+fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Shown)> {
     let passphrases = keys::variables(&prepared.config);
     let environment = environment(&prepared.config.drill.environment, &passphrases, ctx.env);
     let redaction = Redaction::new(&secrets(&prepared.config, ctx), &environment);
@@ -119,13 +122,13 @@ fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded,
         redaction: &redaction,
     }
     .run(&Monotonic::start());
-    let proven = proven(&prepared.plan, &drilled.runs)
-        .into_iter()
-        .map(|index| prepared.plan.artifacts[index].file.clone())
-        .collect();
+    let shown = Shown {
+        proven: proven(&prepared.plan, &drilled.runs),
+        damaged: damaged(&prepared.plan, &drilled.runs),
+    };
     let evidence = assemble(prepared, drilled, trigger, ctx).redacted(&redaction);
     let recorded = record::write(&prepared.config.drill.evidence_dir, &prepared.records, evidence)?;
-    Ok((recorded, proven))
+    Ok((recorded, shown))
 }
 
 fn secrets(config: &Config, ctx: &Context) -> Vec<(String, String)> {
@@ -189,17 +192,32 @@ fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context)
     }
 }
 
-/// One line for the drill, and one for each artifact that it has shown to be restorable.
-fn remember(memory: &Memory, recorded: &Recorded, proven: &[String], ctx: &Context) -> Result<()> {
+/// What a drill has shown of the artifacts of its plan, by their index.
+struct Shown {
+    proven: Vec<usize>,
+    damaged: Vec<usize>,
+}
+
+/// One line for the drill, and one for each artifact that it has shown to be restorable, or damaged.
+fn remember(
+    memory: &Memory,
+    prepared: &Prepared,
+    recorded: &Recorded,
+    shown: &Shown,
+    ctx: &Context,
+) -> Result<()> {
     let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
     memory.record(&json!({
         "schema": 1, "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(),
     }))?;
-    for artifact in evidence.artifacts.iter().filter(|artifact| proven.contains(&artifact.path)) {
-        memory.record(&json!({
-            "schema": 1, "kind": "verified", "time": time, "set": artifact.set,
-            "artifact": artifact.path, "sha256": artifact.sha256, "by": evidence.id,
-        }))?;
+    for (kind, indices) in [("verified", &shown.proven), ("damaged", &shown.damaged)] {
+        for index in indices {
+            let artifact = &evidence.artifacts[*index];
+            memory.record(&json!({
+                "schema": 1, "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
+                "artifact": show(&prepared.subjects[*index].source.archive), "by": evidence.id,
+            }))?;
+        }
     }
     Ok(())
 }

@@ -1,17 +1,16 @@
 //! Retention as the verbs use it: candidates from the catalogues, the pure plan, and its execution, which removes the
 //! marker first, so that a run that is killed leaves an incomplete artifact and never a marker without its data.
 use super::Context;
-use crate::destination::catalog::Catalog;
+use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
-use crate::destination::memory::Memory;
-use crate::destination::names::BundleName;
+use crate::destination::memory::{Known, Memory};
 use crate::destination::releases::{self, Bundle};
-use crate::destination::retention::{Candidate, Decision, Item, Policy, plan};
+use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
 use crate::error::Result;
 use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The paths that a plan removes.
 pub fn removed(items: &[Item]) -> Vec<String> {
@@ -23,7 +22,7 @@ pub fn plan_backups(
     catalog: &Catalog,
     only: Option<&str>,
     policy: &Policy,
-    verified: &HashSet<String>,
+    known: Option<&Known>,
     now: Timestamp,
 ) -> Vec<Item> {
     let candidates: Vec<Candidate> = catalog
@@ -32,9 +31,8 @@ pub fn plan_backups(
         .filter(|artifact| only.is_none_or(|series| artifact.name.series == series))
         .map(|artifact| {
             let id = show(&artifact.archive);
-            let name = artifact.name.file();
             Candidate {
-                verified: verified.contains(&id) || verified.contains(&name),
+                state: known.map_or(State::Unproven, |known| state(known, artifact)),
                 series: artifact.name.series.clone(),
                 time: Some(artifact.name.time),
                 bytes: artifact.bytes,
@@ -43,6 +41,27 @@ pub fn plan_backups(
         })
         .collect();
     plan(&candidates, policy, now)
+}
+
+/// What retention has to know of a backup. Without a memory every backup of our sets is taken for ours.
+fn state(known: &Known, artifact: &Artifact) -> State {
+    let path = show(&artifact.archive);
+    match known.made.get(&path) {
+        None if known.pruned.contains(&path) => State::Unproven,
+        None => State::Foreign,
+        Some(made) if made.partial => State::Partial,
+        Some(_) if known.wrong_with(artifact).is_some() => State::Damaged,
+        Some(_) if known.verified.contains(&path) => State::Verified,
+        Some(_) => State::Unproven,
+    }
+}
+
+/// Where backups were lost or damaged, what is left may be all there is: nothing goes.
+pub fn spare_all(items: &mut [Item]) {
+    for item in items.iter_mut().filter(|item| item.decision == Decision::Remove) {
+        item.decision = Decision::Keep;
+        item.reasons = vec!["nothing is removed from a destination with errors".into()];
+    }
 }
 
 /// Removes what the plan removes; returns the paths and the bytes that came free.
@@ -62,6 +81,7 @@ pub fn apply_backups(
         if !doomed.contains(&id) {
             continue;
         }
+        // Recorded before: a kill in between must not look like a loss.
         if let Some(memory) = memory {
             memory.event("pruned", &now.to_string(), &artifact.archive)?;
         }
@@ -83,30 +103,34 @@ pub fn plan_bundles(
     folder: &Path,
     name: &str,
     keep: u32,
-    extra: Option<(&BundleName, PathBuf)>,
+    extra: Option<Candidate>,
+    known: &Known,
     ctx: &Context,
 ) -> Result<Vec<Item>> {
     let (bundles, _) = releases::scan(folder)?;
     let mut candidates: Vec<Candidate> =
-        bundles.iter().filter(|bundle| bundle.lock.name == name).map(candidate).collect();
-    candidates.extend(extra.map(|(name, path)| Candidate {
-        id: show(&path),
-        series: name.name.clone(),
-        time: Some(name.time),
-        verified: false,
-        bytes: 0,
-    }));
+        bundles.iter().filter(|bundle| bundle.lock.name == name).map(|b| candidate(b, known)).collect();
+    candidates.extend(extra);
     Ok(plan(&candidates, &Policy::newest(keep), ctx.now))
 }
 
-/// A bundle is made by reading it back, so every one that is whole counts as verified only after `verify`: retention
-/// goes by its lock's date alone.
-fn candidate(bundle: &Bundle) -> Candidate {
+/// What counts together among bundles.
+pub fn bundle_series(name: &str, dirty: bool) -> String {
+    if dirty { format!("{name} (dirty)") } else { name.to_owned() }
+}
+
+/// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit.
+fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
+    let path = bundle.tarball.as_deref().map(show).unwrap_or_default();
     Candidate {
         id: show(&bundle.lock_path),
-        series: bundle.lock.name.clone(),
+        series: bundle_series(&bundle.lock.name, bundle.lock.dirty),
         time: bundle.lock.time(),
-        verified: false,
+        state: match () {
+            () if known.damaged.contains(&path) => State::Damaged,
+            () if known.verified.contains(&path) => State::Verified,
+            () => State::Unproven,
+        },
         bytes: bundle.bytes,
     }
 }
@@ -120,9 +144,10 @@ pub fn prune_bundles(
     name: &str,
     keep: u32,
     protect: &Path,
+    known: &Known,
     ctx: &Context,
 ) -> Result<Vec<String>> {
-    let items = except(plan_bundles(folder, name, keep, None, ctx)?, protect);
+    let items = except(plan_bundles(folder, name, keep, None, known, ctx)?, protect);
     Ok(apply_bundles(folder, &items)?.0)
 }
 

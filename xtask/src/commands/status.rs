@@ -3,19 +3,20 @@ use super::Context;
 use super::prune::quota;
 use crate::config::{Config, DataSet};
 use crate::destination::catalog::{self, Catalog};
+use crate::destination::memory::{Known, Memory};
 use crate::destination::{mount, releases};
 use crate::drill::evidence::{Verdict, check_chain};
-use crate::drill::record;
+use crate::drill::{record, scratch};
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
 use crate::ui::{bytes, span, table};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-/// Artifacts that passed `verify` or a drill.
-type Verified = HashSet<String>;
+/// Clocks that differ by less are taken for the same.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// What each part of the answer came to.
 #[derive(Default)]
@@ -66,8 +67,9 @@ impl Answer {
                 "created_at": bundle.lock.created_at, "git_sha": bundle.lock.git_sha, "bytes": bundle.bytes,
                 "release_url": bundle.lock.release_url}));
         }
-        let latest = bundles.last().map_or("none".to_owned(), |bundle| bundle.lock.version.clone());
-        let since = bundles.last().and_then(|bundle| bundle.lock.time());
+        let newest = bundles.iter().rfind(|bundle| !bundle.lock.dirty).or(bundles.last());
+        let latest = newest.map_or("none".to_owned(), |bundle| bundle.lock.version.clone());
+        let since = newest.and_then(|bundle| bundle.lock.time());
         let since = since.map_or(String::new(), |time| format!("of a commit {} old", span(age(ctx, time))));
         self.row(["release".into(), latest, since, format!("{} kept", bundles.len())]);
         Ok(())
@@ -75,11 +77,7 @@ impl Answer {
 
     fn backups(&mut self, config: &Config, ctx: &Context) -> Result<()> {
         let memory = super::memory(config);
-        let verified = memory
-            .as_ref()
-            .map(crate::destination::memory::Memory::verified)
-            .transpose()?
-            .unwrap_or_default();
+        let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
         for place in &config.destinations {
             let state = match mount::check(&place.path, place.mount.as_deref(), place.mount.is_some()) {
                 Ok(state) => state,
@@ -105,27 +103,31 @@ impl Answer {
             self.findings.extend(catalog.findings.iter().cloned());
             self.findings.extend(quota(place, &catalog, 0));
             for path in &catalog.incomplete {
-                let what = "has no .sha256: a run was killed before its end";
-                self.findings.push(Finding::warning(show(path), what, "`cargo xtask prune` sweeps it"));
+                let what = "has no .sha256: a run is writing it, or was killed before its end";
+                self.findings.push(Finding::warning(
+                    show(path),
+                    what,
+                    "`cargo xtask prune` sweeps it after a day",
+                ));
             }
             if let Some(memory) = &memory {
                 self.findings.extend(memory.lost(&place.path, &catalog)?);
             }
             let mine = |set: &&DataSet| config.destination_of(set).is_ok_and(|home| home.name == place.name);
             for set in config.data.iter().filter(mine) {
-                self.set(config, ctx, set, &catalog, &verified);
+                self.set(config, ctx, set, &catalog, &known);
             }
         }
         Ok(())
     }
 
     /// A set that has no backup, or too old a one, is an error; what was made of it with a suffix is listed beside it.
-    fn set(&mut self, config: &Config, ctx: &Context, set: &DataSet, catalog: &Catalog, verified: &Verified) {
+    fn set(&mut self, config: &Config, ctx: &Context, set: &DataSet, catalog: &Catalog, known: &Known) {
         let suffixed = format!("{}-", set.name);
         let series: BTreeSet<&str> = catalog.complete.iter().map(|artifact| &*artifact.name.series).collect();
-        let age = self.series(ctx, &set.name, catalog, verified);
+        let age = self.series(ctx, &set.name, catalog, known);
         for series in series.into_iter().filter(|series| series.starts_with(&suffixed)) {
-            self.series(ctx, series, catalog, verified);
+            self.series(ctx, series, catalog, known);
         }
         match age {
             None => {
@@ -147,11 +149,20 @@ impl Answer {
         ctx: &Context,
         series: &str,
         catalog: &Catalog,
-        verified: &Verified,
+        known: &Known,
     ) -> Option<SignedDuration> {
         let latest = catalog.latest(series, None)?;
         let (count, age) = (catalog.series(series).count(), age(ctx, latest.name.time));
-        let proven = verified.contains(&show(&latest.archive)) || verified.contains(&latest.name.file());
+        let proven = known.verified.contains(&show(&latest.archive));
+        self.findings.extend(known.wrong_with(latest));
+        if age < -SKEW {
+            let what = "is dated in the future: its clock or this machine's is wrong";
+            self.findings.push(Finding::error(
+                show(&latest.archive),
+                what,
+                "set the clock; `restore --at` names others",
+            ));
+        }
         self.data.push(json!({"set": series, "latest": show(&latest.archive),
             "created_at": latest.name.time.to_string(), "age_seconds": age.as_secs(), "verified": proven,
             "count": count, "bytes": latest.bytes}));
@@ -160,7 +171,7 @@ impl Answer {
             "data".into(),
             series.to_owned(),
             format!("{} ago, {proof}", span(age)),
-            format!("{count} kept, {}", bytes(latest.bytes)),
+            format!("{count} kept, the newest {}", bytes(latest.bytes)),
         ]);
         Some(age)
     }
@@ -175,7 +186,13 @@ impl Answer {
                 .push(json!({"id": evidence.id, "kind": evidence.kind, "result": evidence.result.word(),
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
-        let proven = records.iter().rev().find(|record| record.evidence.result == Verdict::Verified);
+        let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
+        for folder in scratch::left_behind(workspace.as_ref()) {
+            let what = "was left by a drill that was killed: it holds restored data in the clear";
+            self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
+        }
+        let past = records.iter().filter(|record| record.evidence.started_at <= ctx.now);
+        let proven = past.rev().find(|record| record.evidence.result == Verdict::Verified);
         let since = proven.map(|record| age(ctx, record.evidence.started_at));
         if let Some(every) = config.drill.spot_every
             && since.is_none_or(|since| since > every)

@@ -8,7 +8,7 @@ use crate::destination::mount;
 use crate::destination::releases;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
-use crate::restore::{self, Source, digest_file};
+use crate::restore::{self, Source};
 use crate::shown::show;
 use serde_json::json;
 
@@ -16,8 +16,6 @@ use serde_json::json;
 struct Subject {
     source: Source,
     encryption: Option<Encryption>,
-    /// The digest that a bundle's lock holds.
-    locked: Option<String>,
 }
 
 /// Runs the verb.
@@ -51,8 +49,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             Err(error) => return Err(error),
         };
         let sound = !finding::any_error(&found);
-        if let (true, Some(memory)) = (sound, memory.as_ref().filter(|memory| memory.root().exists())) {
-            memory.event("verified", &ctx.now.to_string(), &subject.source.archive)?;
+        // Without a marker nothing was compared with what was written.
+        let proven = sound && subject.source.marker.is_some();
+        if let Some(memory) = memory.as_ref().filter(|memory| memory.root().exists() && (proven || !sound)) {
+            let kind = if proven { "verified" } else { "damaged" };
+            if let Err(error) = memory.event(kind, &ctx.now.to_string(), &subject.source.archive) {
+                let what = format!("could not take note of the result: {}", error.chain());
+                findings.push(Finding::warning(show(memory.root()), what, ""));
+            }
         }
         ctx.ui.result(&format!(
             "{} {archive} ({} entries, {})",
@@ -84,17 +88,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
     let secret = keys::opening(subject.source.encrypted, subject.encryption.as_ref(), ctx.env)?;
     let mut checked = restore::check(&subject.source, secret.as_ref())?;
-    if let Some(locked) = &subject.locked {
-        let (digest, _) = digest_file(&subject.source.archive)?;
-        if digest != *locked {
-            let what = format!("has SHA-256 {digest}, but its lock says {locked}");
-            checked.findings.push(Finding::error(
-                show(&subject.source.archive),
-                what,
-                "run snapshot of that commit again",
-            ));
-        }
-    }
     let findings = std::mem::take(&mut checked.findings);
     Ok((checked, findings))
 }
@@ -105,7 +98,6 @@ fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subje
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
-        locked: None,
     })
 }
 
@@ -114,20 +106,31 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
     if args.latest {
-        bundles = bundles.into_iter().rfind(|bundle| bundle.tarball.is_some()).into_iter().collect();
+        bundles = bundles
+            .into_iter()
+            .rfind(|bundle| bundle.tarball.is_some() && !bundle.lock.dirty)
+            .into_iter()
+            .collect();
     }
     for bundle in bundles {
-        if let Some(tarball) = &bundle.tarball {
-            let source = Source::of_file(tarball)?;
-            subjects.push(Subject { source, encryption: None, locked: bundle.lock.tarball_sha256.clone() });
+        if let Some(source) = Source::of_bundle(&bundle)? {
+            subjects.push(Subject { source, encryption: None });
         } else if bundle.lock.tarball.is_none() {
             let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
     for place in &config.destinations {
-        mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
-        let catalog = catalog::scan(&place.path)?;
+        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
+            .and_then(|_| catalog::scan(&place.path));
+        let catalog = match scanned {
+            Ok(catalog) => catalog,
+            Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
+            Err(error) => {
+                findings.push(Finding::of(show(&place.path), &error));
+                continue;
+            }
+        };
         findings.extend(catalog.findings.iter().cloned());
         if let Some(memory) = super::memory(config) {
             findings.extend(Memory::lost(&memory, &place.path, &catalog)?);
@@ -135,11 +138,7 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
         for artifact in &catalog.complete {
             let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);
             if newest || !args.latest {
-                subjects.push(Subject {
-                    source: artifact.into(),
-                    encryption: place.encryption.clone(),
-                    locked: None,
-                });
+                subjects.push(Subject { source: artifact.into(), encryption: place.encryption.clone() });
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::folder::Databases;
 use jiff::SignedDuration;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ impl Config {
     pub fn load(root: &Path, file: Option<&Path>, files: Files<'_>) -> Result<Self> {
         let path = file.map_or_else(|| root.join("recovery.toml"), Path::to_owned);
         let text = match file {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(Error::io("read", file))?),
+            Some(file) => Some(read_small(file)?),
             None => files("recovery.toml")?,
         };
         let raw = raw::parse(&path, text.as_deref().unwrap_or_default())?;
@@ -200,8 +201,15 @@ impl Config {
                 apart(source, place)?;
             }
         }
-        for destination in &self.destinations {
+        for (index, destination) in self.destinations.iter().enumerate() {
             good_name("a destination", &destination.name)?;
+            let twin =
+                self.destinations[..index].iter().find(|other| real(&other.path) == real(&destination.path));
+            if let Some(other) = twin {
+                let what =
+                    format!("the destinations {:?} and {:?} are one folder", other.name, destination.name);
+                return Err((what, "keep one of the two".into()));
+            }
         }
         Ok(())
     }
@@ -257,6 +265,21 @@ impl Config {
 
 /// Gives the text of a file at a repository's root; `None` when there is none.
 pub type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>>;
+
+/// No configuration is longer.
+const MAX_FILE: u64 = 1 << 20;
+
+/// A file that the user has named; a pipe will do, an endless one will not.
+fn read_small(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
+    if text.len() as u64 > MAX_FILE {
+        let what = format!("{} has more than {MAX_FILE} bytes", path.display());
+        return Err(Error::refused(what, "name a recovery.toml"));
+    }
+    Ok(text)
+}
 
 /// The files that lie in `root`.
 pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {

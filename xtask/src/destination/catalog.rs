@@ -111,10 +111,15 @@ fn scan_day(day: &Path, catalog: &mut Catalog) -> Result<()> {
         let has_manifest = all.contains(&manifest);
         let paths =
             [Some(day.join(file)), has_manifest.then(|| day.join(&manifest)), Some(day.join(&marker))];
-        let mut bytes = 0;
-        for path in paths.iter().flatten() {
-            bytes += fs::metadata(path).map_err(Error::io("read", path))?.len();
-        }
+        let lengths = paths.iter().flatten().map(|path| fs::metadata(path).map(|meta| meta.len()));
+        let bytes = match lengths.sum::<std::io::Result<u64>>() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let what = format!("cannot be read: {error}");
+                catalog.findings.push(Finding::error(show(&day.join(file)), what, "see what lies there"));
+                continue;
+            }
+        };
         if !has_manifest {
             let repair = "it restores all the same; single entries cannot be compared";
             catalog.findings.push(Finding::warning(show(&day.join(file)), "has lost its manifest", repair));

@@ -56,17 +56,27 @@ const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
 pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
     let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = real(path);
     let name = format!("recovery-{}.lock", &sha256_hex(real.as_os_str().as_bytes())[..32]);
     let lock = Path::new(place).join(name);
     let file = take(&lock, &path.display().to_string(), command, now)?;
     Ok(Lock { _file: file, passing: Some(lock) })
 }
 
+/// The path with every link in it resolved, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+    known.canonicalize().map_or_else(|_| path.to_owned(), |known| known.join(rest).components().collect())
+}
+
 fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> {
     loop {
         let mut file = open(path).map_err(Error::io("open", path))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(Error::io("lock", path)(error.into()));
+            }
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             let holder = if holder.is_empty() { "another run".to_owned() } else { holder.trim().to_owned() };
@@ -85,7 +95,8 @@ fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> 
 
 /// Opens the file of a lock, and makes it where there is none. Follows no link that somebody else may have laid.
 fn open(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
     loop {
         let known = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
         let known = match known {

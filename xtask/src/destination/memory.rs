@@ -2,13 +2,13 @@
 //!
 //! `history.jsonl` is append-only, one JSON object a line. It is what notices that a backup which was complete is
 //! gone although nothing pruned it.
-use super::catalog::Catalog;
+use super::catalog::{Artifact, Catalog};
 use super::durable::append_line;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,49 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct Memory {
     root: PathBuf,
+}
+
+/// What the history says of artifacts, by the path of the archive.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    /// Backups that this repository made, or took over, and did not prune.
+    pub made: BTreeMap<String, Made>,
+    /// Those whose last verification, or drill, passed.
+    pub verified: HashSet<String>,
+    /// Those whose last verification found damage.
+    pub damaged: HashSet<String>,
+    /// Those that were to be pruned; one that is there all the same is ours still.
+    pub pruned: HashSet<String>,
+}
+
+/// A backup as it was made.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Bytes of the archive; unknown for one that was taken over.
+    pub bytes: Option<u64>,
+    /// Whether something could not be read, and is not in it.
+    pub partial: bool,
+}
+
+impl Known {
+    /// What is wrong with a backup, as far as is known: it holds only a part, is damaged, or has another length.
+    pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
+        let path = show(&artifact.archive);
+        let made = self.made.get(&path).copied().unwrap_or_default();
+        let length = fs::metadata(&artifact.archive).map(|meta| meta.len()).ok();
+        let (what, repair) = if self.damaged.contains(&path)
+            || made.bytes.is_some_and(|bytes| length != Some(bytes))
+        {
+            ("is damaged", "restore from another; keep it until a new backup is verified")
+        } else if made.partial {
+            let repair =
+                "let the backup's user read everything, and back up again; `restore --at` names an older one";
+            ("holds only a part: something could not be read when it was made", repair)
+        } else {
+            return None;
+        };
+        Some(Finding::error(path, what, repair))
+    }
 }
 
 impl Memory {
@@ -69,38 +112,50 @@ impl Memory {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn history(&self) -> Result<Vec<Value>> {
-        match fs::read_to_string(self.file()) {
-            Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+        match fs::read(self.file()) {
+            Ok(bytes) => {
+                let lines = bytes.split(|byte| *byte == b'\n');
+                Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Error::io("read", &self.file())(error)),
         }
     }
 
-    /// The artifacts that passed `verify` or a drill.
+    /// What is known of the artifacts that are still there as far as this repository remembers.
     ///
     /// # Errors
     /// As [`Memory::history`].
-    pub fn verified(&self) -> Result<HashSet<String>> {
-        let history = self.history()?;
-        let verified = history.iter().filter(|record| record["kind"] == "verified");
-        Ok(verified.filter_map(|record| record["artifact"].as_str().map(str::to_owned)).collect())
-    }
-
-    /// Backups that were complete and were not pruned.
-    ///
-    /// # Errors
-    /// As [`Memory::history`].
-    pub fn complete(&self) -> Result<BTreeSet<String>> {
-        let mut complete = BTreeSet::new();
+    pub fn known(&self) -> Result<Known> {
+        let mut known = Known::default();
         for record in self.history()? {
-            let Some(artifact) = record["artifact"].as_str() else { continue };
-            match record["kind"].as_str() {
-                Some("backup") => complete.insert(artifact.to_owned()),
-                Some("pruned") => complete.remove(artifact),
-                _ => continue,
+            let (Some(kind), Some(path)) = (record["kind"].as_str(), record["artifact"].as_str()) else {
+                continue;
             };
+            let path = path.to_owned();
+            match kind {
+                "backup" => {
+                    let bytes = record["bytes"].as_u64();
+                    let partial = record["errors"].as_u64().unwrap_or(0) > 0;
+                    known.made.insert(path, Made { bytes, partial });
+                }
+                "adopted" => drop(known.made.insert(path, Made::default())),
+                "verified" => {
+                    known.damaged.remove(&path);
+                    known.verified.insert(path);
+                }
+                "damaged" => {
+                    known.verified.remove(&path);
+                    known.damaged.insert(path);
+                }
+                "pruned" | "forgotten" => {
+                    known.made.remove(&path);
+                    known.pruned.insert(path);
+                }
+                _ => {}
+            }
         }
-        Ok(complete)
+        Ok(known)
     }
 
     /// Backups under `destination` that were complete, were not pruned, and are not in its catalogue.
@@ -110,8 +165,8 @@ impl Memory {
     pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Result<Vec<Finding>> {
         let there: HashSet<String> =
             catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
-        let expected = self.complete()?;
-        let lost = expected.into_iter().filter(|path| Path::new(path).starts_with(destination));
+        let expected = self.known()?.made;
+        let lost = expected.into_keys().filter(|path| Path::new(path).starts_with(destination));
         Ok(lost
             .filter(|path| !there.contains(path))
             .map(|path| {
@@ -119,7 +174,8 @@ impl Memory {
                     true => "was a complete backup and has lost its marker, though nothing pruned it",
                     false => "was a complete backup and is gone, though nothing pruned it",
                 };
-                Finding::error(path, what, "look who else writes to this drive; make a new backup now")
+                let repair = "look who else writes to this drive, and make a new backup; `cargo xtask prune --forget-lost` accepts the loss";
+                Finding::error(path, what, repair)
             })
             .collect())
     }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// How many to keep, by which rule. Rules add up: what any of them keeps stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,10 +49,44 @@ pub struct Candidate {
     pub series: String,
     /// When it was made; `None` when that cannot be told.
     pub time: Option<Timestamp>,
-    /// Whether a verification or a drill has passed on it.
-    pub verified: bool,
+    /// What is known of it.
+    pub state: State,
     /// What it takes.
     pub bytes: u64,
+}
+
+/// What is known of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum State {
+    /// Nothing bad, nothing proven.
+    #[default]
+    Unproven,
+    /// Its last verification, or drill, passed.
+    Verified,
+    /// Something could not be read when it was made. Counts only among its like, so that it never evicts a whole one.
+    Partial,
+    /// Its last verification found damage. Counts for nothing, and stays until somebody has looked.
+    Damaged,
+    /// This repository does not remember making it. Counts for nothing, and stays.
+    Foreign,
+}
+
+impl State {
+    /// What counts together.
+    fn group(self) -> Self {
+        if self == Self::Verified { Self::Unproven } else { self }
+    }
+
+    /// Why it stays whatever the rules say.
+    fn spared(self) -> Option<&'static str> {
+        match self {
+            Self::Damaged => Some("damaged: look at it before it goes"),
+            Self::Foreign => {
+                Some("not made by this repository, as far as it remembers (`prune --adopt` takes it over)")
+            }
+            Self::Unproven | Self::Verified | Self::Partial => None,
+        }
+    }
 }
 
 /// What becomes of it.
@@ -94,19 +128,21 @@ const BUCKETS: [(&str, Bucket, Count); 4] = [
 /// Decides about every candidate, in their order.
 pub fn plan(candidates: &[Candidate], policy: &Policy, now: Timestamp) -> Vec<Item> {
     let mut reasons: Vec<Vec<String>> = vec![Vec::new(); candidates.len()];
-    let series: HashSet<&str> = candidates.iter().map(|candidate| candidate.series.as_str()).collect();
-    for series in series {
+    let kinds: BTreeSet<(&str, State)> =
+        candidates.iter().map(|candidate| (candidate.series.as_str(), candidate.state.group())).collect();
+    for (series, group) in kinds.into_iter().filter(|(_, group)| group.spared().is_none()) {
         // Newest first; equal times by name, so that the plan is the same each time.
         let mut members: Vec<(usize, Timestamp)> = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| candidate.series == series)
+            .filter(|(_, candidate)| candidate.series == series && candidate.state.group() == group)
             .filter_map(|(index, candidate)| Some((index, candidate.time?)))
             .collect();
         members.sort_by(|a, b| (b.1, &candidates[b.0].id).cmp(&(a.1, &candidates[a.0].id)));
         keep_in_series(candidates, &members, policy, now, &mut reasons);
     }
     for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
+        reasons.extend(candidate.state.spared().map(str::to_owned));
         if candidate.time.is_none() {
             reasons.push("its age cannot be told".into());
         }
@@ -133,7 +169,7 @@ fn keep_in_series(
     if let Some((index, _)) = members.first() {
         reasons[*index].push("newest".into());
     }
-    if let Some((index, _)) = members.iter().find(|(index, _)| candidates[*index].verified) {
+    if let Some((index, _)) = members.iter().find(|(index, _)| candidates[*index].state == State::Verified) {
         reasons[*index].push("newest verified".into());
     }
     for (index, time) in members {
@@ -175,7 +211,7 @@ mod tests {
                 id: (*time).into(),
                 series: "s".into(),
                 time: format!("{time}:00:00Z").parse().ok(),
-                verified: false,
+                state: State::Unproven,
                 bytes: 1,
             })
             .collect()
@@ -253,10 +289,34 @@ mod tests {
     fn some_stay_whatever_the_policy() {
         let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
         all[0].time = None;
-        all[1].verified = true;
+        all[1].state = State::Verified;
         assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-01T00", "2026-01-02T00", "2026-01-04T00"]);
         let young = Policy { min_age: SignedDuration::from_hours(24 * 400), ..Policy::newest(1) };
         assert_eq!(kept(&all, &young).len(), 4);
+    }
+
+    /// What is damaged, partial or somebody else's takes no place from what is whole, and is not lost for it.
+    #[test]
+    fn only_what_is_whole_evicts_what_is_whole() {
+        let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
+        for state in [State::Damaged, State::Foreign] {
+            (all[2].state, all[3].state) = (state, state);
+            assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
+        }
+        (all[2].state, all[3].state) = (State::Partial, State::Partial);
+        assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-04T00"]);
+    }
+
+    #[test]
+    fn days_weeks_and_months_of_two_years_are_two() {
+        let same = ["2025-03-05T00", "2026-03-05T00"];
+        for policy in [
+            Policy { daily: Some(2), ..Policy::default() },
+            Policy { weekly: Some(2), ..Policy::default() },
+            Policy { monthly: Some(2), ..Policy::default() },
+        ] {
+            assert_eq!(kept(&candidates(&same), &policy), same, "{policy:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> Result<Done> {
     let whole = copy(&subject.source, folder)?;
     let at = flip_middle(&whole.archive)?;
-    let alone = Source { marker: None, ..whole.clone() };
+    let alone = Source { marker: None, locked: None, ..whole.clone() };
     let mut ways = vec![("on its content alone", &alone)];
     if whole.marker.is_some() {
         ways.insert(0, ("with its record of digests", &whole));
@@ -58,6 +58,7 @@ fn copy(source: &Source, folder: &Path) -> Result<Source> {
         archive: copied(&source.archive)?,
         manifest: source.manifest.as_deref().map(copied).transpose()?,
         marker: source.marker.as_deref().map(copied).transpose()?,
+        locked: source.locked.clone(),
         codec: source.codec,
         encrypted: source.encrypted,
     })

@@ -10,6 +10,7 @@ use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact};
+use crate::destination::memory::Memory;
 use crate::destination::mount::{self, Durability};
 use crate::destination::releases::{self, Bundle};
 use crate::error::{Exit, Result};
@@ -58,10 +59,15 @@ pub fn prepare(
     findings.extend(bundle_findings);
     let mut backups = Backups::default();
     backups.gather(&config)?;
+    let known = Memory::at(&config.root).known()?;
     findings.append(&mut backups.findings);
     let drilled = last_drilled(&records);
     let sets = sets(&config);
     let choice = pick::choose(&config.release.name, &bundles, &sets, &backups.artifacts, &drilled);
+    findings.extend(choice.picked.iter().filter_map(|(_, taken)| match *taken {
+        Taken::Backup(index) => known.wrong_with(&backups.artifacts[index]),
+        Taken::Bundle(_) => None,
+    }));
     let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config, env)?;
     blockers.splice(0..0, backups.blockers);
     let tools = needed_tools(&choice, &config);

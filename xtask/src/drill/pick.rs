@@ -79,9 +79,14 @@ pub fn choose(
     Choice { picked, left: older.len() }
 }
 
-/// None for a lock without a tarball: there is nothing to bring back.
+/// None for a lock without a tarball, which has nothing to bring back; for another release; and for a bundle of a working
+/// tree, which is none.
 fn of_bundle(bundle: &Bundle, release: &str) -> Option<Planned> {
     bundle.tarball.as_ref()?;
+    // Two releases may share a folder; a lock of the shell tool has no name.
+    if bundle.lock.dirty || !(bundle.lock.name.is_empty() || bundle.lock.name == release) {
+        return None;
+    }
     Some(Planned {
         kind: Kind { role: Role::Release, set: release.into() },
         file: bundle.lock.tarball.clone()?,

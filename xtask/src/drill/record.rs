@@ -1,8 +1,7 @@
 //! Stores the evidence: `<id>.json`, `<id>.md`, and a row in `restore-checklist.md`.
 //!
-//! The JSON record is the evidence and is written first, page and row are made from it. Records are never
-//! overwritten: a drill with the same second gets a number behind its name. All writes go through
-//! [`durable`]; a run that fails half-way leaves no record without its page.
+//! The JSON record is the evidence; it appears as a whole, behind its page, and the row comes last. Records are never
+//! overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
 use super::evidence::{Evidence, Stored, newest};
 use super::render::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, markdown};
 use crate::archive::{FormatError, sha256_hex};
@@ -10,7 +9,7 @@ use crate::destination::durable::{self, Run};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The list of all drills.
@@ -73,18 +72,12 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
     let mut run = Run::public();
-    store(&mut run, &json, &text)?;
-    store(&mut run, &folder.join(format!("{}.md", evidence.id)), &markdown(&evidence))?;
+    run.write(&folder.join(format!("{}.md", evidence.id)), markdown(&evidence).as_bytes())?;
+    // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
+    durable::replace(&json, text.as_bytes(), 0o644)?;
     run.commit();
     add_row(&folder.join(CHECKLIST), &checklist_row(&evidence))?;
     Ok(Recorded { evidence, json })
-}
-
-fn store(run: &mut Run, path: &Path, text: &str) -> Result<()> {
-    let mut file = run.create(path)?;
-    file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
-    file.finish()?;
-    Ok(())
 }
 
 /// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.

@@ -10,7 +10,7 @@ use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
 use super::key_files::wrong_with;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
-use super::scratch::Scratch;
+use super::scratch::{self, Scratch};
 use super::steps::{Plan, Step};
 use super::subject::{Subject, on_record};
 use super::verdict::Interrupted;
@@ -180,8 +180,13 @@ impl Spot<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
+        let swept = scratch::sweep(self.workspace)?;
         state.scratch = Some(Scratch::new(self.workspace)?);
-        Ok(Done::pass("everything that the drill needs is there"))
+        let swept = match swept {
+            0 => String::new(),
+            count => format!("; {count} folders of killed drills are removed"),
+        };
+        Ok(Done::pass(format!("everything that the drill needs is there{swept}")))
     }
 
     fn pick(&self) -> Done {

@@ -142,7 +142,14 @@ impl Stage {
                 Digests::Marker(marker.clone())
             };
             let marker = Some(marker);
-            let source = Source { archive, manifest: None, marker, codec: Codec::Gzip, encrypted: false };
+            let source = Source {
+                archive,
+                manifest: None,
+                marker,
+                locked: None,
+                codec: Codec::Gzip,
+                encrypted: false,
+            };
             subjects.push(Subject { source, secret: None, digests, folder: "live".into() });
         }
         let artifacts = vec![planned(Role::Release, "app"), planned(Role::Data, "db")];

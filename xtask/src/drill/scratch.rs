@@ -4,14 +4,54 @@
 //! mode 0700, and removed on success, failure and panic alike. Folders that the data set made unwritable are
 //! opened first, or they could not be emptied.
 use crate::error::{Error, Result};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use crate::restore::open_folders;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// How the folders are named.
+const PREFIX: &str = "recovery-drill-";
+/// Held by the drill whose folder it lies in: the kernel lets go of it with the process.
+const HELD: &str = ".held";
 
 /// A folder that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     folder: tempfile::TempDir,
+    _held: File,
+}
+
+/// Folders in `parent` that killed drills have left, with restored data in the clear.
+pub fn left_behind(parent: &Path) -> Vec<PathBuf> {
+    let own = |path: &PathBuf| {
+        path.symlink_metadata()
+            .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw())
+    };
+    let named =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    let free = |path: &PathBuf| {
+        let held = File::open(path.join(HELD));
+        held.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    };
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(named).filter(own).filter(free).collect()
+}
+
+/// Removes what [`left_behind`] finds; returns how many.
+///
+/// # Errors
+/// `Io` when something is left.
+pub fn sweep(parent: &Path) -> Result<usize> {
+    let folders = left_behind(parent);
+    folders.iter().try_for_each(|folder| remove_tree(folder))?;
+    Ok(folders.len())
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    open_folders(path);
+    #[expect(clippy::disallowed_methods, reason = "the folder is a drill's own")]
+    fs::remove_dir_all(path).map_err(Error::io("remove", path))
 }
 
 impl Scratch {
@@ -21,11 +61,16 @@ impl Scratch {
     /// `Io` when it cannot be made.
     pub fn new(parent: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new()
-            .prefix("recovery-drill-")
+            .prefix(PREFIX)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(Error::io("make a private folder in", parent))?;
-        Ok(Self { folder })
+        let path = folder.path().join(HELD);
+        let held =
+            File::options().write(true).create_new(true).open(&path).map_err(Error::io("create", &path))?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| Error::io("lock", &path)(error.into()))?;
+        Ok(Self { folder, _held: held })
     }
 
     /// Where it is.
@@ -48,10 +93,7 @@ impl Scratch {
     /// # Errors
     /// `Io` when something is left.
     pub fn remove(self) -> Result<()> {
-        let path = self.path().to_owned();
-        open_folders(&path);
-        #[expect(clippy::disallowed_methods, reason = "the folder is this drill's own")]
-        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))
+        remove_tree(self.path())
     }
 }
 
@@ -61,21 +103,22 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes every folder beneath `path` one that its owner can empty. Failures show when it is removed.
-fn open_folders(path: &Path) {
-    let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(path) else { return };
-    for entry in entries.flatten() {
-        // `file_type` does not follow symbolic links: nothing outside is touched.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_folders(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_drill_left_is_swept_and_a_running_ones_is_not() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let running = Scratch::new(parent.path()).expect("made");
+        let killed = parent.path().join("recovery-drill-killed");
+        fs::create_dir(&killed).expect("made");
+        fs::write(killed.join(HELD), "").expect("written");
+        fs::create_dir(parent.path().join("recovery-drill-of-somebody")).expect("made");
+        assert_eq!(sweep(parent.path()).expect("sweeps"), 1);
+        assert!(!killed.exists() && running.path().exists());
+        assert!(parent.path().join("recovery-drill-of-somebody").exists(), "no drill made it");
+    }
 
     #[test]
     fn it_is_private_and_goes_away_with_unwritable_folders_in_it() {

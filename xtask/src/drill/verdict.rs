@@ -106,8 +106,14 @@ pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
         .collect()
 }
 
+/// The artifacts, by index, whose bytes are not those on record.
+pub fn damaged(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
+    let failed = |index: &usize| outcome(runs, Step::Checksums(*index)) == Some(Outcome::Fail);
+    (0..plan.artifacts.len()).filter(failed).collect()
+}
+
 /// Findings about targets: a recovery that takes too long, data that are too old, a clock that is wrong.
-/// Warnings: what came back did come back.
+/// Targets are warnings: what came back did come back.
 pub fn against_targets(
     plan: &Plan,
     started_at: jiff::Timestamp,
@@ -125,9 +131,11 @@ pub fn against_targets(
     };
     over("the recovery time (RTO)", rto, "make the recovery faster, or the target longer");
     over("the age of the data (RPO)", rpo, "back up more often");
-    for artifact in plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > started_at) {
-        let what = "was made after this drill began: a clock is or was wrong";
-        findings.push(Finding::warning(&artifact.file, what, "check the clocks"));
+    // A second run within a second is dated a second later.
+    let latest = started_at.saturating_add(jiff::SignedDuration::from_mins(1)).unwrap_or(started_at);
+    for artifact in plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > latest) {
+        let what = "was made after this drill began: a clock is or was wrong, and it may not be the newest";
+        findings.push(Finding::error(&artifact.file, what, "check the clocks"));
     }
     findings
 }

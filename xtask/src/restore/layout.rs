@@ -12,6 +12,9 @@ use std::hash::BuildHasher as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
+/// No path is longer: Linux takes 4096 bytes (`PATH_MAX`).
+const MAX_PATH: usize = 16 * 1024;
+
 /// What lies at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -52,6 +55,9 @@ impl Layout {
                 }
             }
         }
+        if entry.kind == Kind::Symlink && (entry.link.is_empty() || entry.link.contains(&0)) {
+            return Err(format!("entry {} is a link to nothing", shown()));
+        }
         if entry.kind == Kind::Hardlink {
             self.check_target(entry)?;
         }
@@ -85,6 +91,10 @@ impl Layout {
 fn inside(name: &[u8]) -> Result<PathBuf, String> {
     let path = Path::new(OsStr::from_bytes(name));
     let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if name.len() > MAX_PATH {
+        let begin = show_bytes(&name[..60]);
+        return Err(format!("entry {begin}… has a name of {} bytes, which no system takes", name.len()));
+    }
     if name.is_empty() || name.contains(&0) || !path.components().all(plain) {
         return Err(format!("entry {} would lie outside of the folder", show_bytes(name)));
     }

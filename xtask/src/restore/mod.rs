@@ -15,6 +15,7 @@ use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::{self, Sums};
+use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use check::{Checked, check};
 pub use extract::{Extracted, Select, extract};
+pub use tree::open_folders;
 
 /// An archive to read, with what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Source {
     pub manifest: Option<PathBuf>,
     /// Its `.sha256` (or `SHA256SUMS`), when there is one.
     pub marker: Option<PathBuf>,
+    /// The digests that a bundle's lock holds; they count instead of a marker's.
+    pub locked: Option<Sums>,
     /// The container, from the name.
     pub codec: Codec,
     /// Whether archive and manifest are encrypted.
@@ -46,6 +50,7 @@ impl From<&Artifact> for Source {
             archive: artifact.archive.clone(),
             manifest: artifact.has_manifest.then(|| artifact.manifest.clone()),
             marker: Some(artifact.marker.clone()),
+            locked: None,
             codec: artifact.name.codec,
             encrypted: artifact.name.encrypted,
         }
@@ -72,9 +77,22 @@ impl Source {
             archive: path.to_owned(),
             manifest: beside(format!("{stem}.manifest.jsonl.{}{ending}", codec.extension())),
             marker: beside(format!("{name}.sha256")).or_else(|| beside("SHA256SUMS".into())),
+            locked: None,
             codec,
             encrypted,
         })
+    }
+
+    /// The tarball of a bundle, which its lock vouches for; `None` for a lock alone.
+    ///
+    /// # Errors
+    /// As [`Source::of_file`].
+    pub fn of_bundle(bundle: &Bundle) -> Result<Option<Self>> {
+        let (Some(tarball), lock) = (&bundle.tarball, &bundle.lock) else { return Ok(None) };
+        let pairs = [(&lock.tarball_sha256, &lock.tarball), (&lock.manifest_sha256, &lock.manifest)];
+        let lines = pairs.into_iter().filter_map(|(digest, name)| Some((digest.clone()?, name.clone()?)));
+        let locked = Some(Sums { lines: lines.collect() });
+        Ok(Some(Self { locked, marker: Some(bundle.lock_path.clone()), ..Self::of_file(tarball)? }))
     }
 
     /// The archive's bare file name.
@@ -90,10 +108,10 @@ impl Source {
         body: impl FnOnce(&mut dyn Skip) -> Result<R>,
     ) -> Result<R> {
         if self.encrypted {
+            open_regular(path)?;
             return gpg::decrypt(secret, path, |mut stream: &mut dyn Read| body(&mut stream));
         }
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
-        body(&mut file)
+        body(&mut open_regular(path)?)
     }
 
     /// Runs `body` on the manifest; `None` when there is none.
@@ -115,9 +133,18 @@ impl Source {
 
     /// The digests that the marker holds, and what is odd about it; `None` without a marker.
     fn read_marker(&self) -> Result<Option<(Sums, Vec<String>)>> {
+        if let Some(sums) = &self.locked {
+            return Ok(Some((sums.clone(), Vec::new())));
+        }
         let Some(path) = &self.marker else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        Ok(Some(marker::parse(&text)))
+        let mut text = Vec::new();
+        let read = open_regular(path)?.take(MAX_MARKER + 1).read_to_end(&mut text);
+        read.map_err(Error::io("read", path))?;
+        if text.len() as u64 > MAX_MARKER {
+            let what = format!("it is no marker: it has more than {MAX_MARKER} bytes");
+            return Err(Error::Damaged { path: path.clone(), what, next: "move it away".into() });
+        }
+        Ok(Some(marker::parse(&String::from_utf8_lossy(&text))))
     }
 }
 
@@ -167,12 +194,28 @@ fn split(name: &str) -> Option<(&str, Codec, bool)> {
     })
 }
 
+/// No marker is longer.
+const MAX_MARKER: u64 = 1 << 20;
+
+/// Opens a file that must be one: a pipe in its place would make us wait for ever.
+fn open_regular(path: &Path) -> Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| Error::io("open", path)(error.into()))?;
+    let file = File::from(opened);
+    match file.metadata().map_err(Error::io("read", path))?.is_file() {
+        true => Ok(file),
+        false => Err(Error::refused(format!("{} is not a file", path.display()), "see what lies there")),
+    }
+}
+
 /// SHA-256 and length of a file.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn digest_file(path: &Path) -> Result<(String, u64)> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = open_regular(path)?;
     let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
     Ok((hex(&digest), bytes))
 }

@@ -41,7 +41,10 @@ impl Tree {
     /// A hidden folder beside `target`, which must be new or an empty folder; in it, when that is a file system of its
     /// own.
     pub(super) fn beside(target: &Path) -> Result<Self> {
-        let target = std::path::absolute(target).map_err(Error::io("resolve", target))?;
+        let target = match target.canonicalize() {
+            Ok(real) => real,
+            Err(_) => std::path::absolute(target).map_err(Error::io("resolve", target))?,
+        };
         let refuse = |what: &str, next: &str| Error::refused(format!("{} {what}", target.display()), next);
         match fs::read_dir(&target).map(Iterator::count) {
             Ok(1..) => {
@@ -182,6 +185,11 @@ impl Tree {
     #[expect(clippy::disallowed_methods, reason = "the rename that makes a restore visible")]
     fn show(&mut self) -> Result<()> {
         if self.root.parent() != Some(&self.target) {
+            if let Ok(meta) = fs::symlink_metadata(&self.target) {
+                // An empty folder that was made for this keeps its owner and mode.
+                let _ = std::os::unix::fs::chown(&self.root, Some(meta.uid()), Some(meta.gid()));
+                let _ = fs::set_permissions(&self.root, meta.permissions());
+            }
             fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
             self.done = true;
             return sync(self.target.parent().unwrap_or(&self.target));
@@ -226,10 +234,23 @@ pub(super) fn unvouched(name: String, what: &str) -> Finding {
 impl Drop for Tree {
     fn drop(&mut self) {
         if !self.done {
+            open_folders(&self.root);
             #[expect(clippy::disallowed_methods, reason = "the folder is this restore's own")]
             let _ = fs::remove_dir_all(&self.root);
             // Those that nothing came to lie in.
             self.above.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+        }
+    }
+}
+
+/// Makes every folder beneath `path` one that its owner can empty. Failures show when it is removed.
+pub fn open_folders(path: &Path) {
+    let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        // `file_type` does not follow symbolic links: nothing outside is touched.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_folders(&entry.path());
         }
     }
 }

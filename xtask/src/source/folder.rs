@@ -11,11 +11,12 @@ use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::sqlite::is_database;
 use ignore::gitignore::Gitignore;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -131,17 +132,21 @@ impl Folder {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }
-        let steps = match steps(path) {
+        // The source itself may be a link; what is in it is not followed.
+        let links = if path == self.root { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let steps = match steps(path, links) {
             Ok(steps) => steps,
             Err(error) => return visit(Met::Finding(super::unreadable(&show_bytes(name), &error))),
         };
-        let (mut left_out, mut databases) = (HashSet::new(), HashSet::new());
+        let (mut folders, mut databases) = (HashSet::new(), HashSet::new());
+        let listed: HashSet<Vec<u8>> = steps.iter().filter(|step| step.ends_with(b"/")).cloned().collect();
         for step in steps {
             let part = step.strip_suffix(b"/").unwrap_or(&step);
             let path = path.join(OsStr::from_bytes(part));
             let name = [name, b"/", part].concat();
             if step.ends_with(b"/") {
-                if !left_out.contains(part) {
+                // Only what is a folder still: a link that took its place is not followed.
+                if folders.contains(part) {
                     self.folder(&path, &name, visit)?;
                 }
                 continue;
@@ -151,10 +156,14 @@ impl Folder {
                 Met::Item(Item { content: Content::Database(_), .. }) => {
                     databases.insert(part.to_vec());
                 }
-                Met::Item(_) => {}
-                Met::Excluded(_) | Met::Finding(_) => {
-                    left_out.insert(part.to_vec());
+                Met::Item(Item { entry: Entry { kind: Kind::Folder, .. }, .. }) => {
+                    folders.insert(part.to_vec());
+                    if !listed.contains(&[part, b"/"].concat()) {
+                        let what = "became a folder while the backup ran; what is in it is NOT in the backup";
+                        visit(Met::Finding(Finding::error(show(&path), what, "run again")))?;
+                    }
                 }
+                Met::Item(_) | Met::Excluded(_) | Met::Finding(_) => {}
             }
             visit(met)?;
         }
@@ -198,12 +207,20 @@ impl Folder {
 
 /// The names in a folder, and for each folder among them a second step with `/` at its end, which stands for what is
 /// in it: in the order of the bytes, `a/x` comes behind `a-b`.
-fn steps(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+fn steps(path: &Path, links: OFlags) -> std::io::Result<Vec<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
     let mut steps = Vec::new();
-    for entry in fs::read_dir(path)? {
+    for entry in Dir::new(rustix::fs::open(path, flags, Mode::empty())?)? {
         let entry = entry?;
-        let name = entry.file_name().as_bytes().to_vec();
-        if entry.file_type()?.is_dir() {
+        let name = entry.file_name().to_bytes().to_vec();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let is_folder = match entry.file_type() {
+            FileType::Unknown => path.join(OsStr::from_bytes(&name)).symlink_metadata()?.is_dir(),
+            kind => kind == FileType::Directory,
+        };
+        if is_folder {
             steps.push([&name[..], b"/"].concat());
         }
         steps.push(name);
@@ -251,7 +268,13 @@ type Attribute = (Vec<u8>, Vec<u8>);
 
 /// The attributes of a file, sorted. POSIX ACLs are among them. A file system without any has none.
 fn xattrs(path: &Path) -> Result<Vec<Attribute>, String> {
-    let Ok(names) = xattr::list(path) else { return Ok(Vec::new()) };
+    let names = match xattr::list(path) {
+        Ok(names) => names,
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::NotFound) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(format!("they could not be listed: {error}")),
+    };
     let mut all = Vec::new();
     for name in names {
         match xattr::get(path, &name) {

@@ -117,9 +117,13 @@ pub fn patterns(lines: &[String]) -> Result<Gitignore> {
     for line in lines {
         builder
             .add_line(None, line)
-            .map_err(|error| Error::Usage(format!("the pattern {line:?} does not parse: {error}")))?;
+            .map_err(|error| wrong_pattern(&format!("the pattern {line:?} does not parse: {error}")))?;
     }
-    builder.build().map_err(|error| Error::Usage(format!("the patterns do not parse: {error}")))
+    builder.build().map_err(|error| wrong_pattern(&format!("the patterns do not parse: {error}")))
+}
+
+fn wrong_pattern(what: &str) -> Error {
+    Error::refused(what, "mend `exclude` in recovery.toml: it holds patterns as in .gitignore")
 }
 
 /// Why an archive could not be filled.
@@ -187,6 +191,16 @@ impl<'a> Pour<'a> {
                 let blobs = self.blobs.as_deref_mut().ok_or_else(|| {
                     Error::refused("a commit's objects without a repository", "this is a defect: report it")
                 })?;
+                if entry.encoded_len() > MAX_BLOCK && eol == eol::Eol::Asis {
+                    let (size, mut content) = blobs.stream(&id)?;
+                    return match self.builder.stream(Entry { size, ..entry }, &mut content) {
+                        Err(StreamError::Format(error)) => Err(error.into()),
+                        Err(error) => {
+                            Err(Error::refused(format!("object {id}: {error}"), "run `git fsck`").into())
+                        }
+                        Ok(()) => Ok(()),
+                    };
+                }
                 let content = eol.apply(blobs.read(&id)?);
                 self.builder.add(Entry { size: content.len() as u64, ..entry }, &content)?;
             }

@@ -31,7 +31,9 @@ pub fn stage(root: &Path, files: &[Vec<u8>], exclude: &[String], time: Mtime) ->
         let relative = Path::new(OsStr::from_bytes(path));
         if exclude.matched_path_or_any_parents(relative, false).is_ignore() {
             listing.excluded.push(show_bytes(path));
-        } else if root.join(relative).symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+        } else if root.join(relative).symlink_metadata().is_ok_and(|meta| !meta.is_dir())
+            && !through_link(root, relative)
+        {
             wanted.push(path.clone());
         }
     }
@@ -41,6 +43,12 @@ pub fn stage(root: &Path, files: &[Vec<u8>], exclude: &[String], time: Mtime) ->
     }
     listing.sort();
     Ok(Staged { listing, folder })
+}
+
+/// Whether a folder above the file is a link, which may lead out of the repository: git calls such a file deleted.
+fn through_link(root: &Path, relative: &Path) -> bool {
+    let above = relative.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    above.into_iter().any(|above| root.join(above).symlink_metadata().is_ok_and(|meta| meta.is_symlink()))
 }
 
 fn item(folder: &Path, path: &[u8], time: Mtime) -> Result<Option<Item>> {

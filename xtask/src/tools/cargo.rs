@@ -1,23 +1,24 @@
-//! cargo: name and version of a working tree's package, with workspace inheritance resolved by Cargo itself.
-use crate::error::Result;
+//! cargo: the name of a working tree's package, with workspace inheritance resolved by Cargo itself.
+use super::{finish, process::from_command};
+use cargo_metadata::MetadataCommand;
 use std::path::Path;
+use std::time::Duration;
 
-/// Name and version of the root package in `folder`, else of the first member; `None` where there is no
-/// `Cargo.toml` or Cargo does not understand it.
-///
-/// # Errors
-/// None at present; a failing Cargo is the same as none.
-pub fn package(folder: &Path) -> Result<Option<(String, String)>> {
+/// It reads a few files; a toolchain that has to be fetched first is none that we wait for.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Name of the root package in `folder`, else of the first member; `None` where there is no `Cargo.toml` or Cargo does
+/// not answer.
+pub fn package(folder: &Path) -> Option<String> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.exists() {
-        return Ok(None);
+        return None;
     }
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(manifest)
-        .no_deps()
-        .other_options(vec!["--offline".into()])
-        .exec();
-    let Ok(metadata) = metadata else { return Ok(None) };
-    let package = metadata.root_package().or_else(|| metadata.workspace_packages().first().copied());
-    Ok(package.map(|package| (package.name.to_string(), package.version.to_string())))
+    let mut command = MetadataCommand::new();
+    command.manifest_path(manifest).no_deps().other_options(vec!["--offline".into()]);
+    let call = from_command(&command.cargo_command()).stdin_null();
+    let output = finish(call, "cargo metadata", DEADLINE).ok()??;
+    let metadata = MetadataCommand::parse(String::from_utf8_lossy(&output.stdout)).ok()?;
+    let package = metadata.root_package().or_else(|| metadata.workspace_packages().first().copied())?;
+    Some(package.name.to_string())
 }

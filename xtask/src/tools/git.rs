@@ -1,6 +1,6 @@
 //! git: what a commit holds, read from its objects. Never writes to a repository.
 use super::process::environment;
-use super::{failed, output_of, output_with, shell_in};
+use super::{failed, not_started, output_of, output_with, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -233,9 +233,7 @@ impl Repository {
         let mut command = Command::new("git");
         command.args(["cat-file", "--batch"]).current_dir(&self.root).env_clear().envs(environment());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut child = command
-            .spawn()
-            .map_err(|error| failed("git cat-file --batch", "did not start", &error.to_string()))?;
+        let mut child = command.spawn().map_err(|error| not_started("git cat-file --batch", &error))?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(ask), Some(answer)) => {
                 Ok(Blobs { child, ask: Some(ask), answer: BufReader::with_capacity(1 << 16, answer) })
@@ -289,7 +287,27 @@ impl Blobs {
         }
     }
 
+    /// The content of an object as a stream, for one that is too large to be held: its size, and a reader that must be
+    /// read to its end.
+    ///
+    /// # Errors
+    /// When it is missing or git fails.
+    pub fn stream(&mut self, id: &str) -> Result<(u64, impl Read + '_)> {
+        let size = self
+            .size(id)
+            .map_err(|error| failed("git cat-file --batch", &format!("object {id}"), &error.to_string()))?;
+        Ok((size, Object { answer: &mut self.answer, left: size }))
+    }
+
     fn exchange(&mut self, id: &str) -> std::io::Result<Vec<u8>> {
+        let size = self.size(id)?;
+        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        Object { answer: &mut self.answer, left: size }.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Asks for an object, and returns how many bytes will come.
+    fn size(&mut self, id: &str) -> std::io::Result<u64> {
         let ask = self.ask.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
         writeln!(ask, "{id}")?;
         ask.flush()?;
@@ -298,13 +316,36 @@ impl Blobs {
         if head.trim_end().ends_with(" missing") {
             return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is missing"));
         }
-        let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+        let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse().ok());
         let size =
             size.ok_or_else(|| std::io::Error::other(format!("git answered {:?}", head.trim_end())))?;
-        let mut content = vec![0; size + 1];
-        self.answer.read_exact(&mut content)?;
-        content.pop();
-        Ok(content)
+        if size == 0 {
+            self.answer.read_exact(&mut [0])?;
+        }
+        Ok(size)
+    }
+}
+
+/// An object on its way; a line end stands behind it.
+struct Object<'a> {
+    answer: &'a mut BufReader<ChildStdout>,
+    left: u64,
+}
+
+impl Read for Object<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = Read::take(&mut *self.answer, self.left).read(buffer)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        if self.left == 0 {
+            self.answer.read_exact(&mut [0])?;
+        }
+        Ok(count)
     }
 }
 

@@ -3,8 +3,8 @@
 //! The passphrase is the first line of gpg's standard input (`--passphrase-fd 0`), and the data stands behind it.
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
-use super::failed;
 use super::process::environment;
+use super::{failed, not_started};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::io::{Read, Write};
@@ -75,6 +75,8 @@ impl Gpg {
     #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     fn start(args: &[&str], secret: Option<&Secret>) -> Result<Self> {
         let mut command = Command::new("gpg");
+        // No key is looked for in the network.
+        command.args(["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr"]);
         command
             .args(["--batch", "--no-tty", "--quiet", "--yes"])
             .env_clear()
@@ -95,8 +97,7 @@ impl Gpg {
         // A terminal's Ctrl-C is ours to handle: gpg ends when its standard input does.
         command.args(args).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|error| failed("gpg", "did not start", &error.to_string()))?;
+        let mut child = command.spawn().map_err(|error| not_started("gpg", &error))?;
         let stderr = child.stderr.take();
         let talk = std::thread::spawn(move || stderr.map(listen).unwrap_or_default());
         Ok(Self { child, talk: Some(talk), _home: home })
@@ -164,7 +165,16 @@ pub fn encrypt<R>(
     // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
     copied.map_err(Error::io("write", Path::new("the encrypted archive")))?;
     if let Some((status, said)) = gpg.end()? {
-        return Err(failed("gpg --encrypt", &status, &said));
+        let next = match key {
+            Key::Recipients(_) => "`gpg --list-keys` lists the keys that there are; `gpg --import` adds one",
+            Key::Passphrase(_) => "",
+        };
+        return Err(match failed("gpg --encrypt", &status, &said) {
+            Error::Tool { tool, status, stderr, .. } => {
+                Error::Tool { tool, status, stderr, next: next.into() }
+            }
+            error => error,
+        });
     }
     written
 }

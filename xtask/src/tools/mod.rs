@@ -104,7 +104,7 @@ fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Resul
     let lost = |error: std::io::Error| failed(text, "was lost", &error.to_string());
     let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())
         .start()
-        .map_err(|error| failed(text, "did not start", &error.to_string()))?;
+        .map_err(|error| not_started(text, &error))?;
     match process::wait(&child.pids(), deadline, || Ok(child.try_wait()?.is_some()), lost)? {
         process::Ending::Ended => child.into_output().map(Some).map_err(lost),
         process::Ending::Timeout => Ok(None),
@@ -116,6 +116,17 @@ fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
         return Ok(output.stdout);
     }
     Err(failed(text, &output.status.to_string(), &String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What a program that did not start calls for: to be installed, if that is why.
+fn not_started(text: &str, error: &std::io::Error) -> Error {
+    const ALL: [Tool; 5] = [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3];
+    let program = text.split(' ').next().unwrap_or_default();
+    let tool = ALL.into_iter().find(|tool| tool.command() == program);
+    match tool.map(|tool| preflight(&[tool])) {
+        Some(Err(missing)) if error.kind() == std::io::ErrorKind::NotFound => missing,
+        _ => failed(text, "did not start", &error.to_string()),
+    }
 }
 
 /// An [`Error::Tool`] with the last lines of what the tool said.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Between TERM and KILL.
@@ -36,7 +37,8 @@ pub(super) fn grouped(expression: &Expression) -> Expression {
 
 /// What a tool may see of our environment. Everything else stays here: whatever variable a passphrase is in, no child has
 /// it.
-const HANDED_ON: [&str; 14] = [
+const HANDED_ON: [&str; 17] = [
+    "CARGO_HOME",
     "DYLD_LIBRARY_PATH",
     "GIT_CEILING_DIRECTORIES",
     "GNUPGHOME",
@@ -46,6 +48,8 @@ const HANDED_ON: [&str; 14] = [
     "LD_LIBRARY_PATH",
     "LOGNAME",
     "PATH",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
     "SSH_AUTH_SOCK",
     "TERM",
     "TMPDIR",
@@ -65,9 +69,13 @@ pub(super) fn environment() -> BTreeMap<OsString, OsString> {
 }
 
 /// An xshell command for duct, which can wait with a deadline.
-#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
 pub(super) fn expression(command: xshell::Cmd<'_>) -> Expression {
-    let command = std::process::Command::from(command);
+    from_command(&command.into())
+}
+
+/// The same for any command.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
+pub(super) fn from_command(command: &Command) -> Expression {
     let mut environment = environment();
     for (name, value) in command.get_envs() {
         match value {

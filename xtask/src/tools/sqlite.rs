@@ -16,15 +16,14 @@ pub fn is_database(first: &[u8]) -> bool {
 pub fn copy(db: &Path, to: &Path) -> Result<()> {
     let folder = db.parent().unwrap_or(Path::new("/"));
     let shell = shell_in(folder)?;
-    // `.backup` takes a quoted name; the name of the copy is ours and plain. `-readonly` keeps the source untouched.
+    // `-readonly` keeps the source untouched.
     let name = db.file_name().unwrap_or_default();
     let mut file = std::ffi::OsString::from("./");
     file.push(name);
-    let (timeout, backup) = (".timeout 20000", format!(".backup '{}'", to.display()));
+    // The shell reads a name in double quotes as C does.
+    let quoted = to.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    let (timeout, backup) = (".timeout 20000", format!(".backup \"{quoted}\""));
     output_of(cmd!(shell, "sqlite3 -batch -bail -readonly {file} {timeout} {backup}"))?;
-    // The copy must be one file: no journal of its own.
-    let pragma = "PRAGMA journal_mode=DELETE;";
-    output_of(cmd!(shell, "sqlite3 -batch -bail {to} {pragma}"))?;
     if to.exists() { Ok(()) } else { Err(super::failed("sqlite3 .backup", "made no copy", "")) }
 }
 
@@ -35,7 +34,8 @@ pub fn copy(db: &Path, to: &Path) -> Result<()> {
 pub fn integrity(db: &Path) -> Result<String> {
     let shell = shell_in(db.parent().unwrap_or(Path::new("/")))?;
     let pragma = "PRAGMA integrity_check(1);";
-    match output_of(cmd!(shell, "sqlite3 -batch -readonly {db} {pragma}")) {
+    // Not read-only: a copy in WAL mode gets a journal while it is open, which goes when it is closed.
+    match output_of(cmd!(shell, "sqlite3 -batch {db} {pragma}")) {
         Ok(answer) => Ok(String::from_utf8_lossy(&answer).trim().to_owned()),
         Err(Error::Tool { stderr, .. }) => Ok(stderr),
         Err(error) => Err(error),

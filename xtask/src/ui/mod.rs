@@ -3,6 +3,8 @@
 //! With `--json` exactly one document goes to standard output and nothing else does.
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]
@@ -21,32 +23,32 @@ impl Ui {
     /// The one document of this run, printed with `--json` only.
     pub fn document(&self, document: &Value) {
         if self.json {
-            put(&mut std::io::stdout(), &format!("{document:#}\n"));
+            put_result(&format!("{document:#}\n"));
         }
     }
 
     /// A line of the result, not printed with `--json`.
     pub fn result(&self, line: &str) {
         if !self.json {
-            put(&mut std::io::stdout(), &format!("{}\n", line.trim_end_matches('\n')));
+            put_result(&format!("{}\n", line.trim_end_matches('\n')));
         }
     }
 
     /// Talk.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            put(&mut std::io::stderr(), &format!("{line}\n"));
+            put_talk("", line);
         }
     }
 
     /// What only somebody who looks for it wants to know.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet {
-            put(&mut std::io::stderr(), &format!("{line}\n"));
+            put_talk("", line);
         }
     }
 
-    /// Findings, the worst first; information only with `-v`, except where it is all there is.
+    /// Findings, the worst first; no information when quiet.
     pub fn findings(&self, findings: &[Finding]) {
         let mut sorted: Vec<&Finding> = findings.iter().collect();
         sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -60,18 +62,18 @@ impl Ui {
                 continue;
             }
             let word = self.paint(word, code);
-            put(&mut std::io::stderr(), &format!("{word}: {} {}\n", finding.path, finding.what));
+            put_talk(&format!("{word}: "), &format!("{} {}", finding.path, finding.what));
             if !finding.repair.is_empty() {
-                put(&mut std::io::stderr(), &format!("  {}\n", finding.repair));
+                put_talk("  ", &finding.repair);
             }
         }
     }
 
     /// An error and what to do next, also when quiet.
     pub fn error(&self, message: &str, next: Option<&str>) {
-        put(&mut std::io::stderr(), &format!("{}: {message}\n", self.paint("error", "31")));
+        put_talk(&format!("{}: ", self.paint("error", "31")), message);
         if let Some(next) = next {
-            put(&mut std::io::stderr(), &format!("next: {next}\n"));
+            put_talk("next: ", next);
         }
     }
 
@@ -80,10 +82,28 @@ impl Ui {
     }
 }
 
-/// A closed pipe (`| head`) is the reader's decision, not a failure of the run.
-fn put(stream: &mut dyn std::io::Write, text: &str) {
-    let _ = stream.write_all(text.as_bytes());
-    let _ = stream.flush();
+/// Whether something that was to be printed on standard output could not be.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether the result of this run got lost on its way out: a full disk behind a redirection, say.
+pub fn lost_output() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Prints a part of the result. A closed pipe (`| head`) is the reader's decision, not a failure of the run.
+fn put_result(text: &str) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => LOST.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// Talks. Names and what tools have said may hold anything: nothing of it moves a cursor.
+fn put_talk(mark: &str, text: &str) {
+    let harmless = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    let text: String = text.chars().map(harmless).collect();
+    let _ = std::io::stderr().write_all(format!("{mark}{text}\n").as_bytes());
 }
 
 /// Bytes in SI units: 1 kB is 1000 bytes.

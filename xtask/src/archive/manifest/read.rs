@@ -9,6 +9,10 @@ use std::io::{BufRead as _, BufReader, Read};
 
 /// No line is longer: two names of 4 KiB in hexadecimal take a tenth of it.
 const MAX_LINE: u64 = 1 << 18;
+/// What a block that does not compress takes at the most: a few bytes in each of its parts.
+const MAX_PACKED: u64 = MAX_BLOCK + MAX_BLOCK / 64;
+/// Blocks of one entry: 8 TiB.
+const MAX_BLOCKS: usize = 1 << 20;
 
 /// The groups of a manifest in archive order. Only after [`Groups::next_group`] has returned `None` is it known that
 /// nothing was cut off.
@@ -80,6 +84,12 @@ impl<'a> Groups<'a> {
         let mut group = Group { first: self.blocks, blocks: Vec::new(), records: Vec::new() };
         while let Some(Line::Block(block)) = self.ahead.take_if(|line| matches!(line, Line::Block(_))) {
             self.take_block(&block)?;
+            // Of an entry with several blocks all but the last are full.
+            if group.blocks.last().is_some_and(|last| last.size != MAX_BLOCK)
+                || group.blocks.len() >= MAX_BLOCKS
+            {
+                return Err(self.lines.wrong());
+            }
             group.blocks.push(block);
             self.ahead = self.lines.line()?;
         }
@@ -110,7 +120,10 @@ impl<'a> Groups<'a> {
 
     /// Blocks follow each other without a gap.
     fn take_block(&mut self, block: &Block) -> Result<(), FormatError> {
-        if (block.offset, block.tar_offset) != self.offsets || block.size > MAX_BLOCK {
+        let fits = (1..=MAX_BLOCK).contains(&block.size)
+            && (1..=MAX_PACKED).contains(&block.packed)
+            && block.sha256.len() == 64;
+        if (block.offset, block.tar_offset) != self.offsets || !fits {
             return Err(FormatError::Malformed(format!(
                 "block {} of the manifest is out of place",
                 self.blocks

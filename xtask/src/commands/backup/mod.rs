@@ -11,19 +11,20 @@ use crate::cli::BackupArgs as Args;
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::lock;
-use crate::destination::memory::Memory;
+use crate::destination::memory::{Made, Memory};
 use crate::destination::mount::{self, Durability, Mounted};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Severity};
+use crate::interrupt::interrupted;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::tools::gpg::Key;
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use store::{Stored, store};
 
 /// One set as it was found.
@@ -115,7 +116,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         None => None,
     };
-    let (mut locks, mut done, mut plans, mut first) = (Locks::default(), Vec::new(), Vec::new(), None);
+    let (mut locks, mut done, mut plans) = (Locks::default(), Vec::new(), Vec::new());
+    let (mut first, mut errors) = (None, 0);
     for gathered in gathered {
         let name = gathered.set.name.clone();
         match one(args, ctx, memory.as_ref(), &mut locks, gathered) {
@@ -123,16 +125,20 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
                 plans.extend(plan.map(|plan| (done.len(), plan)));
                 done.push(one);
             }
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(Error::Interrupted) if done.is_empty() => return Err(Error::Interrupted),
             Err(error) => {
                 done.push(Done::failed(&name, Finding::of(&name, &error)));
                 first.get_or_insert(error);
+                errors += 1;
             }
         }
     }
-    if let Some(error) = first.filter(|_| done.iter().all(|done| done.status == "failed")) {
-        return Err(error);
-    }
+    // An error that stopped every set gives the run its exit code.
+    let stopped = first.filter(|_| errors == done.len());
+    let stopped = match stopped {
+        Some(error) if done.len() == 1 => return Err(error),
+        stopped => stopped,
+    };
     let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     // Nothing is pruned by a run that found an error, in whichever set.
     if args.prune && !finding::any_error(&all) {
@@ -140,8 +146,22 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             done[*index].pruned = prune(args, ctx, memory.as_ref(), plan)?;
         }
     }
+    if !args.dry_run {
+        // How full a drive is, is told once, by the last set that went there.
+        let last: HashMap<&Path, (usize, &Plan)> =
+            plans.iter().map(|(index, plan)| (plan.destination.path.as_path(), (*index, plan))).collect();
+        for (index, plan) in last.into_values() {
+            let catalog = catalog::scan(&plan.destination.path)?;
+            done[index].findings.extend(super::prune::quota(&plan.destination, &catalog, 0));
+        }
+    }
+    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     report(args, ctx, &done);
-    Ok(finding::exit(&all))
+    Ok(match stopped {
+        Some(error) => error.exit(),
+        None if interrupted() => Exit::CouldNotRun,
+        None => finding::exit(&all),
+    })
 }
 
 /// The destinations that this run has locked.
@@ -258,13 +278,19 @@ fn empty(plan: &Plan) -> Option<Finding> {
 }
 
 fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
-    let Stored { archive, summary, mut findings } = store(plan)?;
+    // A drive that went away makes any error; it is told as what it is.
+    let away = |error| mount::recheck(&plan.mounted, &plan.destination.path).err().unwrap_or(error);
+    let Stored { archive, summary, mut findings } = store(plan).map_err(away)?;
     findings.extend(empty(plan));
     if let Some(memory) = memory {
-        memory.record(&json!({
+        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let recorded = memory.record(&json!({
             "schema": 1, "kind": "backup", "time": ctx.now.to_string(), "set": plan.set.name,
-            "artifact": show(&plan.archive()), "sha256": archive.sha256, "durability": plan.mounted.durability,
-        }))?;
+            "artifact": show(&plan.archive()), "sha256": archive.sha256, "bytes": archive.bytes,
+            "errors": errors, "durability": plan.mounted.durability,
+        }));
+        // The backup is complete; only this repository will not remember it.
+        findings.extend(recorded.err().map(|error| Finding::of(show(memory.root()), &error)));
     }
     Ok(Done {
         set: plan.set.name.clone(),
@@ -287,9 +313,20 @@ fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Re
     if args.dry_run {
         catalog.complete.push(plan.artifact());
     }
-    let verified = memory.map(Memory::verified).transpose()?.unwrap_or_default();
+    let mut known = memory.map(Memory::known).transpose()?;
+    if let (Some(known), true) = (&mut known, args.dry_run) {
+        known.made.insert(show(&plan.archive()), Made::default());
+    }
     let now = plan.name.time.max(ctx.now);
-    let items = retain::plan_backups(&catalog, Some(&plan.name.series), &plan.policy, &verified, now);
+    let series = Some(plan.name.series.as_str());
+    let mut items = retain::plan_backups(&catalog, series, &plan.policy, known.as_ref(), now);
+    let mut found = catalog.findings.clone();
+    if let Some(memory) = memory {
+        found.extend(memory.lost(&plan.destination.path, &catalog)?);
+    }
+    if finding::any_error(&found) {
+        retain::spare_all(&mut items);
+    }
     if args.dry_run {
         return Ok(retain::removed(&items));
     }

@@ -29,7 +29,22 @@ pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<
         }
         Some(source) => match config.data.iter().find(|set| set.source == source) {
             Some(set) => sets.push(set.clone()),
-            None => sets.push(unnamed(source)?),
+            None => {
+                let set = unnamed(source)?;
+                if let Some(known) = config.set(&set.name) {
+                    let what = format!(
+                        "the data set {:?} has another source, {}: their backups would be mixed up",
+                        set.name,
+                        show(&known.source)
+                    );
+                    let next = format!(
+                        "name the set if you mean it (`backup {} --source …`), or rename one",
+                        set.name
+                    );
+                    return Err(Error::refused(what, next));
+                }
+                sets.push(set);
+            }
         },
         None if sets.is_empty() => sets.clone_from(&config.data),
         None => {}

@@ -7,11 +7,11 @@ use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Sinks, Summary};
 use crate::cli::SnapshotArgs as Args;
 use crate::destination::durable::{self, Run};
-use crate::destination::releases::{Encoder, ReleaseLock};
+use crate::destination::releases::{Bundle, Encoder, ReleaseLock};
 use crate::error::{Error, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
-use crate::restore::{Source, check, digest_file};
+use crate::restore::{Source, check};
 use crate::shown::show;
 use crate::source::{Pour, PourError};
 use crate::tools::git::Blobs;
@@ -25,18 +25,17 @@ pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Resu
     let mut findings = plan.listing.findings.clone();
     let tarball = plan.tarball();
     if !lock_only && lock.tarball.is_some() {
-        if tarball.exists() {
-            let checked = check(&Source::of_file(&tarball)?, None)?;
-            findings.extend(checked.findings.into_iter().filter(|f| f.severity == finding::Severity::Error));
-            let (digest, _) = digest_file(&tarball)?;
-            if lock.tarball_sha256.as_deref() != Some(&digest) {
-                let what = format!("has SHA-256 {digest}, but its lock says {:?}", lock.tarball_sha256);
-                findings.push(Finding::error(
-                    show(&tarball),
-                    what,
-                    "remove it and its lock, and run snapshot again",
-                ));
-            }
+        let bundle = Bundle {
+            tarball: tarball.exists().then(|| tarball.clone()),
+            manifest: None,
+            lock_path: plan.lock(),
+            lock: lock.clone(),
+            bytes: 0,
+        };
+        if let Some(source) = Source::of_bundle(&bundle)? {
+            let checked = check(&source, None)?;
+            let errors = checked.findings.into_iter().filter(|f| f.severity == finding::Severity::Error);
+            findings.extend(errors);
         } else {
             let repair = "remove its lock, and run snapshot again: the bytes will be the same";
             findings.push(Finding::error(show(&tarball), "is in the lock, and gone", repair));

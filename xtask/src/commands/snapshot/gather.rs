@@ -6,6 +6,7 @@ use crate::archive::entry::Mtime;
 use crate::cli::SnapshotArgs as Args;
 use crate::config::{Config, Release, beneath};
 use crate::destination::names::{BundleName, whole_seconds};
+use crate::destination::releases;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::{show, show_bytes};
@@ -34,6 +35,13 @@ pub(super) fn gather(
     }
     let edited = !repository.is_bare() && repository.is_dirty()?;
     let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
+    if dirty && args.rev.is_some() && repository.resolve("HEAD")?.sha != commit.sha {
+        let what = "`include` stages from the working tree, which is not at that revision";
+        return Err(Error::refused(
+            what,
+            "check the revision out first (`git worktree add`), and run it there",
+        ));
+    }
     let listing = source::git::list(&repository, &commit, &release.exclude, blobs)?;
     let staged = match dirty {
         true => Some(stage(args, &release, &repository, &commit, &listing)?),
@@ -60,7 +68,8 @@ pub(super) fn gather(
         // No two working trees are the same bundle, not even in one second.
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
     }
-    if !plan.lock().exists() {
+    let whole = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
+    if whole.is_none_or(|lock| lock.tarball.is_none()) && !args.no_tarball {
         let files = [plan.tarball(), plan.manifest()];
         plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));
     }
@@ -155,10 +164,14 @@ fn version(args: &Args, release: &Release, commit: &Commit, blobs: &mut Blobs) -
             .unwrap_or_else(|| format!("git-{}", short(&commit.sha))),
     };
     let good = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    let from_file = args.version.is_none();
     if label.is_empty() || !label.chars().all(good) || label.starts_with(['-', '.']) {
-        return Err(Error::Usage(format!(
-            "the version {label:?} cannot be part of a file name: use letters, digits and . _ + -"
-        )));
+        let what =
+            format!("the version {label:?} cannot be part of a file name: use letters, digits and . _ + -");
+        return Err(match from_file {
+            true => Error::refused(what, "mend it in the package file, or give --version"),
+            false => Error::Usage(what),
+        });
     }
     let bare = label.starts_with(|c: char| c.is_ascii_digit());
     Ok(if bare { format!("v{label}") } else { label })

@@ -12,6 +12,7 @@ use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::BundleName;
 use crate::destination::releases::{self, ReleaseLock};
+use crate::destination::retention::{Candidate, State};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
@@ -77,11 +78,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     })?;
     let config = super::configuration(ctx)?;
     let mut blobs = repository.blobs()?;
+    let memory = Memory::at(&config.root);
     let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
     if args.dry_run {
-        return show_plan(args, ctx, &plan);
+        return show_plan(args, ctx, &memory, &plan);
     }
-    let memory = Memory::at(&config.root);
     memory.open()?;
     let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
     let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
@@ -97,7 +98,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
-        true => retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, ctx)?,
+        true => retain::prune_bundles(
+            &plan.folder,
+            &plan.name.name,
+            plan.keep.unwrap_or(3),
+            &made,
+            &memory.known()?,
+            ctx,
+        )?,
         false => Vec::new(),
     };
     if !pruned.is_empty() {
@@ -112,14 +120,20 @@ fn short(sha: &str) -> &str {
     sha.get(..12).unwrap_or(sha)
 }
 
-fn show_plan(args: &Args, ctx: &Context, plan: &Plan) -> Result<Exit> {
+fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result<Exit> {
     let listing = plan.contents();
     let there = plan.lock().exists();
     let pruned = match args.prune {
         true => {
-            let extra = (!there).then_some((&plan.name, plan.lock()));
-            let keep = plan.keep.unwrap_or(3);
-            let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, ctx)?;
+            let extra = (!there).then(|| Candidate {
+                id: show(&plan.lock()),
+                series: retain::bundle_series(&plan.name.name, plan.dirty),
+                time: Some(plan.name.time),
+                state: State::Unproven,
+                bytes: 0,
+            });
+            let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);
+            let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
             retain::except(items, &plan.lock())
         }
         false => Vec::new(),
