@@ -107,8 +107,8 @@ fn at(path: &Path, error: PourError) -> Error {
         PourError::Source(error) => error,
         PourError::Archive(FormatError::Io(source)) => Error::io("write", path)(source),
         PourError::Archive(error) => Error::format(path)(error),
-        PourError::Shrunk(name) => Error::refused(
-            format!("{} shrank while it was read", show_bytes(&name)),
+        PourError::Short(name, why) => Error::refused(
+            format!("{} {why} while it was read", show_bytes(&name)),
             "run again while nothing writes to it",
         ),
     }

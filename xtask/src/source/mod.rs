@@ -135,7 +135,7 @@ pub enum PourError {
     Source(Error),
     /// This large file shrank or failed while its header was already written: begin again, and leave it out if it
     /// does so each time.
-    Shrunk(Vec<u8>),
+    Short(Vec<u8>, String),
 }
 
 impl From<FormatError> for PourError {
@@ -266,7 +266,10 @@ impl<'a> Pour<'a> {
             Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
                 return Err(Error::Interrupted.into());
             }
-            Err(StreamError::Short { .. } | StreamError::Read(_)) => return Err(PourError::Shrunk(path)),
+            Err(StreamError::Short { .. }) => return Err(PourError::Short(path, "shrank".into())),
+            Err(StreamError::Read(error)) => {
+                return Err(PourError::Short(path, format!("could not be read to its end ({error})")));
+            }
         }
         if let Ok(after) = file.metadata() {
             self.findings.extend(Steady::of(meta, &after, size).finding(&show_bytes(&path)));

@@ -48,11 +48,6 @@ impl Secret {
     pub fn variable(&self) -> &str {
         &self.variable
     }
-
-    /// `text` without the passphrase in it.
-    pub fn redact(&self, text: &str) -> String {
-        text.replace(&self.value, "***")
-    }
 }
 
 /// What an archive is encrypted to.
@@ -125,12 +120,13 @@ fn listen(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Runs `body` on a writer whose bytes come out of `sink` encrypted.
+/// Runs `body` on a writer whose bytes come out of `sink`, which is the file `path`, encrypted.
 ///
 /// # Errors
 /// Those of `body`, of gpg, and of the sink.
 pub fn encrypt<R>(
     key: &Key,
+    path: &Path,
     sink: &mut (dyn Write + Send),
     body: impl FnOnce(&mut (dyn Write + Send)) -> Result<R>,
 ) -> Result<R> {
@@ -163,7 +159,7 @@ pub fn encrypt<R>(
         (written, copy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
-    copied.map_err(Error::io("write", Path::new("the encrypted archive")))?;
+    copied.map_err(Error::io("write", path))?;
     if let Some((status, said)) = gpg.end()? {
         let next = match key {
             Key::Recipients(_) => "`gpg --list-keys` lists the keys that there are; `gpg --import` adds one",
@@ -268,7 +264,7 @@ mod tests {
     fn sealed(folder: &Path) -> (std::path::PathBuf, Vec<u8>) {
         let plain: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let mut cipher = Vec::new();
-        encrypt(&Key::Passphrase(secret("right horse")), &mut cipher, |sink| {
+        encrypt(&Key::Passphrase(secret("right horse")), Path::new("a"), &mut cipher, |sink| {
             sink.write_all(&plain).map_err(Error::io("write", Path::new("pipe")))
         })
         .expect("encrypts");

@@ -19,7 +19,7 @@ use crate::source::{Pour, PourError};
 use crate::tools::gpg;
 use std::collections::HashSet;
 
-/// How often an archive is begun again because a large file shrank, before that file is left out.
+/// How often an archive is begun again because a large file ended early, before that file is left out.
 const TRIES: u32 = 3;
 
 /// A complete backup.
@@ -45,10 +45,10 @@ pub(super) fn store(plan: &Plan) -> Result<Stored> {
                 findings.extend(found);
                 return Ok(Stored { archive, summary, findings });
             }
-            Attempt::Shrunk(name) => {
+            Attempt::Short(name, why) => {
                 tries += 1;
                 if tries == TRIES {
-                    let what = format!("shrank while it was read, {TRIES} times, and is NOT in the backup");
+                    let what = format!("{why} while it was read, {TRIES} times, and is NOT in the backup");
                     let repair = "back it up while nothing writes to it";
                     findings.push(Finding::error(show_bytes(&name), what, repair));
                     left_out.insert(name);
@@ -67,28 +67,30 @@ enum Attempt {
         summary: Summary,
         findings: Vec<Finding>,
     },
-    /// This large file shrank under the reader, so that its header in the stream no longer tells the truth.
-    Shrunk(Vec<u8>),
+    /// This large file ended early, and why: its header in the stream no longer tells the truth.
+    Short(Vec<u8>, String),
 }
 
-/// Findings and numbers, or the name of the file that shrank.
-type Packed = std::result::Result<(Vec<Finding>, Summary), Vec<u8>>;
+/// Findings and numbers, or the name of the file that ended early, and why.
+type Packed = std::result::Result<(Vec<Finding>, Summary), (Vec<u8>, String)>;
 
 /// Writes archive and manifest, once.
 fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
-    let (path, manifest) = (plan.archive(), plan.day().join(plan.name.manifest()));
-    let (mut archive, mut manifest) = (run.create(&path)?, run.create(&manifest)?);
+    let (path, index) = (plan.archive(), plan.day().join(plan.name.manifest()));
+    let (mut archive, mut manifest) = (run.create(&path)?, run.create(&index)?);
     let packed = match &plan.key {
         None => pack(plan, left_out, Sinks { archive: &mut archive, manifest: &mut manifest })?,
-        Some(key) => gpg::encrypt(key, &mut manifest, |manifest| {
-            gpg::encrypt(key, &mut archive, |archive| pack(plan, left_out, Sinks { archive, manifest }))
+        Some(key) => gpg::encrypt(key, &index, &mut manifest, |manifest| {
+            gpg::encrypt(key, &path, &mut archive, |archive| {
+                pack(plan, left_out, Sinks { archive, manifest })
+            })
         })?,
     };
     Ok(match packed {
         Ok((findings, summary)) => {
             Attempt::Whole { archive: archive.finish()?, manifest: manifest.finish()?, summary, findings }
         }
-        Err(name) => Attempt::Shrunk(name),
+        Err((name, why)) => Attempt::Short(name, why),
     })
 }
 
@@ -118,7 +120,7 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
     });
     match packed {
         Ok(packed) => Ok(Ok(packed)),
-        Err(PourError::Shrunk(name)) => Ok(Err(name)),
+        Err(PourError::Short(name, why)) => Ok(Err((name, why))),
         Err(error) => Err(at(&plan.archive(), error)),
     }
 }

@@ -20,8 +20,7 @@ use std::io;
 
 /// A bundle of this name is there: the same commit, whole, or in the way.
 pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
-    same_commit(plan, &lock)?;
-    same_choice(plan, &lock)?;
+    check_lock(plan, &lock)?;
     let mut findings = plan.listing.findings.clone();
     let tarball = plan.tarball();
     if !lock_only && lock.tarball.is_some() {
@@ -45,20 +44,15 @@ pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Resu
     Ok(Outcome { status, lock, findings })
 }
 
-fn same_commit(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
-    if lock.git_commit.as_deref() == Some(&plan.commit.sha) {
-        return Ok(());
-    }
-    Err(Error::refused(
-        format!("{} is of another commit ({})", show(&plan.lock()), lock.git_sha),
-        "give this one another --version, or another --output-dir",
-    ))
-}
-
-/// The same commit under other settings is another bundle.
-fn same_choice(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
+/// Whether a lock of this name is of the very bundle that is planned: the same commit under other settings is another.
+///
+/// # Errors
+/// When it is in the way.
+pub(super) fn check_lock(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
     let contents = plan.contents();
-    let what = if lock.env != plan.env {
+    let what = if lock.git_commit.as_deref() != Some(&plan.commit.sha) {
+        format!("is of another commit ({})", lock.git_sha)
+    } else if lock.env != plan.env {
         format!("is for the environment {:?}, not {:?}", lock.env, plan.env)
     } else if lock.excluded != contents.excluded || lock.entries != contents.items.len() as u64 {
         "holds other files of this commit: it was made with other patterns".to_owned()
@@ -80,7 +74,7 @@ pub(super) fn create(
     blobs: &mut Blobs,
 ) -> Result<Outcome> {
     if let Some(lock) = &existing {
-        same_commit(plan, lock)?;
+        check_lock(plan, lock)?;
     }
     let mut run = Run::public();
     let tarball = plan.tarball();

@@ -69,6 +69,9 @@ pub(super) fn gather(
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
     }
     let whole = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
+    if let Some(lock) = &whole {
+        super::bundle::check_lock(&plan, lock)?;
+    }
     if whole.is_none_or(|lock| lock.tarball.is_none()) && !args.no_tarball {
         let files = [plan.tarball(), plan.manifest()];
         plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));

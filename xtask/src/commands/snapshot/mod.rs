@@ -122,10 +122,11 @@ fn short(sha: &str) -> &str {
 
 fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result<Exit> {
     let listing = plan.contents();
-    let there = plan.lock().exists();
+    let alone = |lock: ReleaseLock| lock.tarball.is_none() && !args.no_tarball;
+    let there = plan.lock().exists() && !alone(releases::read(&plan.lock())?);
     let pruned = match args.prune {
         true => {
-            let extra = (!there).then(|| Candidate {
+            let extra = (!plan.lock().exists()).then(|| Candidate {
                 id: show(&plan.lock()),
                 series: retain::bundle_series(&plan.name.name, plan.dirty),
                 time: Some(plan.name.time),
