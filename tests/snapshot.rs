@@ -273,3 +273,14 @@ fn line_ends_are_those_of_git_archive() {
         &format!("mkdir ../a ../b; tar -xf releases/{BUNDLE}.tar.gz -C ../a; git archive HEAD | tar -xf - -C ../b; diff -r ../a ../b; grep -c $'\\r' ../a/run.bat ../a/docs/read.txt"),
     );
 }
+
+#[test]
+fn the_time_of_a_bundle_can_be_given() {
+    let stack = Stack::new();
+    let made = stack.run_with(&[("SOURCE_DATE_EPOCH", "1700000000")], &["snapshot", "--json"]).ok().json();
+    let tarball = made["tarball"].as_str().expect("a name");
+    assert!(tarball.ends_with("-2023-11-14T221320Z.tar.gz"), "{tarball}");
+    let times = stack.sh("repo", &format!("tar --utc -tvf '{tarball}' | awk '{{print $4, $5}}' | uniq"));
+    assert_eq!(times, "2023-11-14 22:13\n");
+    stack.run_with(&[("SOURCE_DATE_EPOCH", "soon")], &["snapshot"]).exits(2).says(&["SOURCE_DATE_EPOCH"]);
+}

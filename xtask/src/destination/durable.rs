@@ -239,6 +239,19 @@ mod tests {
         }
     }
 
+    /// What the drive gives back is compared with what it was given.
+    #[test]
+    fn a_drive_that_does_not_keep_what_it_was_given_is_found_out() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("a");
+        let mut run = Run::private();
+        let mut file = run.create(&path).expect("creates");
+        file.write_all(b"what was written").expect("writes");
+        fs::write(&path, b"what was WRITTEN").expect("bends");
+        let error = file.finish().expect_err("found");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+
     #[test]
     fn a_torn_line_spoils_no_other() {
         let home = tempfile::tempdir().expect("a folder");

@@ -100,6 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn another_drive_in_its_place_is_noticed() {
+        let home = tempfile::tempdir().expect("a folder");
+        let before = check(home.path(), None, false).expect("is there");
+        assert!(recheck(&before, home.path()).is_ok());
+        let other = Mounted { device: before.device + 1, ..before };
+        assert!(matches!(recheck(&other, home.path()), Err(Error::NotMounted { .. })));
+        assert!(matches!(recheck(&before, &home.path().join("gone")), Err(Error::NotMounted { .. })));
+    }
+
+    #[test]
     fn a_bare_folder_is_not_a_drive() {
         let home = tempfile::tempdir().expect("a folder");
         let destination = home.path().join("drive/backups");
