@@ -49,9 +49,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         ctx.ui.result(&text);
     } else {
         ctx.ui.result(&format!("wrote {}", show(&path)));
-        ctx.ui.say(
-            "next: cargo xtask snapshot\n      cargo xtask backup --dry-run\n      cargo xtask restore-drill",
-        );
+        ctx.ui.say(match (&drive, data.is_empty()) {
+            (Some(_), false) => {
+                "next: cargo xtask snapshot\n      cargo xtask backup --dry-run\n      cargo xtask restore-drill"
+            }
+            _ => {
+                "next: name your data and your drive in it, where it has comments\n      cargo xtask snapshot\n      cargo xtask backup --dry-run"
+            }
+        });
     }
     Ok(Exit::Done)
 }
