@@ -7,6 +7,7 @@ pub mod keys;
 mod raw;
 
 use crate::archive::codec::Codec;
+use crate::destination::mount::resolved;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::folder::Databases;
@@ -203,8 +204,9 @@ impl Config {
         }
         for (index, destination) in self.destinations.iter().enumerate() {
             good_name("a destination", &destination.name)?;
-            let twin =
-                self.destinations[..index].iter().find(|other| real(&other.path) == real(&destination.path));
+            let twin = self.destinations[..index]
+                .iter()
+                .find(|other| resolved(&other.path) == resolved(&destination.path));
             if let Some(other) = twin {
                 let what =
                     format!("the destinations {:?} and {:?} are one folder", other.name, destination.name);
@@ -234,12 +236,12 @@ impl Config {
 
     /// The destination at `path` itself, however it is written.
     pub fn destination_at(&self, path: &Path) -> Option<&Destination> {
-        self.destinations.iter().find(|place| real(&place.path) == real(path))
+        self.destinations.iter().find(|place| resolved(&place.path) == resolved(path))
     }
 
     /// The destination that holds `path`.
     pub fn destination_around(&self, path: &Path) -> Option<&Destination> {
-        self.destinations.iter().find(|place| real(path).starts_with(real(&place.path)))
+        self.destinations.iter().find(|place| resolved(path).starts_with(resolved(&place.path)))
     }
 
     /// The set of that name.
@@ -295,7 +297,7 @@ pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
 
 /// Neither lies in the other: a backup would hold itself, or be taken for data.
 pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, String)> {
-    let (source, destination) = (real(source), real(destination));
+    let (source, destination) = (resolved(source), resolved(destination));
     let next = || "keep the two apart".to_owned();
     if destination.starts_with(&source) {
         let what = format!(
@@ -314,13 +316,6 @@ pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, St
     } else {
         Ok(())
     }
-}
-
-/// The path with every link in it resolved, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-    known.canonicalize().map_or_else(|_| path.to_owned(), |known| clean(&known.join(rest)))
 }
 
 /// Names stand in file names, before a `-` and a time.

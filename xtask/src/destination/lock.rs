@@ -2,6 +2,7 @@
 //!
 //! The kernel drops the lock with its process, so it is never stale. The file's content only names the holder for
 //! people; it is never trusted.
+use super::mount::resolved;
 use crate::archive::sha256_hex;
 use crate::error::{Error, Result};
 use jiff::Timestamp;
@@ -56,18 +57,11 @@ const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
 pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
     let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
-    let real = real(path);
+    let real = resolved(path);
     let name = format!("recovery-{}.lock", &sha256_hex(real.as_os_str().as_bytes())[..32]);
     let lock = Path::new(place).join(name);
     let file = take(&lock, &path.display().to_string(), command, now)?;
     Ok(Lock { _file: file, passing: Some(lock) })
-}
-
-/// The path with every link in it resolved, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-    known.canonicalize().map_or_else(|_| path.to_owned(), |known| known.join(rest).components().collect())
 }
 
 fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> {

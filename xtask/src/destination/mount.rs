@@ -4,7 +4,7 @@ use crate::tools::mountpoint::is_mount_point;
 use serde::Serialize;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What fsync proves at a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,6 +79,13 @@ fn state(path: &Path) -> Result<Mounted> {
         free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
         device: meta.dev(),
     })
+}
+
+/// The path with every link in it resolved, as far as it exists.
+pub fn resolved(path: &Path) -> PathBuf {
+    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+    known.canonicalize().map_or_else(|_| path.to_owned(), |known| known.join(rest).components().collect())
 }
 
 /// Right before the commit: the destination is still the same file system.
