@@ -49,8 +49,8 @@ fn state(known: &Known, artifact: &Artifact) -> State {
     match known.made.get(&path) {
         None if known.pruned.contains(&path) => State::Unproven,
         None => State::Foreign,
+        Some(_) if known.is_damaged(artifact) => State::Damaged,
         Some(made) if made.partial => State::Partial,
-        Some(_) if known.wrong_with(artifact).is_some() => State::Damaged,
         Some(_) if known.verified.contains(&path) => State::Verified,
         Some(_) => State::Unproven,
     }

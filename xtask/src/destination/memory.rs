@@ -46,10 +46,7 @@ impl Known {
     pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
         let path = show(&artifact.archive);
         let made = self.made.get(&path).copied().unwrap_or_default();
-        let length = fs::metadata(&artifact.archive).map(|meta| meta.len()).ok();
-        let (what, repair) = if self.damaged.contains(&path)
-            || made.bytes.is_some_and(|bytes| length != Some(bytes))
-        {
+        let (what, repair) = if self.is_damaged(artifact) {
             ("is damaged", "restore from another; keep it until a new backup is verified")
         } else if made.partial {
             let repair =
@@ -59,6 +56,16 @@ impl Known {
             return None;
         };
         Some(Finding::error(path, what, repair))
+    }
+}
+
+impl Known {
+    /// Whether its last verification found damage, or it has another length than it was made with.
+    pub fn is_damaged(&self, artifact: &Artifact) -> bool {
+        let path = show(&artifact.archive);
+        let made = self.made.get(&path).and_then(|made| made.bytes);
+        let length = fs::metadata(&artifact.archive).map(|meta| meta.len()).ok();
+        self.damaged.contains(&path) || made.is_some_and(|bytes| length != Some(bytes))
     }
 }
 
