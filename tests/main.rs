@@ -18,3 +18,4 @@ mod snapshot;
 mod status;
 mod support;
 mod tidy;
+mod trust;
