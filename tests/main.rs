@@ -13,6 +13,7 @@ mod hostile;
 mod interrupt;
 mod json;
 mod live;
+mod odd;
 mod retention;
 mod snapshot;
 mod status;
