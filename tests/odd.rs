@@ -1,0 +1,224 @@
+//! Odd inputs: pipes and devices where files belong, sparse archives, names without end, full devices, terminals' own
+//! language, databases, drills that were killed. Each ends, with the right code, and in bounds.
+use super::handmade::{Handmade, pax};
+use super::support::{Outcome, Stack, flip, outcome, reseal};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The address space of runs that must not grow, in kilobytes.
+const BOUND: u32 = 300_000;
+
+fn backed_up() -> Stack {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack
+}
+
+/// A run that would hang is ended, with 124.
+fn in_time(stack: &Stack, args: &[&str]) -> Outcome {
+    let plain = stack.command(args);
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(plain.get_program()).args(plain.get_args()).current_dir(stack.path("repo"));
+    command.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let said = outcome(&mut command);
+    assert_ne!(said.code, 124, "it hangs: {}", said.shown());
+    said
+}
+
+fn pipe(path: &Path) {
+    fs::remove_file(path).expect("removes");
+    assert!(Command::new("mkfifo").arg(path).status().expect("starts").success());
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+    for ending in [".sha256", ".manifest.jsonl.gz", ".tar.gz"] {
+        let stack = backed_up();
+        let archive = stack.one("drive", ".tar.gz").display().to_string();
+        pipe(&stack.one("drive", ending));
+        in_time(&stack, &["verify"]).fails().says(&["error"]);
+        in_time(&stack, &["verify", &archive]).fails().says(&["error"]);
+        in_time(&stack, &["status"]);
+        // A manifest proves what is restored; no marker has to.
+        let restored = in_time(&stack, &["restore", "codex-api", "--to", "../back"]);
+        assert_eq!(restored.code == 0, ending == ".sha256", "{}", restored.shown());
+        assert_eq!(stack.path("back").exists(), ending == ".sha256");
+    }
+}
+
+#[test]
+fn what_has_no_end_is_not_read_to_its_end() {
+    let stack = backed_up();
+    let said = stack.run_within(BOUND, &["--config", "/dev/zero", "status"]).fails();
+    assert!(said.stderr.starts_with("error: "), "{}", said.shown());
+    let marker = stack.one("drive", ".sha256");
+    fs::remove_file(&marker).expect("removes");
+    symlink("/dev/zero", &marker).expect("links");
+    stack.run_within(BOUND, &["verify"]).fails().says(&["error: ", ".sha256"]);
+    for args in [&["status"][..], &["restore", "codex-api", "--to", "../back"]] {
+        let said = stack.run_within(BOUND, args);
+        assert!((0..=3).contains(&said.code), "{}", said.shown());
+    }
+}
+
+#[test]
+fn sparse_files_in_the_pax_form_are_refused() {
+    let stack = Stack::configured();
+    stack.sh(
+        "home",
+        "mkdir data; printf x > data/holes; truncate -s 4M data/holes; printf y >> data/holes; \
+         tar -S --format=posix -czf sparse.tar.gz data; tar --format=posix -czf plain.tar.gz data",
+    );
+    stack.run(&["verify", "../home/plain.tar.gz"]).ok();
+    stack.run(&["verify", "../home/sparse.tar.gz"]).exits(1).says(&["sparse"]);
+    stack.run(&["restore", "../home/sparse.tar.gz", "--to", "../back"]).exits(1);
+    assert!(!stack.path("back").exists());
+}
+
+#[test]
+fn a_name_of_half_a_million_folders_is_refused() {
+    let stack = Stack::configured();
+    let name = "a/".repeat(500_000) + "f";
+    let tar = Handmade::new().extension(b'x', &pax("path", name.as_bytes())).file("data/f", "x");
+    fs::write(stack.path("home/deep.tar.gz"), tar.gz()).expect("writes");
+    let said = in_time(&stack, &["verify", "../home/deep.tar.gz"]).exits(1);
+    assert!(said.stdout.len() + said.stderr.len() < 20_000, "not all of it is shown");
+    in_time(&stack, &["restore", "../home/deep.tar.gz", "--to", "../back"]);
+    assert!(!stack.path("back").exists());
+}
+
+#[test]
+fn a_result_that_could_not_be_written_is_an_error() {
+    let stack = backed_up();
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    for args in ["verify --json", "verify", "status --json"] {
+        let script = format!("set +e; '{xtask}' {args} > /dev/full; echo $?");
+        assert_eq!(stack.sh("repo", &script), "3\n", "{args}");
+    }
+}
+
+#[test]
+fn nothing_that_is_shown_speaks_to_the_terminal() {
+    let stack = Stack::new();
+    let check = r"printf '\\033[31mred\\033]0;title\\007\\n' >&2; exit 1";
+    stack.configure(&format!("[drill]\nrelease-checks = [\"{check}\"]\n"));
+    stack.file("repo/.codex-api/a\u{1b}[31mred\u{7}", "x\n");
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    let drill = stack.run(&["restore-drill"]).exits(1).says(&["red"]);
+    let json = stack.run(&["restore-drill", "--json"]).exits(1);
+    let archive = stack.one("drive", ".tar.gz");
+    let middle = fs::metadata(&archive).expect("there").len() / 2;
+    flip(&archive, middle.try_into().expect("small"));
+    reseal(&archive);
+    let damaged = stack.run(&["-v", "verify"]).exits(1).says(&["[31mred"]);
+    let ended = stack.run(&["restore", "codex-api", "--to", "../a\u{1b}[31mred/x"]).fails();
+    for said in [&drill, &json, &damaged, &ended] {
+        let raw = said.stdout.bytes().chain(said.stderr.bytes());
+        assert_eq!(raw.filter(|byte| matches!(byte, 0x1b | 7)).count(), 0, "{}", said.shown());
+    }
+}
+
+#[test]
+fn a_large_file_of_a_repository_needs_no_room_of_its_size() {
+    let stack = Stack::new();
+    stack.sh("repo", "head -c 100M /dev/urandom > big.bin; git config core.compression 0");
+    stack.commit("big", "2026-03-02T08:30:00Z");
+    stack.run_within(200_000, &["snapshot"]).ok();
+    let tarball = stack.one("repo/releases", ".tar.gz").display().to_string();
+    stack.sh(
+        "repo",
+        &format!(
+            "mkdir ../a ../b; git archive HEAD | tar -xf - -C ../a; tar -xzf '{tarball}' -C ../b; \
+             cmp ../a/big.bin \"$(find ../b -name big.bin)\""
+        ),
+    );
+}
+
+#[test]
+fn a_database_keeps_its_journal_mode() {
+    let stack = Stack::configured();
+    stack.sh(
+        "repo/.codex-api",
+        "sqlite3 wal.db 'pragma journal_mode=wal; create table t(a); insert into t values (1),(2)'; \
+         sqlite3 plain.db 'create table t(a); insert into t values (7)'",
+    );
+    stack.run(&["backup"]).ok();
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    let names = stack.files("back/.codex-api").into_iter().filter(|name| name.contains(".db"));
+    assert_eq!(names.collect::<Vec<_>>(), ["plain.db", "wal.db"]);
+    let asked = "for db in wal plain; do sqlite3 $db.db 'pragma journal_mode; select sum(a) from t'; done";
+    assert_eq!(stack.sh("back/.codex-api", asked), "wal\n3\ndelete\n7\n");
+}
+
+/// The private folders of drills that are there.
+fn rooms(stack: &Stack) -> Vec<String> {
+    let names = fs::read_dir(stack.path(".")).expect("lists");
+    let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("recovery-drill-")).collect()
+}
+
+#[test]
+fn what_a_killed_drill_left_is_told_and_removed_by_the_next() {
+    let stack = Stack::new();
+    stack.configure("[drill]\nrelease-checks = [\"echo $$ > $HOME/begun; exec sleep 600\"]\n");
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    let mut child = stack.grouped(&["restore-drill"]).spawn().expect("starts");
+    let begun = || fs::read_to_string(stack.path("home/begun")).is_ok_and(|text| text.ends_with('\n'));
+    while !begun() {
+        assert!(child.try_wait().expect("waits").is_none(), "it ended before its check");
+        sleep(Duration::from_millis(20));
+    }
+    kill_process_group(Pid::from_child(&child), Signal::KILL).expect("sends");
+    child.wait().expect("ends");
+    // The check has a group of its own, and outlives a drill that is killed.
+    stack.sh("home", "kill -9 \"$(cat begun)\" 2>/dev/null || true");
+    assert_eq!(rooms(&stack).len(), 1, "what a drill that is killed cannot remove");
+    stack.run(&["status"]).says(&["recovery-drill-", "killed"]);
+    stack.configure("");
+    stack.run(&["restore-drill"]).ok();
+    assert_eq!(rooms(&stack), [""; 0]);
+    let after = stack.run(&["status", "--json"]).json();
+    assert!(!after.to_string().contains("recovery-drill-"), "{after}");
+}
+
+#[test]
+fn an_empty_pattern_and_a_recipe_for_some_paths_are_wrong_command_lines() {
+    let stack = backed_up();
+    stack.run(&["restore", "codex-api", "--path", "", "--to", "../back"]).exits(2);
+    stack.run(&["restore", "codex-api", "--explain", "--path", "x"]).exits(2);
+    assert!(!stack.path("back").exists());
+}
+
+#[test]
+fn an_empty_target_keeps_its_mode_and_may_be_reached_through_a_link() {
+    let stack = backed_up();
+    stack.sh(".", "mkdir -m 750 kept; mkdir -m 711 real; ln -s real link");
+    for target in ["kept", "link"] {
+        stack.run(&["restore", "codex-api", "--to", &format!("../{target}")]).ok();
+        let back = format!("{target}/.codex-api");
+        assert_eq!(stack.listing("repo/.codex-api"), stack.listing(&back), "{target}");
+    }
+    assert_eq!(stack.sh(".", "stat -c %a kept real; test -L link; ls -A real"), "750\n711\n.codex-api\n");
+}
+
+#[test]
+fn an_unknown_recipient_is_told_before_anything_is_written() {
+    let stack = Stack::new();
+    stack.configure("recipients = [\"nobody@example.org\"]\n");
+    stack.sh("home", "mkdir -m 700 .gnupg");
+    stack.run(&["backup"]).exits(3).says(&["gpg --list-keys", "nobody@example.org"]);
+    assert_eq!(stack.files("drive"), [""; 0]);
+    let helpers = r#"for process in /proc/[0-9]*; do
+        if [ "$(cat "$process/comm" 2>/dev/null)" = dirmngr ]; then
+            tr '\0' '\n' < "$process/environ" | grep -F "$TMPDIR" || true
+        fi
+    done"#;
+    assert_eq!(stack.sh("home", helpers), "", "nobody asked for the network");
+}
