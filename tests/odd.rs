@@ -226,3 +226,22 @@ fn an_unknown_recipient_is_told_before_anything_is_written() {
     done"#;
     assert_eq!(stack.sh("home", helpers), "", "nobody asked for the network");
 }
+
+/// What lies where a lock, the history or a record should be, and is no file, keeps nobody waiting and no data back.
+#[test]
+fn what_is_no_file_keeps_nobody_waiting() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    stack.sh("repo", "mkfifo releases/x.lock.json; mkdir -p docs/drills; mkfifo docs/drills/drill-x.json; mv .recovery/history.jsonl .; mkdir .recovery/history.jsonl");
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    for args in ["status", "verify", "restore codex-api --to ../back"] {
+        let said = stack.sh(
+            "repo",
+            &format!("code=0; timeout -k 1 20 '{xtask}' {args} >../out 2>&1 || code=$?; echo $code"),
+        );
+        assert!(["0\n", "1\n", "3\n"].contains(&said.as_str()), "{args}: {said}");
+    }
+    assert!(stack.path("back/.codex-api/config.toml").exists());
+    stack.run(&["restore", "codex-api", "--to", "../again", "--json"]).ok();
+}

@@ -38,7 +38,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let secret = keys::opening(source.encrypted, encryption.as_ref(), ctx.env)?;
     let select = select(&args.path)?;
     let mut extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
-    let known = super::memory(&config).map(|memory| memory.known()).transpose()?.unwrap_or_default();
+    // Restoring never needs the memory.
+    let known = super::memory(&config).and_then(|memory| memory.known().ok()).unwrap_or_default();
     if known.made.get(&show(&source.archive)).is_some_and(|made| made.partial) {
         let what = "holds only a part: something could not be read when it was made";
         extracted.findings.push(Finding::warning(source.name(), what, "`--at` restores an older one"));

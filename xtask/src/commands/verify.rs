@@ -3,7 +3,6 @@ use super::Context;
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog;
-use crate::destination::memory::Memory;
 use crate::destination::mount;
 use crate::destination::releases;
 use crate::error::{Error, Exit, Result};
@@ -133,7 +132,18 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
         };
         findings.extend(catalog.findings.iter().cloned());
         if let Some(memory) = super::memory(config) {
-            findings.extend(Memory::lost(&memory, &place.path, &catalog)?);
+            match memory.lost(&place.path, &catalog) {
+                Ok(lost) => findings.extend(lost),
+                Err(error) => {
+                    let what =
+                        format!("cannot be read, so that a loss would not be noticed: {}", error.chain());
+                    findings.push(Finding::warning(
+                        show(memory.root()),
+                        what,
+                        "mend or remove history.jsonl",
+                    ));
+                }
+            }
         }
         for artifact in &catalog.complete {
             let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);

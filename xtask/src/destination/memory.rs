@@ -10,6 +10,7 @@ use crate::shown::show;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -119,13 +120,15 @@ impl Memory {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn history(&self) -> Result<Vec<Value>> {
-        match fs::read(self.file()) {
-            Ok(bytes) => {
+        let mut bytes = Vec::new();
+        match super::read::open(&self.file()).map(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(Ok(_)) => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(Error::io("read", &self.file())(error)),
+            Ok(Err(error)) => Err(Error::io("read", &self.file())(error)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 

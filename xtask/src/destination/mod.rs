@@ -8,5 +8,6 @@ pub mod marker;
 pub mod memory;
 pub mod mount;
 pub mod names;
+pub mod read;
 pub mod releases;
 pub mod retention;

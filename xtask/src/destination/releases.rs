@@ -121,21 +121,21 @@ pub fn read(path: &Path) -> Result<ReleaseLock> {
         #[serde(default)]
         schema_version: u32,
     }
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let text = super::read::small(path)?;
     let wrong = |error: serde_json::Error| {
         Error::format(path)(FormatError::Malformed(format!("not a lock: {error}")))
     };
-    let Version { schema_version } = serde_json::from_str(&text).map_err(wrong)?;
+    let Version { schema_version } = serde_json::from_slice(&text).map_err(wrong)?;
     if schema_version > SCHEMA {
         let newer = FormatError::Newer { what: "the lock", found: schema_version, supported: SCHEMA };
         return Err(Error::format(path)(newer));
     }
-    serde_json::from_str(&text).map_err(wrong)
+    serde_json::from_slice(&text).map_err(wrong)
 }
 
 /// Whether a lock is of the generation before bundles: `{"images": [...]}`.
 fn of_images(path: &Path) -> bool {
-    let parsed = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let parsed = super::read::small(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     parsed.is_some_and(|lock| lock["images"].is_array() && lock["version"].is_null())
 }
 
@@ -229,7 +229,7 @@ pub fn write_sums(folder: &Path) -> Result<()> {
     }
     lines.sort_by(|a, b| a.1.cmp(&b.1));
     let (path, text) = (folder.join("SHA256SUMS"), Sums { lines }.render());
-    match fs::read(&path) {
+    match super::read::small(&path) {
         Ok(known) if known == text.as_bytes() => Ok(()),
         _ => durable::replace(&path, text.as_bytes(), 0o644),
     }

@@ -6,6 +6,7 @@ use super::evidence::{Evidence, Stored, newest};
 use super::render::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, markdown};
 use crate::archive::{FormatError, sha256_hex};
 use crate::destination::durable::{self, Run};
+use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use std::fs;
@@ -36,7 +37,13 @@ pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
     let (mut records, mut findings) = (Vec::new(), Vec::new());
     for file in files {
         let path = folder.join(&file);
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = match read::small(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                findings.push(Finding::of(file, &error));
+                continue;
+            }
+        };
         match Evidence::parse(&bytes) {
             Ok(evidence) => records.push(Stored { file, sha256: sha256_hex(&bytes), evidence }),
             Err(error @ FormatError::Newer { .. }) => return Err(Error::format(&path)(error)),

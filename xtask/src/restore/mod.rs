@@ -15,6 +15,7 @@ use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::{self, Sums};
+use crate::destination::read;
 use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
@@ -108,10 +109,10 @@ impl Source {
         body: impl FnOnce(&mut dyn Skip) -> Result<R>,
     ) -> Result<R> {
         if self.encrypted {
-            open_regular(path)?;
+            read::open(path)?;
             return gpg::decrypt(secret, path, |mut stream: &mut dyn Read| body(&mut stream));
         }
-        body(&mut open_regular(path)?)
+        body(&mut read::open(path)?)
     }
 
     /// Runs `body` on the manifest; `None` when there is none.
@@ -137,13 +138,7 @@ impl Source {
             return Ok(Some((sums.clone(), Vec::new())));
         }
         let Some(path) = &self.marker else { return Ok(None) };
-        let mut text = Vec::new();
-        let read = open_regular(path)?.take(MAX_MARKER + 1).read_to_end(&mut text);
-        read.map_err(Error::io("read", path))?;
-        if text.len() as u64 > MAX_MARKER {
-            let what = format!("it is no marker: it has more than {MAX_MARKER} bytes");
-            return Err(Error::Damaged { path: path.clone(), what, next: "move it away".into() });
-        }
+        let text = read::small(path)?;
         Ok(Some(marker::parse(&String::from_utf8_lossy(&text))))
     }
 }
@@ -194,28 +189,12 @@ fn split(name: &str) -> Option<(&str, Codec, bool)> {
     })
 }
 
-/// No marker is longer.
-const MAX_MARKER: u64 = 1 << 20;
-
-/// Opens a file that must be one: a pipe in its place would make us wait for ever.
-fn open_regular(path: &Path) -> Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|error| Error::io("open", path)(error.into()))?;
-    let file = File::from(opened);
-    match file.metadata().map_err(Error::io("read", path))?.is_file() {
-        true => Ok(file),
-        false => Err(Error::refused(format!("{} is not a file", path.display()), "see what lies there")),
-    }
-}
-
 /// SHA-256 and length of a file.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn digest_file(path: &Path) -> Result<(String, u64)> {
-    let mut file = open_regular(path)?;
+    let mut file = read::open(path)?;
     let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
     Ok((hex(&digest), bytes))
 }
