@@ -321,3 +321,26 @@ fn the_record_of_a_drill_is_complete_when_the_run_has_ended() {
         [stack.files("repo/docs/drills"), stack.files("drive"), stack.files("repo/.recovery")].concat();
     assert!(!names.iter().any(|name| name.contains(".new-")), "{names:?}");
 }
+
+/// What `--adopt` and `--forget-lost` would lead to is what they lead to, and a dry run takes no note of it.
+#[test]
+fn a_dry_run_of_taking_over_tells_what_the_real_one_does() {
+    let stack = Stack::configured();
+    for day in 1..4 {
+        stack.run_at(&format!("2026-03-0{day}T10:00:00Z"), &["backup"]).ok();
+    }
+    stack.sh("repo", "rm .recovery/history.jsonl");
+    stack.run(&["backup"]).ok();
+    let args = ["prune", "--adopt", "--keep", "1", "--json"];
+    let history = stack.sh("repo", "cat .recovery/history.jsonl");
+    let dry = stack.run(&[&args[..], &["--dry-run"]].concat()).ok().json();
+    assert_eq!(stack.sh("repo", "cat .recovery/history.jsonl"), history);
+    let real = stack.run(&args).ok().json();
+    assert_eq!((&dry["items"], &dry["freed_bytes"]), (&real["items"], &real["freed_bytes"]));
+    assert_eq!(stack.files("drive").len(), 3, "{real}");
+    stack.sh("drive", "rm -r 2026");
+    stack.run(&["prune", "--forget-lost", "--dry-run"]).ok();
+    stack.run(&["prune"]).exits(1);
+    stack.run(&["prune", "--forget-lost"]).ok();
+    stack.run(&["prune"]).ok();
+}

@@ -4,15 +4,17 @@ use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable::remove;
-use crate::destination::memory::Memory;
+use crate::destination::lock::{self, Lock};
+use crate::destination::memory::{Known, Made, Memory};
 use crate::destination::mount::{self, Mounted};
+use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
-use crate::destination::{lock, releases};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// Runs the verb.
@@ -39,12 +41,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let (mut plans, mut away) = (Vec::new(), Vec::new());
     for place in &config.destinations {
         match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
-            Ok(plan) => {
-                if !args.dry_run {
-                    locks.push(lock::destination(&place.path, "prune", ctx.now)?);
-                }
-                plans.push(plan);
-            }
+            Ok(plan) => plans.push(plan),
             // The others can be looked after all the same.
             Err(error @ Error::NotMounted { .. }) => away.push(error),
             Err(error) => return Err(error),
@@ -85,40 +82,59 @@ fn plan<'a>(
     findings: &mut Vec<Finding>,
 ) -> Result<Plan<'a>> {
     let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+    // Held from before the look to the end of the run: what was seen is what is there.
+    let lock = match args.dry_run {
+        true => None,
+        false => Some(lock::destination(&place.path, "prune", ctx.now)?),
+    };
     let catalog = catalog::scan(&place.path)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
     let mine = ours(config, &catalog);
-    if let (Some(memory), false) = (memory, args.dry_run) {
-        take_over(args, ctx, memory, place, &mine)?;
-    }
-    let known = memory.map(Memory::known).transpose()?;
+    let mut found = catalog.findings.clone();
+    let known = match memory {
+        Some(memory) => Some(take_over((args, ctx), config, memory, place, &catalog, &mut found)?),
+        None => None,
+    };
     let mut items = retain::plan_backups(&mine, None, &policy, known.as_ref(), ctx.now);
     let mut swept = sweep(config, &catalog, ctx.now);
-    let mut found = catalog.findings.clone();
-    if let Some(memory) = memory {
-        found.extend(memory.lost(&place.path, &catalog)?);
-    }
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
         retain::spare_all(&mut swept);
     }
     findings.extend(found);
-    Ok(Plan { place, mounted, catalog, items, swept })
+    Ok(Plan { place, mounted, catalog, items, swept, _lock: lock })
 }
 
-/// `--adopt` makes backups that this repository does not remember its own; `--forget-lost` accepts that some are gone.
-fn take_over(args: &Args, ctx: &Context, memory: &Memory, place: &Destination, mine: &Catalog) -> Result<()> {
-    let (now, known) = (ctx.now.to_string(), memory.known()?);
+/// What is known of the backups, with `--adopt` as if this repository had made all of its sets'. Backups that are gone
+/// are findings, unless `--forget-lost` accepts that. A dry run only goes by it; a real one takes note.
+fn take_over(
+    (args, ctx): (&Args, &Context),
+    config: &Config,
+    memory: &Memory,
+    place: &Destination,
+    catalog: &Catalog,
+    found: &mut Vec<Finding>,
+) -> Result<Known> {
+    let (now, mut known) = (ctx.now.to_string(), memory.known()?);
+    let lost = memory.lost(&place.path, catalog)?;
     if args.adopt {
-        let strange =
-            mine.complete.iter().filter(|artifact| !known.made.contains_key(&show(&artifact.archive)));
-        strange.map(|artifact| &artifact.archive).try_for_each(|path| memory.event("adopted", &now, path))?;
+        for artifact in &ours(config, catalog).complete {
+            if let Entry::Vacant(strange) = known.made.entry(show(&artifact.archive)) {
+                strange.insert(Made::default());
+                if !args.dry_run {
+                    memory.event("adopted", &now, &artifact.archive)?;
+                }
+            }
+        }
     }
-    if args.forget_lost {
-        let lost = memory.lost(&place.path, mine)?;
-        lost.iter().try_for_each(|finding| memory.event("forgotten", &now, Path::new(&finding.path)))?;
+    match (args.forget_lost, args.dry_run) {
+        (false, _) => found.extend(lost),
+        (true, true) => {}
+        (true, false) => {
+            lost.iter().try_for_each(|one| memory.event("forgotten", &now, Path::new(&one.path)))?;
+        }
     }
-    Ok(())
+    Ok(known)
 }
 
 /// What one destination holds and what becomes of it.
@@ -128,6 +144,7 @@ struct Plan<'a> {
     catalog: Catalog,
     items: Vec<Item>,
     swept: Vec<Item>,
+    _lock: Option<Lock>,
 }
 
 impl Plan<'_> {
