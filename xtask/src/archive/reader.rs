@@ -12,6 +12,7 @@ use super::codec::{Codec, Decoder};
 use super::entry::{Entry, read_tar};
 use super::manifest::{Block, Group, MAX_PACKED};
 use super::sha256::digests;
+use sha2::{Digest as _, Sha256};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
@@ -25,6 +26,14 @@ pub trait Skip: Read {
     /// # Errors
     /// When the stream fails or ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Fills `part`, and returns its SHA-256 where that comes for nothing.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the stream ends before.
+    fn fill(&mut self, part: &mut [u8]) -> io::Result<Option<[u8; 32]>> {
+        self.read_exact(part).map(|()| None)
+    }
 }
 
 impl Skip for &mut dyn Read {
@@ -284,7 +293,7 @@ struct Job<T> {
     of: (u64, Arc<(Group, T)>),
     /// Which block of the group.
     at: usize,
-    packed: Result<Buffer, FormatError>,
+    packed: Result<Fed, FormatError>,
 }
 
 /// What the threads tell the caller's.
@@ -368,7 +377,7 @@ impl Feed<'_> {
         Job { number: self.sent - 1, of: (number, Arc::clone(group)), at, packed }
     }
 
-    fn block(&mut self, number: u64, block: &Block) -> Result<Buffer, FormatError> {
+    fn block(&mut self, number: u64, block: &Block) -> Result<Fed, FormatError> {
         let ahead = block
             .offset
             .checked_sub(self.position)
@@ -376,22 +385,20 @@ impl Feed<'_> {
         self.stream.skip(ahead)?;
         self.position = block.offset;
         let mut packed = self.pools.packed.take();
-        let part = packed.extend(block.packed as usize);
-        let mut filled = 0;
-        while filled < part.len() {
-            match self.stream.read(&mut part[filled..]) {
-                Ok(0) => {
-                    let what = format!("the archive ends within block {number}");
-                    return Err(FormatError::Malformed(what));
+        let digest =
+            self.stream.fill(packed.extend(block.packed as usize)).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    FormatError::Malformed(format!("the archive ends within block {number}"))
                 }
-                Ok(count) => (filled, self.position) = (filled + count, self.position + count as u64),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(packed)
+                _ => error.into(),
+            })?;
+        self.position += block.packed;
+        Ok((packed, digest))
     }
 }
+
+/// A packed block, and its digest where that is known.
+type Fed = (Buffer, Option<[u8; 32]>);
 
 fn work<T, R, E: From<FormatError>>(
     codec: Codec,
@@ -434,9 +441,9 @@ fn unpack(
     pools: &Pools,
     number: u64,
     block: &Block,
-    mut packed: Buffer,
+    (mut packed, digest): Fed,
 ) -> Result<Buffer, FormatError> {
-    if super::sha256_hex(&packed) != block.sha256 {
+    if super::hex(&digest.unwrap_or_else(|| Sha256::digest(&packed[..]).into())) != block.sha256 {
         return Err(FormatError::Malformed(format!("block {number} does not have the manifest's digest")));
     }
     let mut raw = pools.raw.take();
