@@ -7,6 +7,7 @@ pub mod block;
 mod buffer;
 pub mod builder;
 pub mod codec;
+pub mod content;
 mod deflate;
 pub mod entry;
 pub mod manifest;

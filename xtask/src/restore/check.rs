@@ -5,9 +5,10 @@
 use super::layout::{Layout, leads_out};
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file, workers};
+use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Reading, Skip, Tar, decode, read_groups};
+use crate::archive::reader::{Reading, Skip, decode, read_groups};
 use crate::archive::sha256::Running;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::error::{Error, Result};
