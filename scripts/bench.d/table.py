@@ -1,0 +1,50 @@
+"""Tables in Markdown, which read as well in a terminal, out of the values that a run came to."""
+
+
+def seconds(value):
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def megabytes(value):
+    return "" if value is None else f"{value / 1e6:,.1f}"
+
+
+def markdown(header, rows):
+    """The first column to the left, the others to the right."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
+    line = lambda row: "| " + " | ".join(
+        cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths))
+    ) + " |"
+    ruler = "|" + "|".join("-" * (width + 2) if n == 0 else "-" * (width + 1) + ":" for n, width in enumerate(widths)) + "|"
+    return "\n".join([line(header), ruler, *map(line, rows)])
+
+
+def peak_of(value, floor):
+    return f"< {megabytes(floor)}" if value <= floor * 1.02 else megabytes(value)
+
+
+def measured(group, floor):
+    """What each job of a group took."""
+    rows = []
+    for job in group["jobs"]:
+        rate = f"{group['bytes'] / 1e6 / job['wall']:,.0f}" if group["bytes"] > 1e6 else ""
+        name = f"**{job['name']}**" if job["ours"] else job["name"]
+        rows.append([name, seconds(job["wall"]), rate, seconds(job["cpu"]), peak_of(job["peak"], floor), megabytes(job["size"])])
+    return f"{group['title']}\n\n" + markdown(["", "s", "MB/s", "CPU s", "peak MB", "size MB"], rows)
+
+
+def judged(ratio, bar):
+    if bar is None:
+        return "", ""
+    return f"{bar:.2f}", "yes" if ratio <= bar else "**no**"
+
+
+def compared(ratios):
+    """Ours over each peer, with the bars."""
+    rows = []
+    for one in ratios:
+        bar, met = judged(one["ratio"], one["bar"])
+        spread = f"{one['lowest']:.3f} – {one['highest']:.3f}" if "lowest" in one else ""
+        rows.append([one["what"], one["of"], f"{one['ratio']:.3f}", spread, bar, met])
+    return markdown(["ours / peer", "of", "ratio", "lowest – highest", "bar", "met"], rows)
