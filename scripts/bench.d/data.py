@@ -1,7 +1,7 @@
 """Makes the trees that are measured: the same bytes on every machine, out of a seed.
 
-Each byte comes from SHAKE-128 of a seed, each choice from `random.Random(seed).random()`, which Python promises to keep.
-Nothing is downloaded and nothing is kept. The bytes are made to compress as real ones do:
+Each byte comes from SHAKE-128 of a seed, each choice from `random.Random(seed).random()`, which Python promises to
+keep. Nothing is downloaded. The bytes are made to compress as real ones do, to about 0.35 of their size with gzip:
 
 - source text: words, the r-th most frequent with a weight of 1/r, and phrases that come back in their own file alone;
   sizes are log-normal, most of them a few kB

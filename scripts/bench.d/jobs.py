@@ -1,7 +1,7 @@
 """What is measured: the commands, what each leaves behind, what makes it right, and the bars.
 
-A group is jobs that do the same work. Ours come with `ours=True`; a peer names the ours it is compared with in `against`.
-Peers read our archives where they read archives at all, which proves that they can.
+A group is jobs that do the same work. Ours come with `ours=True`; a peer names the job of ours that it is compared with
+in `against`. Peers read our archives where they read archives at all, which proves that they can.
 """
 import glob
 import os
@@ -221,8 +221,8 @@ def verify(world):
     for name in repositories(world):
         pipeline = [argv[name](world.repository(name))]
         jobs.append(Job(
-            f"{name} {' '.join(pipeline[0][-2 if name != 'borg' else -3:][:2])}", lambda _, pipeline=pipeline: pipeline,
-            against="verify zstd", bars={"time": 0.40} if name == "restic" else {},
+            f"{name} check", lambda _, pipeline=pipeline: pipeline, against="verify zstd",
+            bars={"time": 0.40} if name == "restic" else {},
         ))
     return Group("verify", world.expected["bytes"], jobs)
 
@@ -282,8 +282,8 @@ def one_file(world):
         ours("zstd"),
     ]
     if world.has("zstd"):
-        jobs.append(job("zstd -dc, tar", [["zstd", "-dcq", world.archive("zstd")], ["tar", "-C", back, "-xf", "-", inside]],
-                        against="one file, zstd"))
+        pipeline = [["zstd", "-dcq", world.archive("zstd")], ["tar", "-C", back, "-xf", "-", inside]]
+        jobs.append(job("zstd -dc, tar", pipeline, against="one file, zstd"))
     full = f"{world.data}/{path}"
     argv = {
         "restic": lambda at: ["restic", "-r", at, "-q", "restore", "latest", "--target", back, "--include", full],
@@ -291,5 +291,6 @@ def one_file(world):
         "rustic": lambda at: ["rustic", "-r", at, "restore", f"latest:{full}", back],
     }
     for name in repositories(world):
-        jobs.append(job(f"{name}, one file", [argv[name](world.repository(name))], against="one file, zstd", folder=back))
+        pipeline = [argv[name](world.repository(name))]
+        jobs.append(job(f"{name}, one file", pipeline, against="one file, zstd", folder=back))
     return Group(f"one file of {len(content):,} bytes", len(content), jobs)

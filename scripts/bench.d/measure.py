@@ -1,8 +1,8 @@
 """Runs real processes and says what they cost: wall time, processor time, the memory of the largest one.
 
 The figures are the kernel's own (`wait4`), for each process and the children that it waited for. A process starts as a
-copy of this one, so no peak below the memory of this Python (`floor` in the JSON, some 20 MB) can be seen; for that reason
-nothing large is ever held here.
+copy of this one, so no peak below the memory of this Python (`floor` in the JSON, some 20 MB) can be seen; for that
+reason nothing large is ever held here.
 """
 import os
 import statistics

@@ -1,10 +1,16 @@
 """Says whether what came out is right: fingerprints of trees, lists of archives, answers of the tool.
 
 As a program, so that what it holds does not weigh on the process that measures: `right.py tree DIR` prints the
-fingerprints of a tree as JSON. `exact` covers kinds, modes, times to the nanosecond, links and the SHA-256 of contents; `whole` the
-same with whole seconds, as a tar has them; `content` kinds, links and contents alone. `names` covers the paths, and
-`tracked` what git knows: files and links, contents, and which files are executable. `right.py middle DIR` prints the path
-of a file of about 10 kB, the one nearest to the middle in the order of an archive.
+fingerprints of a tree as JSON:
+
+- `exact` covers kinds, modes, times to the nanosecond, links and the SHA-256 of contents
+- `whole` the same with whole seconds, as a tar has them, and without the times of folders: GNU tar sets these too early
+  where a folder's content does not stand right behind it, but for its `--delay-directory-restore`
+- `content` covers kinds, links and contents
+- `tracked` what git knows: files and links, contents, and which files are executable
+- `names` the paths
+
+`right.py middle DIR` prints the path of a file of about 10 kB, the one nearest to the middle of an archive.
 
 Of the header of a SQLite database, the four counters that SQLite sets anew in each copy are not looked at.
 """
@@ -67,19 +73,19 @@ def fingerprints(top):
     digests = {name: hashlib.sha256() for name in ("exact", "whole", "content", "names", "tracked")}
     counts = {"entries": 0, "files": 0, "bytes": 0}
     for path, status in entries(top):
-        kind = stat.S_IFMT(status.st_mode)
+        kind, folder = stat.S_IFMT(status.st_mode), stat.S_ISDIR(status.st_mode)
         content = content_of(os.path.join(top, path), status)
         mode, nanos = stat.S_IMODE(status.st_mode), status.st_mtime_ns
         common = (path, b"%o" % kind, content)
         parts = {
             "names": (path,),
             "content": common,
-            "whole": (*common, b"%o" % mode, b"%d" % (nanos // 10**9)),
+            "whole": (*common, b"%o" % mode, b"" if folder else b"%d" % (nanos // 10**9)),
             "exact": (*common, b"%o" % mode, b"%d" % nanos),
         }
         for name, values in parts.items():
             digests[name].update(b"\0".join(values) + b"\0\n")
-        if kind != stat.S_IFDIR:
+        if not folder:
             executable = b"x" if kind == stat.S_IFREG and mode & 0o100 else b"-"
             digests["tracked"].update(b"\0".join((*common, executable)) + b"\0\n")
         counts["entries"] += 1

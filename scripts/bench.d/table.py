@@ -13,10 +13,12 @@ def markdown(header, rows):
     """The first column to the left, the others to the right."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
-    line = lambda row: "| " + " | ".join(
-        cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths))
-    ) + " |"
-    ruler = "|" + "|".join("-" * (width + 2) if n == 0 else "-" * (width + 1) + ":" for n, width in enumerate(widths)) + "|"
+
+    def line(row):
+        cells = (cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths)))
+        return "| " + " | ".join(cells) + " |"
+
+    ruler = "|" + "|".join("-" * (width + 1) + ("-" if n == 0 else ":") for n, width in enumerate(widths)) + "|"
     return "\n".join([line(header), ruler, *map(line, rows)])
 
 
@@ -30,7 +32,8 @@ def measured(group, floor):
     for job in group["jobs"]:
         rate = f"{group['bytes'] / 1e6 / job['wall']:,.0f}" if group["bytes"] > 1e6 else ""
         name = f"**{job['name']}**" if job["ours"] else job["name"]
-        rows.append([name, seconds(job["wall"]), rate, seconds(job["cpu"]), peak_of(job["peak"], floor), megabytes(job["size"])])
+        peak = peak_of(job["peak"], floor)
+        rows.append([name, seconds(job["wall"]), rate, seconds(job["cpu"]), peak, megabytes(job["size"])])
     return f"{group['title']}\n\n" + markdown(["", "s", "MB/s", "CPU s", "peak MB", "size MB"], rows)
 
 
