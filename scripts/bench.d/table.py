@@ -49,5 +49,6 @@ def compared(ratios):
     for one in ratios:
         bar, met = judged(one["ratio"], one["bar"])
         spread = f"{one['lowest']:.3f} – {one['highest']:.3f}" if "lowest" in one else ""
-        rows.append([one["what"], one["of"], f"{one['ratio']:.3f}", spread, bar, met])
-    return markdown(["ours / peer", "of", "ratio", "lowest – highest", "bar", "met"], rows)
+        cpu = f"{one['cpu']:.2f}" if "cpu" in one else ""
+        rows.append([one["what"], one["of"], f"{one['ratio']:.3f}", spread, cpu, bar, met])
+    return markdown(["ours / peer", "of", "ratio", "lowest – highest", "CPU", "bar", "met"], rows)
