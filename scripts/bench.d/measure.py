@@ -26,32 +26,45 @@ class Cost:
 
 def run(pipeline, folder, environment, out, errors):
     """Runs processes, each one's output the next one's input; the last writes to the file `out`."""
-    processes, feed = [], subprocess.DEVNULL
-    with open(out, "wb") as end, open(errors, "wb") as log:
-        began = time.perf_counter()
-        for argv in pipeline:
-            last = argv is pipeline[-1]
-            process = subprocess.Popen(
-                argv, stdin=feed, stdout=end if last else subprocess.PIPE, stderr=log, cwd=folder, env=environment
-            )
-            if processes:
-                feed.close()
-            feed = process.stdout
-            processes.append(process)
-        cpu, peak, failures = 0.0, 0, []
+    processes = []
+    try:
+        with open(out, "wb") as end, open(errors, "wb") as log:
+            began = time.perf_counter()
+            feed = subprocess.DEVNULL
+            for argv in pipeline:
+                goes_to = end if argv is pipeline[-1] else subprocess.PIPE
+                process = subprocess.Popen(
+                    argv, stdin=feed, stdout=goes_to, stderr=log, cwd=folder, env=environment
+                )
+                if processes:
+                    feed.close()
+                feed = process.stdout
+                processes.append(process)
+            cost, failures = waited_for(processes)
+            cost.wall = time.perf_counter() - began
+    finally:
         for process in processes:
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            cpu += used.ru_utime + used.ru_stime
-            peak = max(peak, used.ru_maxrss * 1024)
-            if process.returncode != 0:
-                failures.append(f"{' '.join(process.args)} ended with {process.returncode}")
-        wall = time.perf_counter() - began
+            if process.returncode is None:
+                process.kill()
+                process.wait()
     if failures:
         with open(errors, "rb") as log:
             tail = log.read()[-2000:].decode(errors="replace")
         raise Failed("; ".join(failures) + "\n" + tail)
-    return Cost(wall, cpu, peak)
+    return cost
+
+
+def waited_for(processes):
+    """What processes cost in the end, and which of them failed."""
+    cost, failures = Cost(0.0, 0.0, 0), []
+    for process in processes:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        cost.cpu += used.ru_utime + used.ru_stime
+        cost.peak = max(cost.peak, used.ru_maxrss * 1024)
+        if process.returncode != 0:
+            failures.append(f"{' '.join(process.args)} ended with {process.returncode}")
+    return cost, failures
 
 
 def floor():

@@ -9,16 +9,17 @@ def megabytes(value):
     return "" if value is None else f"{value / 1e6:,.1f}"
 
 
-def markdown(header, rows):
-    """The first column to the left, the others to the right."""
+def markdown(header, rows, left=1):
+    """The first columns to the left, the others to the right."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
 
     def line(row):
-        cells = (cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths)))
+        pairs = enumerate(zip(row, widths))
+        cells = (cell.ljust(width) if n < left else cell.rjust(width) for n, (cell, width) in pairs)
         return "| " + " | ".join(cells) + " |"
 
-    ruler = "|" + "|".join("-" * (width + 1) + ("-" if n == 0 else ":") for n, width in enumerate(widths)) + "|"
+    ruler = "|" + "|".join("-" * (width + 1) + ("-" if n < left else ":") for n, width in enumerate(widths)) + "|"
     return "\n".join([line(header), ruler, *map(line, rows)])
 
 

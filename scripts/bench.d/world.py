@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 PEERS = {"pigz": "pigz", "zstd": "zstd", "restic": "restic", "borg": "borgbackup", "rustic": ""}
 FAST = ("openssl", "libdeflate-gzip", "libdeflate-gunzip")  # what `limits` prefers
+WATCHERS = ("perf", "strace")  # of `profile`
 VERSION_OF = {"restic": ["restic", "version"], "openssl": ["openssl", "version"],
               "libdeflate-gzip": ["libdeflate-gzip", "-V"]}
 
@@ -83,7 +84,7 @@ class World:
         }
         self.plain(["git", "init", "--quiet", self.stack])
         self.data = self.expected = None
-        self.tools = {name: shutil.which(name) for name in ("git", "tar", "gzip", *PEERS, *FAST)}
+        self.tools = {name: shutil.which(name) for name in ("git", "tar", "gzip", *PEERS, *FAST, *WATCHERS)}
         for name in ("git", "tar", "gzip"):
             if not self.tools[name]:
                 sys.exit(f"needs {name}")
@@ -150,7 +151,7 @@ class World:
         """A peer's repository that holds the data once; anew and empty without `first`."""
         path = f"{self.work}/{peer}.repository"
         if not first or not os.path.isdir(path):
-            self.remove(path, f"{self.work}/cache", f"{self.work}/borg")
+            self.remove(path, f"{self.work}/cache/{peer}", *([f"{self.work}/borg"] if peer == "borg" else []))
             self.plain(self.init(peer, path))
             if first:
                 say(f"making the repository of {peer}")
@@ -193,7 +194,7 @@ class World:
         """The number that each tool gives itself."""
         found = {"xtask": self.version_of([self.xtask, "--version"])}
         for name, path in self.tools.items():
-            if path and name != "libdeflate-gunzip":
+            if path and name not in ("libdeflate-gunzip", *WATCHERS):
                 found[name] = self.version_of(VERSION_OF.get(name, [name, "--version"]))
         return found
 
