@@ -22,7 +22,7 @@ class Job:
     """One command of a group."""
 
     name: str
-    pipeline: Callable  # round → list of argv
+    pipeline: Callable  # round → list of argv; may make what it reads, which is not measured
     ours: bool = False
     against: str = ""  # of a peer: the job of ours
     bars: dict = field(default_factory=dict)  # "time", "size": the ratio that may not be passed
@@ -182,9 +182,9 @@ def restore(world):
         "rustic": lambda path: ["rustic", "-r", path, "restore", f"latest:{world.data}", f"{back}/{world.name}"],
     }
     for name in repositories(world):
-        pipeline = [argv[name](world.repository(name))]
         jobs.append(job(
-            f"{name} restore", lambda _, pipeline=pipeline: pipeline, "content", against="restore zstd", folder=back,
+            f"{name} restore", lambda _, name=name: [argv[name](world.repository(name))], "content",
+            against="restore zstd", folder=back,
             bars={"time": 0.35} if name == "restic" else {},
         ))
     return Group("restore", world.expected["bytes"], jobs)
@@ -219,9 +219,8 @@ def verify(world):
         "rustic": lambda path: ["rustic", "-r", path, "check", "--read-data"],
     }
     for name in repositories(world):
-        pipeline = [argv[name](world.repository(name))]
         jobs.append(Job(
-            f"{name} check", lambda _, pipeline=pipeline: pipeline, against="verify zstd",
+            f"{name} check", lambda _, name=name: [argv[name](world.repository(name))], against="verify zstd",
             bars={"time": 0.40} if name == "restic" else {},
         ))
     return Group("verify", world.expected["bytes"], jobs)
@@ -241,9 +240,9 @@ def unchanged(world):
             f"unchanged {codec}", lambda _, codec=codec, dest=dest: [world.backup(codec, dest)], ours=True, check=check
         ))
     for name in repositories(world):
-        world.repository(name)
         jobs.append(Job(
             f"{name}, again", lambda turn, name=name: [world.keep(name, f"again-{turn}")], against="unchanged zstd",
+            before=lambda _, name=name: world.repository(name),
             bars={"time": 0.12} if name == "restic" else {},
         ))
     return Group("backup of unchanged data", world.expected["bytes"], jobs)
@@ -268,22 +267,21 @@ def one_file(world):
             if not ours:
                 os.makedirs(back)
 
-        return Job(name, lambda _: pipeline, ours=ours, before=before, check=check, after=lambda: world.remove(back),
-                   **more)
+        return Job(name, pipeline, ours=ours, before=before, check=check, after=lambda: world.remove(back), **more)
 
     def ours(codec):
-        return job(f"one file, {codec}", [[world.xtask, "-C", world.stack, "restore", world.archive(codec),
-                                          "--path", inside, "--to", back, "--json"]], ours=True)
+        argv = [world.xtask, "-C", world.stack, "restore", world.archive(codec), "--to", back, "--json"]
+        return job(f"one file, {codec}", lambda _: [[*argv, "--path", inside]], ours=True)
 
     jobs = [
         ours("gzip"),
-        job("tar -xzf", [["tar", "-C", back, "-xzf", world.archive("gzip"), inside]], against="one file, gzip",
-            bars={"time": 0.03}),
+        job("tar -xzf", lambda _: [["tar", "-C", back, "-xzf", world.archive("gzip"), inside]],
+            against="one file, gzip", bars={"time": 0.03}),
         ours("zstd"),
     ]
     if world.has("zstd"):
         pipeline = [["zstd", "-dcq", world.archive("zstd")], ["tar", "-C", back, "-xf", "-", inside]]
-        jobs.append(job("zstd -dc, tar", pipeline, against="one file, zstd"))
+        jobs.append(job("zstd -dc, tar", lambda _: pipeline, against="one file, zstd"))
     full = f"{world.data}/{path}"
     argv = {
         "restic": lambda at: ["restic", "-r", at, "-q", "restore", "latest", "--target", back, "--include", full],
@@ -291,6 +289,8 @@ def one_file(world):
         "rustic": lambda at: ["rustic", "-r", at, "restore", f"latest:{full}", back],
     }
     for name in repositories(world):
-        pipeline = [argv[name](world.repository(name))]
-        jobs.append(job(f"{name}, one file", pipeline, against="one file, zstd", folder=back))
+        jobs.append(job(
+            f"{name}, one file", lambda _, name=name: [argv[name](world.repository(name))], against="one file, zstd",
+            folder=back,
+        ))
     return Group(f"one file of {len(content):,} bytes", len(content), jobs)
