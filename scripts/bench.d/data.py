@@ -3,9 +3,10 @@
 Each byte comes from SHAKE-128 of a seed, each choice from `random.Random(seed).random()`, which Python promises to
 keep. Nothing is downloaded. The bytes are made to compress as real ones do, to about 0.35 of their size with gzip:
 
-- source text: words, the r-th most frequent with a weight of 1/r, and phrases that come back in their own file alone;
-  sizes are log-normal, most of them a few kB
-- binaries: tables of little-endian numbers, instructions from a small set, strings, sections that come back
+- source text: words, the r-th most frequent with a weight of 1/r; phrases that come back in the file, and some in its
+  folder; sizes are log-normal, most of them a few kB
+- binaries: tables of little-endian numbers, instructions from a small set, strings, sections that come back; the small
+  ones in three variants each, as a compiler leaves them for its levels
 - logs: JSON lines and access logs, some MB each
 - one SQLite database (its header names the SQLite that wrote it, so three bytes differ between versions)
 - compressed files: text behind zlib, and bytes without any pattern as in pictures
@@ -79,13 +80,18 @@ class Texts:
         """A pool of words, each with a mark behind it."""
         return pool([(self.words[n * 2 // 3] + pick(choice, marks)).encode() for n in range(9000)])
 
-    def text(self, seed, size, slots):
-        """So many bytes. Each 24 kB of them have phrases of their own, which come back: nothing but words is shared."""
+    def phrases(self, seed, slots, count):
+        """So many phrases of five words."""
+        words = list(map(slots.__getitem__, numbers(f"{seed} words", count * 4 + 1)))
+        return [b"".join(words[at : at + 5]) for at in range(0, count * 4, 4)]
+
+    def text(self, seed, size, slots, shared=()):
+        """So many bytes: words, and phrases, some shared and the others of these 24 kB alone."""
         made, left, n = [], size, 0
         while left > 0:
-            near = list(map(slots.__getitem__, numbers(f"{seed} words {n}", 600)))
-            near[:128] = [b"".join(near[at : at + 5]) for at in range(0, 512, 4)]
-            part = b"".join(map(near[:256].__getitem__, stream(f"{seed} {n}", min(left, 24_000) // 16 + 16)))
+            near = self.phrases(f"{seed} {n}", slots, 128 - len(shared)) + [*shared]
+            near += map(slots.__getitem__, numbers(f"{seed} single {n}", 128))
+            part = b"".join(map(near.__getitem__, stream(f"{seed} {n}", min(left, 24_000) // 16 + 16)))
             made.append(part[:left])
             left -= len(part)
             n += 1
@@ -102,8 +108,8 @@ class Texts:
                 table.append(at)
             if sys.byteorder == "big":
                 table.byteswap()
-            run = b"".join(map(self.instructions.__getitem__, numbers(f"{seed} run {n}", room // 12)))
-            strings = self.text(f"{seed} strings {n}", room // 5, self.code).replace(b" ", b"\0")
+            run = b"".join(map(self.instructions.__getitem__, numbers(f"{seed} run {n}", room // 16)))
+            strings = self.text(f"{seed} strings {n}", room // 4, self.code).replace(b" ", b"\0")
             again = parts[len(parts) // 2][: room // 4]
             made = b"".join((table.tobytes(), run, strings, again, bytes(-len(run) % 64)))
             parts.append(made)
@@ -113,7 +119,7 @@ class Texts:
 
     def json_log(self, seed, size):
         """Lines such as a service writes."""
-        lines = size // 150 + 1
+        lines = size // 95 + 1
         draws, at, made = iter(numbers(seed, lines * 4, "I")), 1_750_000_000_000, []
         for _ in range(lines):
             a, b, c, d = next(draws), next(draws), next(draws), next(draws)
@@ -122,23 +128,23 @@ class Texts:
             said = said.decode().strip().replace("\n", " ")
             level = ("info", "info", "info", "debug", "warn")[d % 5]
             made.append(
-                f'{{"ts":{at},"level":"{level}","service":"{self.words[d % 40]}","request":"{d & 0xFFFF00:08x}",'
-                f'"ms":{a % 2000},"message":"{said}"}}\n'
+                f'{{"ts":{at},"level":"{level}","service":"{self.words[d % 40]}","request":"{d & 0xFF00:04x}",'
+                f'"ms":{a % 200},"message":"{said}"}}\n'
             )
         return "".join(made).encode()[:size]
 
     def access_log(self, seed, size):
         """Lines such as a web server writes."""
-        lines = size // 100 + 1
+        lines = size // 75 + 1
         draws, at, made = iter(numbers(seed, lines * 3, "I")), 0, []
         for _ in range(lines):
             a, b, c = next(draws), next(draws), next(draws)
             at += a % 3
-            path = f"/{self.words[a % 60]}/{self.words[b % 900]}/{c % 5000}"
+            path = f"/{self.words[b % 20]}/{self.words[b % 300]}/{c % 700}"
             made.append(
-                f"10.{a % 4}.{b % 256}.{c % 256} - - [{1 + at // 86400 % 28:02}/Nov/2025:{at // 3600 % 24:02}:"
+                f"10.{a % 4}.{a % 16}.{c % 60} - - [{1 + at // 86400 % 28:02}/Nov/2025:{at // 3600 % 24:02}:"
                 f'{at // 60 % 60:02}:{at % 60:02} +0000] "GET {path} HTTP/1.1" {(200, 200, 200, 304, 404)[b % 5]} '
-                f"{c % 90000}\n"
+                f"{b % 300 * 211}\n"
             )
         return "".join(made).encode()[:size]
 
@@ -200,20 +206,31 @@ def planned(files, size, choice):
     plan += [("empty", 0)] * (files // 250) + [("link", 0)] * (files // 400)
     small, left = max(0, files - len(plan) - 1), 0.52 * size
     draws = [math.exp(1.2 * (sum(choice() for _ in range(12)) - 6)) for _ in range(small)]
+    draws = [draws[n - n % 3] if n % 6 < 3 else draw for n, draw in enumerate(draws)]
     scale = left / max(1, sum(draws))
-    plan += [("binary" if choice() < 0.25 else "text", int(draw * scale)) for draw in draws]
-    return plan
+    return plan + [("text" if n % 6 > 2 else SAME[n % 3], int(draw * scale)) for n, draw in enumerate(draws)]
 
 
-ENDS = {"text": ".py", "binary": ".pyc", "large": ".so", "json": ".jsonl", "access": ".log", "packed": ".z",
-        "random": ".jpg", "empty": ".keep", "link": ".link"}
+SAME = ("binary", "first variant", "second variant")  # of one file, as a compiler leaves them
+ENDS = {"text": ".py", "binary": ".pyc", SAME[1]: ".opt-1.pyc", SAME[2]: ".opt-2.pyc", "large": ".so",
+        "json": ".jsonl", "access": ".log", "packed": ".z", "random": ".jpg", "empty": ".keep", "link": ".link"}
 
 
-def content(texts, kind, seed, size):
-    """The bytes of one file."""
+def variant(made, seed, changed):
+    """The same with so many other bytes in every 1,500."""
+    if changed == 0:
+        return made
+    parts = (made[at : at + 1500 - changed] + stream(f"{seed} {at}", changed) for at in range(0, len(made), 1500))
+    return b"".join(parts)[: len(made)]
+
+
+def content(texts, kind, seed, size, folder):
+    """The bytes of one file: a source text shares phrases with those in its folder."""
     if kind == "text":
-        return texts.text(seed, size, texts.code)
-    if kind in ("binary", "large"):
+        return texts.text(seed, size, texts.code, texts.phrases(folder, texts.code, 64))
+    if kind in SAME:
+        return variant(texts.binary(seed, size), f"{seed} {kind}", 0 if kind == SAME[0] else 64)
+    if kind == "large":
         return texts.binary(seed, size)
     return {"json": texts.json_log, "access": texts.access_log, "packed": texts.packed, "random": stream,
             "empty": lambda *_: b""}[kind](seed, size)
@@ -226,16 +243,17 @@ def tree(top, files, size, seed=1):
     for folder in folders:
         os.makedirs(folder, exist_ok=True)
     whole = 1_700_000_000
-    jobs = []
+    jobs, stem, name = [], "", ""
     for n, (kind, length) in enumerate(planned(files, size * 0.96, choice)):
-        path = f"{pick(choice, folders)}/{pick(choice, texts.words)}-{n}{ENDS[kind]}"
-        jobs.append((choice(), path, kind, length, f"{seed} {n}"))
+        if kind not in SAME[1:] or not stem:
+            stem, name = f"{pick(choice, folders)}/{pick(choice, texts.words)}-{n}", f"{seed} {n}"
+        jobs.append((choice(), stem + ENDS[kind], kind, length, name))
     for order, path, kind, length, name in sorted(jobs):
         if kind == "link":
             os.symlink(f"{texts.words[length % 100]}.py", path)
             continue
         with open(path, "wb") as file:
-            file.write(content(texts, kind, name, length))
+            file.write(content(texts, kind, name, length, os.path.relpath(os.path.dirname(path), top)))
         os.chmod(path, 0o755 if order < 0.03 else 0o600 if order > 0.98 else 0o644)
         time = (whole + int(order * 60_000_000)) * 10**9 + int(order * 10**9)
         os.utime(path, ns=(time, time))

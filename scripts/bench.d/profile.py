@@ -15,9 +15,8 @@ from world import say
 KINDS = (
     ("hash", r"sha2|sha256"),
     ("CRC", r"crc32|xxh|XXH"),
-    ("compress", r"ZSTD_(?!decompress|d)|HIST_|HUF_(compress|build|encode)|FSE_(comp|norm|build|write)|[dD]eflate"
-                 r"|longest_match|fill_window|libdeflate_.*compress|huffman|matchfinder"),
-    ("decompress", r"ZSTD_(decompress|d)|HUF_|FSE_|inflate|decompress"),
+    ("decompress", r"decompress|inflate|ZSTD_(exec|decode|buildSeq|buildFSE|get)|HUF_read|HUF_dec|writer::Writer"),
+    ("compress", r"ZSTD_|HIST_|HUF_|FSE_|deflate|longest_match|fill_window|huffman|matchfinder|compress"),
 )
 
 
@@ -46,7 +45,7 @@ def shares(world, argv):
             if line.startswith("#") or len(fields) < 4 or not fields[0].endswith("%"):
                 continue
             share, command, place, symbol = float(fields[0][:-1]), *fields[1:4]
-            symbol = re.sub(r"^\[.\] |\.(constprop|isra|part)\.\d+", "", symbol).split("<")[0].strip(":")
+            symbol = re.sub(r"^\[.\] |\.(constprop|isra|part)\.\d+|<.*>", "", symbol).strip(":")
             kind = kind_of(command, place, symbol)
             kinds[kind] = kinds.get(kind, 0.0) + share
             functions.append((share, "::".join(symbol.split("::")[-2:])))

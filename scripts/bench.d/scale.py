@@ -107,7 +107,7 @@ def copies(world, part_of):
 
 def scale(world, given):
     """Both, as a document; what is not linear, and what takes too much, is in its ratios."""
-    part_of = 50 if given.quick else 1
+    part_of, judge = 50 if given.quick else 1, not (given.no_bars or given.quick)
     grown, text = growing(world, given.rounds, part_of)
     if given.json != "-":
         print("\n" + text, flush=True)
@@ -119,8 +119,8 @@ def scale(world, given):
     for verb in first["cpu"]:
         each = [one["cpu"][verb] / one["files"] for one in (first, last)]
         ratios.append({"what": f"{verb}: CPU a file, 16x / 1x", "of": "CPU", "ratio": each[1] / each[0],
-                       "bar": None if given.no_bars or given.quick else LINEAR})
+                       "bar": LINEAR, "judged": judge})
     peak = max(one["peak"] for one in most)
     ratios.append({"what": "peak memory, of 200 MB", "of": "memory", "ratio": peak / jobs.BAR_MEMORY,
-                   "bar": None if given.no_bars or given.quick else 1.0})
+                   "bar": 1.0, "judged": judge})
     return {"grown": grown, "memory": most, "groups": [], "ratios": ratios}

@@ -38,17 +38,21 @@ def measured(group, floor):
     return f"{group['title']}\n\n" + markdown(["", "s", "MB/s", "CPU s", "peak MB", "size MB"], rows)
 
 
-def judged(ratio, bar):
-    if bar is None:
+def against_bar(one):
+    """The bar of a ratio, and whether it is met; in brackets where that is for information alone."""
+    if one["bar"] is None:
         return "", ""
-    return f"{bar:.2f}", "yes" if ratio <= bar else "**no**"
+    met = one["ratio"] <= one["bar"]
+    if not one["judged"]:
+        return f"({one['bar']:.2f})", "(yes)" if met else "(no)"
+    return f"{one['bar']:.2f}", "yes" if met else "**no**"
 
 
 def compared(ratios):
     """Ours over each peer, with the bars."""
     rows = []
     for one in ratios:
-        bar, met = judged(one["ratio"], one["bar"])
+        bar, met = against_bar(one)
         spread = f"{one['lowest']:.3f} – {one['highest']:.3f}" if "lowest" in one else ""
         cpu = f"{one['cpu']:.2f}" if "cpu" in one else ""
         rows.append([one["what"], one["of"], f"{one['ratio']:.3f}", spread, cpu, bar, met])
