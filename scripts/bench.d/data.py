@@ -9,7 +9,8 @@ keep. Nothing is downloaded. The bytes are made to compress as real ones do, to 
   ones in three variants each, as a compiler leaves them for its levels
 - logs: JSON lines and access logs, some MB each
 - one SQLite database (its header names the SQLite that wrote it, so three bytes differ between versions)
-- compressed files: text behind zlib, and bytes without any pattern as in pictures
+- compressed files: text behind zlib (the one part that depends on a library), and bytes without any pattern as in
+  pictures
 
 Folders nest up to nine deep. Files are made in an order that is not that of their names. A few are empty, a few are
 symbolic links; modes and times vary, times with nanoseconds.
@@ -249,13 +250,14 @@ def tree(top, files, size, seed=1):
             stem, name = f"{pick(choice, folders)}/{pick(choice, texts.words)}-{n}", f"{seed} {n}"
         jobs.append((choice(), stem + ENDS[kind], kind, length, name))
     for order, path, kind, length, name in sorted(jobs):
+        time = (whole + int(order * 60_000_000)) * 10**9 + int(order * 10**9)
         if kind == "link":
-            os.symlink(f"{texts.words[length % 100]}.py", path)
+            os.symlink(f"{texts.words[len(path)]}.py", path)
+            os.utime(path, ns=(time, time), follow_symlinks=False)
             continue
         with open(path, "wb") as file:
             file.write(content(texts, kind, name, length, os.path.relpath(os.path.dirname(path), top)))
         os.chmod(path, 0o755 if order < 0.03 else 0o600 if order > 0.98 else 0o644)
-        time = (whole + int(order * 60_000_000)) * 10**9 + int(order * 10**9)
         os.utime(path, ns=(time, time))
     database(f"{top}/history.db", texts, int(size * 0.05))
     os.utime(f"{top}/history.db", ns=(whole * 10**9, whole * 10**9))

@@ -34,8 +34,10 @@ def measured(group, floor):
         rate = f"{group['bytes'] / 1e6 / job['wall']:,.0f}" if group["bytes"] > 1e6 else ""
         name = f"**{job['name']}**" if job["ours"] else job["name"]
         peak = peak_of(job["peak"], floor)
-        rows.append([name, seconds(job["wall"]), rate, seconds(job["cpu"]), peak, megabytes(job["size"])])
-    return f"{group['title']}\n\n" + markdown(["", "s", "MB/s", "CPU s", "peak MB", "size MB"], rows)
+        part = f"{job['size'] / group['bytes']:.3f}" if job["size"] else ""
+        rows.append([name, seconds(job["wall"]), rate, seconds(job["cpu"]), peak, megabytes(job["size"]), part])
+    header = ["", "s", "MB/s", "CPU s", "peak MB", "size MB", "of source"]
+    return f"{group['title']}\n\n" + markdown(header, rows)
 
 
 def against_bar(one):
