@@ -5,9 +5,9 @@
 use super::layout::{Layout, leads_out};
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file, workers};
-use crate::archive::entry::{Entry, Kind, read_tar};
+use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Reading, Skip, decode, read_groups};
+use crate::archive::reader::{Reading, Skip, Tar, decode, read_groups};
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -15,7 +15,7 @@ use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
 use sha2::{Digest as _, Sha256};
-use std::io::{BufRead, Read};
+use std::io::Read;
 
 /// What a check came to.
 #[derive(Debug, Default)]
@@ -222,20 +222,21 @@ struct Looked {
     findings: Vec<Finding>,
 }
 
-fn look(group: &Group, _: &Vec<Finding>, tar: &mut dyn BufRead) -> Result<Looked, Trouble> {
+fn look(group: &Group, _: &Vec<Finding>, tar: Tar<'_>) -> Result<Looked, Trouble> {
+    if interrupted() {
+        return Err(Error::Interrupted.into());
+    }
     let (mut expected, mut looked) = (group.records.iter(), Looked::default());
-    read_tar(tar, &mut |entry, content| {
-        let (sha256, bytes) = digest(&entry, content)?;
+    for (entry, sha256) in tar.digests()? {
         looked.entries += 1;
-        looked.bytes += bytes;
+        looked.bytes += entry.size;
         let wrong = match expected.next() {
-            Some(record) => differs(record, &entry, sha256),
+            Some(record) => differs(record, &entry, (entry.kind == Kind::File).then_some(sha256)),
             None => Some("is not in the manifest".to_owned()),
         };
         let finding = wrong.map(|what| Finding::error(show_bytes(&entry.path), what, REPAIR));
         looked.findings.extend(finding);
-        Ok::<_, Trouble>(())
-    })?;
+    }
     for record in expected {
         let name = show_bytes(&record.entry.path);
         looked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
@@ -248,21 +249,15 @@ fn lay(source: &Source, entry: &Entry, layout: &mut Layout) -> Option<Finding> {
     layout.add(entry).err().map(|what| Finding::error(source.name(), what, REPAIR))
 }
 
-fn digest(entry: &Entry, content: &mut dyn BufRead) -> Result<(Option<[u8; 32]>, u64), Trouble> {
-    if interrupted() {
-        return Err(Error::Interrupted.into());
-    }
-    let (sha256, bytes) = digest_stream(content).map_err(FormatError::from)?;
-    Ok(((entry.kind == Kind::File).then_some(sha256), bytes))
-}
-
 fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
     let mut layout = Layout::default();
     source.with_stream(&source.archive, secret, |mut stream| {
         decode(&mut stream, source.codec, &mut |entry, content| {
-            let (_, bytes) = digest(&entry, content)?;
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
             checked.entries += 1;
-            checked.bytes += bytes;
+            checked.bytes += digest_stream(content).map_err(FormatError::from)?.1;
             checked.findings.extend(lay(source, &entry, &mut layout));
             if entry.kind == Kind::Symlink && leads_out(&entry) {
                 let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));

@@ -92,6 +92,9 @@ impl<'a> Groups<'a> {
             group.blocks.push(block);
             self.ahead = self.lines.line()?;
         }
+        if group.blocks.is_empty() && !matches!(self.ahead, None | Some(Line::End { .. })) {
+            return Err(self.lines.wrong());
+        }
         while let Some(Line::Entry(entry)) = self.ahead.take_if(|line| matches!(line, Line::Entry(_))) {
             let record = entry.record().ok_or_else(|| self.lines.wrong())?;
             self.take_record(&record, &group)?;
