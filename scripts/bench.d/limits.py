@@ -8,56 +8,55 @@ import measure
 import table
 from world import say
 
-def fastest(world, rounds, *pipeline, out=None):
-    """CPU seconds of the cheapest of some runs."""
-    return min(world.plain(*pipeline, out=out).cpu for _ in range(rounds))
-
 
 def parts(world, rounds):
-    """CPU seconds of each thing that must be done with the data, by the fastest tool that is there, on one core."""
+    """CPU seconds of each thing that must be done with the data, by the fastest tool that is there, on one core.
+
+    What a tool takes to read its input is taken off, and its output goes nowhere.
+    """
     tar, above = f"{world.work}/whole.tar", os.path.dirname(world.data)
+    packed = {"gzip": f"{world.work}/whole.gz", "zstd": f"{world.work}/whole.zst"}
     world.plain(["tar", "-C", above, "-c", world.name], out=tar)
     digest = ["openssl", "dgst", "-sha256"] if world.has("openssl") else ["sha256sum"]
     gzip = ["libdeflate-gzip", "-6"] if world.has("libdeflate-gzip") else ["gzip", "-6"]
     gunzip = ["libdeflate-gunzip"] if world.has("libdeflate-gunzip") else ["gzip", "-d"]
-    null = "/dev/null"
     found = {
-        "walk": ([["find", world.data, "-printf", "%s"]], null),
-        "read": ([["find", world.data, "-type", "f", "-exec", "cat", "{}", "+"]], null),
-        "hash": ([[*digest, tar]], null),
-        "gzip": ([[*gzip, "-c", tar]], f"{world.work}/whole.gz"),
-        "gunzip": ([[*gunzip, "-c", f"{world.work}/whole.gz"]], null),
+        "walk": (["find", world.data, "-printf", "%s"], None),
+        "read": (["find", world.data, "-type", "f", "-exec", "cat", "{}", "+"], None),
+        "hash": ([*digest, tar], tar),
+        "gzip": ([*gzip, "-c", tar], tar),
+        "gunzip": ([*gunzip, "-c", packed["gzip"]], packed["gzip"]),
+        "write": (["tar", "-C", f"{world.work}/home", "-xf", tar], tar),
     }
+    world.plain([*gzip, "-c", tar], out=packed["gzip"])
     if world.has("zstd"):
-        found["zstd"] = ([["zstd", "-q", "-3", "-T1", "-c", tar]], f"{world.work}/whole.zst")
-        found["unzstd"] = ([["zstd", "-qdc", f"{world.work}/whole.zst"]], null)
+        found["zstd"] = (["zstd", "-q", "-3", "--single-thread", "-c", tar], tar)
+        found["unzstd"] = (["zstd", "-qdc", packed["zstd"]], packed["zstd"])
+        world.plain(["zstd", "-q", "-3", "-c", tar], out=packed["zstd"])
     costs, tools = {}, {}
-    for name, (pipeline, out) in found.items():
+    for name, (argv, source) in found.items():
         say(f"  {name}")
-        costs[name] = fastest(world, rounds, *pipeline, out=out)
-        tools[name] = " ".join(word for word in pipeline[0] if "/" not in word and "{" not in word)
-    say("  write")
-    writes = []
-    for _ in range(rounds):
-        writes.append(world.plain(["tar", "-C", f"{world.work}/home", "-xf", tar]).cpu)
-        world.remove(f"{world.work}/home/{world.name}")
-    costs["write"], tools["write"] = min(writes), "tar -xf"
-    sizes = {"tar": os.path.getsize(tar)}
-    for codec, ending in (("gzip", "gz"), ("zstd", "zst")):
-        if os.path.exists(f"{world.work}/whole.{ending}"):
-            sizes[codec] = os.path.getsize(f"{world.work}/whole.{ending}")
-    return costs, tools, sizes
+        taken = []
+        for _ in range(rounds):
+            cost = world.plain(argv, out="/dev/null").cpu
+            reading = world.plain(["dd", f"if={source}", "bs=128k"], out="/dev/null").cpu if source else 0
+            taken.append(cost - reading)
+            world.remove(f"{world.work}/home/{world.name}")
+        costs[name] = max(min(taken), 0.001)
+        tools[name] = " ".join(word for word in argv if "/" not in word and "{" not in word)
+    sizes = {name: os.path.getsize(path) for name, path in packed.items() if os.path.exists(path)}
+    return costs, tools, {"tar": os.path.getsize(tar), **sizes}
 
 
-# What each job cannot do without; `packed` is one digest of the archive. The format has two digests of each byte of the
-# stream (of the block, of the entry's content) and one of each byte of the archive. A backup reads its archive back.
+# What a job cannot do without; `packed` is one digest of the archive. Every byte of the stream has one digest at least.
+# (The format has two, of its block and of its entry. Both can be made in one pass, where the second costs little.)
 NEEDS = {
-    "backup gzip": ["walk", "read", "hash", "hash", "gzip", "packed gzip", "packed gzip"],
-    "backup zstd": ["walk", "read", "hash", "hash", "zstd", "packed zstd", "packed zstd"],
-    "verify gzip": ["packed gzip", "gunzip", "hash", "hash"],
-    "verify zstd": ["packed zstd", "unzstd", "hash", "hash"],
-    "restore gzip": ["packed gzip", "gunzip", "hash", "hash", "write"],
-    "restore zstd": ["packed zstd", "unzstd", "hash", "hash", "write"],
+    "backup gzip": ["walk", "read", "hash", "gzip", "packed gzip"],
+    "backup zstd": ["walk", "read", "hash", "zstd", "packed zstd"],
+    "verify gzip": ["packed gzip", "gunzip", "hash"],
+    "verify zstd": ["packed zstd", "unzstd", "hash"],
+    "restore gzip": ["gunzip", "hash", "write"],
+    "restore zstd": ["unzstd", "hash", "write"],
     "unchanged zstd": ["walk"],
 }
 
