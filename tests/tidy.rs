@@ -248,14 +248,21 @@ fn scripts_are_executable_and_stop_at_the_first_failure() {
     let mut found = Vec::new();
     for entry in fs::read_dir(root().join("scripts")).expect("lists") {
         let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            continue; // modules of a script: see below
+        }
         let name = format!("scripts/{}", path.file_name().unwrap_or_default().display());
         let script = fs::read_to_string(&path).expect("reads");
+        let python = script.starts_with("#!/usr/bin/env python3\n\"\"\"");
         let first = script.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
         let mode = fs::metadata(&path).expect("is there").permissions().mode();
         for (sound, what) in [
             (mode & 0o111 == 0o111, "not executable"),
-            (script.starts_with("#!/usr/bin/env bash\n# "), "no `#!/usr/bin/env bash` and what it does"),
-            (first == Some("set -euo pipefail"), "does not begin with `set -euo pipefail`"),
+            (
+                python || script.starts_with("#!/usr/bin/env bash\n# "),
+                "no `#!/usr/bin/env bash` (or python3) and what it does",
+            ),
+            (python || first == Some("set -euo pipefail"), "does not begin with `set -euo pipefail`"),
         ] {
             if !sound {
                 found.push(format!("{name}:1: {what}"));
@@ -263,6 +270,22 @@ fn scripts_are_executable_and_stop_at_the_first_failure() {
         }
     }
     none("scripts", found);
+}
+
+/// Python stops at the first failure by itself; its modules are held to the head comment and the length of a file.
+#[test]
+fn python_files_open_by_saying_what_they_own_and_are_short() {
+    let mut found = Vec::new();
+    for file in tracked().iter().filter(|file| file.path.ends_with(".py") || file.path == "scripts/bench") {
+        let head = file.lines.iter().find(|line| !line.starts_with("#!"));
+        if !head.is_some_and(|line| line.starts_with("\"\"\"") && line.len() > 3) {
+            found.push(format!("{}:1: does not open with what it owns", file.path));
+        }
+        if file.lines.len() > 500 {
+            found.push(format!("{}:{}: over 500 lines", file.path, file.lines.len()));
+        }
+    }
+    none("Python", found);
 }
 
 #[test]
