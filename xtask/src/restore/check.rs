@@ -29,6 +29,23 @@ pub struct Checked {
     pub manifest: bool,
 }
 
+/// So many findings of one archive are listed: a hostile one could have several for each entry, and fill the memory.
+const MOST: usize = 1000;
+
+impl Checked {
+    /// Lists an error; one too many says only that there are more.
+    fn error(&mut self, source: &Source, finding: Finding) {
+        match self.findings.len() {
+            0..MOST => self.findings.push(finding),
+            MOST => {
+                let what = format!("has more errors than the {MOST} that are listed");
+                self.findings.push(Finding::error(source.name(), what, REPAIR));
+            }
+            _ => {}
+        }
+    }
+}
+
 const REPAIR: &str = "restore from another copy; keep this one until you have";
 
 /// Checks an artifact: the digests of its marker, each block, each entry, and the container's ends.
@@ -121,11 +138,8 @@ fn check_groups(
                 Err(Trouble::Ours(error)) => return Err(error),
                 Err(Trouble::Format(error)) => {
                     whole = false;
-                    checked.findings.push(Finding::error(
-                        source.name(),
-                        lost(&error.to_string(), &group.records),
-                        REPAIR,
-                    ));
+                    let what = lost(&error.to_string(), &group.records);
+                    checked.error(source, Finding::error(source.name(), what, REPAIR));
                 }
             }
         }
@@ -182,12 +196,14 @@ fn check_group(
             Some(record) => differs(record, &entry, sha256),
             None => Some("is not in the manifest".to_owned()),
         };
-        checked.findings.extend(wrong.map(|what| Finding::error(name, what, REPAIR)));
+        if let Some(what) = wrong {
+            checked.error(source, Finding::error(name, what, REPAIR));
+        }
         Ok::<_, Trouble>(())
     })?;
     for record in expected {
-        let name = show_bytes(&record.entry.path);
-        checked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
+        let (name, what) = (show_bytes(&record.entry.path), "is in the manifest but not in the archive");
+        checked.error(source, Finding::error(name, what, REPAIR));
     }
     Ok(())
 }
@@ -195,7 +211,7 @@ fn check_group(
 /// What a restore would refuse is not sound.
 fn lay(source: &Source, entry: &Entry, layout: &mut Layout, checked: &mut Checked) {
     if let Err(what) = layout.add(entry) {
-        checked.findings.push(Finding::error(source.name(), what, REPAIR));
+        checked.error(source, Finding::error(source.name(), what, REPAIR));
     }
 }
 
@@ -217,7 +233,7 @@ fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) 
             lay(source, &entry, &mut layout, checked);
             if entry.kind == Kind::Symlink && leads_out(&entry) {
                 let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));
-                checked.findings.push(unvouched(show_bytes(&entry.path), &what));
+                checked.error(source, unvouched(show_bytes(&entry.path), &what));
             }
             Ok::<_, Trouble>(())
         })
