@@ -15,6 +15,11 @@ use std::path::{Component, Path, PathBuf};
 /// No path is longer: Linux takes 4096 bytes (`PATH_MAX`).
 const MAX_PATH: usize = 16 * 1024;
 
+/// Folders without an entry, all in all and for each entry: one long name may bring thousands of them. A bundle has files
+/// alone, and no folder without one.
+const FREE_FOLDERS: usize = 1 << 16;
+const FOLDERS_AN_ENTRY: usize = 16;
+
 /// What lies at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -28,6 +33,9 @@ enum Place {
 pub(super) struct Layout {
     /// By the hash of the path, under a key that no archive can know.
     places: HashMap<u64, Place>,
+    entries: usize,
+    /// Folders that had no entry of their own when something came to lie in them.
+    above: usize,
     hash: RandomState,
 }
 
@@ -42,9 +50,13 @@ impl Layout {
         if path.as_os_str().is_empty() && entry.kind != Kind::Folder {
             return Err(format!("entry {} has no name", shown()));
         }
+        self.entries += 1;
+        if self.above > FREE_FOLDERS + FOLDERS_AN_ENTRY * self.entries {
+            return Err(format!("entry {} lies in too many folders that have no entry", shown()));
+        }
         for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
             match self.places.insert(self.key(above), Place::Above) {
-                None => {}
+                None => self.above += 1,
                 Some(place @ (Place::Above | Place::Entry(Kind::Folder))) => {
                     self.places.insert(self.key(above), place);
                     break;
