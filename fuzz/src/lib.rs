@@ -16,8 +16,10 @@ pub mod room;
 pub mod sealed;
 pub mod tars;
 
-/// Every target: its name, as in `scripts/fuzz NAME`, and its body.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A name, as in `scripts/fuzz NAME`, and the body that goes with it.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 5] = [
     ("config", config::run),
     ("container", container::run),
     ("extractor", extractor::run),

@@ -63,8 +63,11 @@ fn lock(folder: &Path, text: &[u8]) {
     fs::remove_file(folder.join("SHA256SUMS")).expect("removes");
 }
 
+/// A list that is as it should be is written as it was read.
 fn sums(text: &str) {
-    let (sums, _) = marker::parse(text);
-    let (again, oddities) = marker::parse(&sums.render());
-    assert!(again == sums && oddities.is_empty(), "{sums:?} is written so that it is read as {again:?}");
+    let (sums, oddities) = marker::parse(text);
+    if oddities.is_empty() && sums.lines.iter().all(|(_, name)| !name.is_empty()) {
+        let (again, oddities) = marker::parse(&sums.render());
+        assert!(again == sums && oddities.is_empty(), "{sums:?} is written so that it is read as {again:?}");
+    }
 }

@@ -146,3 +146,23 @@ fn a_frame_that_asks_for_too_much_memory_is_refused() {
     bounded(&stack, &put(&stack, Codec::Zstd, &frame(27), None), 0);
     bounded(&stack, &put(&stack, Codec::Zstd, &frame(31), None), 1).says(&["lie-2026-03-10"]);
 }
+
+/// Those of them that would decide over what comes to lie in a folder are set last, and cannot be held without a bound.
+#[test]
+fn attributes_of_many_folders_need_little_memory() {
+    let stack = Stack::bare();
+    for (name, code) in [("user.note", 0), ("system.posix_acl_default", 1)] {
+        let folder = |number: usize| {
+            let xattrs = vec![(name.into(), vec![b'x'; 1_000_000])];
+            let folder = Entry { xattrs, ..entry(Kind::Folder, &format!("data/{number:03}"), b"") };
+            pack(Codec::Zstd, &folder.headers())
+        };
+        let mut bytes: Vec<u8> = (0..300).flat_map(folder).collect();
+        bytes.extend(pack(Codec::Zstd, &END));
+        assert!(bytes.len() < 1 << 20, "a small file");
+        let archive = put(&stack, Codec::Zstd, &bytes, None);
+        let said = stack.run_within(BOUND, &["restore", &archive, "--to", "../drive/target"]).exits(code);
+        assert_eq!(stack.path("drive/target").exists(), code == 0, "{}", said.shown());
+        stack.sh("drive", "rm -rf target");
+    }
+}

@@ -22,6 +22,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// Bytes of attributes that are held until the end, all in all and for each folder: an access list has some tens of them.
+const FREE_ATTRIBUTES: usize = 16 << 20;
+const ATTRIBUTES_A_FOLDER: usize = 1 << 10;
+
 /// A tree under construction; removed when it is dropped before [`Tree::finish`].
 pub(super) struct Tree {
     target: PathBuf,
@@ -30,6 +34,8 @@ pub(super) struct Tree {
     above: Vec<PathBuf>,
     layout: Layout,
     folders: BTreeMap<PathBuf, Entry>,
+    /// Bytes of the attributes in `folders`.
+    held: usize,
     hardlinks: Vec<(PathBuf, Entry)>,
     symlinks: Vec<(PathBuf, Entry)>,
     findings: Vec<Finding>,
@@ -79,6 +85,7 @@ impl Tree {
             above,
             layout: Layout::default(),
             folders: BTreeMap::new(),
+            held: 0,
             hardlinks: Vec::new(),
             symlinks: Vec::new(),
             findings: Vec::new(),
@@ -99,7 +106,16 @@ impl Tree {
         match entry.kind {
             Kind::Folder => {
                 self.make_folders(&path)?;
-                self.folders.insert(path, entry.clone());
+                // What only users read is set now; an access list or a label would decide over what comes to lie in it.
+                let (now, last): (Vec<_>, _) =
+                    entry.xattrs.iter().cloned().partition(|(name, _)| name.starts_with(b"user."));
+                self.attributes(entry, &path, &now);
+                self.held += last.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+                self.folders.insert(path, Entry { xattrs: last, ..entry.clone() });
+                if self.held > FREE_ATTRIBUTES + ATTRIBUTES_A_FOLDER * self.folders.len() {
+                    let what = format!("the attributes of its folders take more than {} bytes", self.held);
+                    return Err(damaged(source, what).into());
+                }
             }
             Kind::File => {
                 self.make_folders(path.parent().unwrap_or(&self.root))?;
@@ -141,12 +157,7 @@ impl Tree {
             std::os::unix::fs::lchown(path, uid, gid).map_err(Error::io("set the owner of", path))?;
         }
         if entry.kind != Kind::Symlink {
-            for (name, value) in &entry.xattrs {
-                if let Err(error) = xattr::set(path, OsStr::from_bytes(name), value) {
-                    let what = format!("its attribute {} could not be set: {error}", show_bytes(name));
-                    self.findings.push(Finding::warning(show_bytes(&entry.path), what, ""));
-                }
-            }
+            self.attributes(entry, path, &entry.xattrs);
             let mode = Permissions::from_mode(entry.mode);
             match file {
                 Some(file) => file.set_permissions(mode),
@@ -158,6 +169,15 @@ impl Tree {
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| Error::io("set the time of", path)(error.into()))
+    }
+
+    fn attributes(&mut self, entry: &Entry, path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) {
+        for (name, value) in xattrs {
+            if let Err(error) = xattr::set(path, OsStr::from_bytes(name), value) {
+                let what = format!("its attribute {} could not be set: {error}", show_bytes(name));
+                self.findings.push(Finding::warning(show_bytes(&entry.path), what, ""));
+            }
+        }
     }
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
