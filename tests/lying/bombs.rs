@@ -161,6 +161,7 @@ fn attributes_of_many_folders_need_little_memory() {
         bytes.extend(pack(Codec::Zstd, &END));
         assert!(bytes.len() < 1 << 20, "a small file");
         let archive = put(&stack, Codec::Zstd, &bytes, None);
+        bounded(&stack, &archive, code);
         let said = stack.run_within(BOUND, &["restore", &archive, "--to", "../drive/target"]).exits(code);
         assert_eq!(stack.path("drive/target").exists(), code == 0, "{}", said.shown());
         stack.sh("drive", "rm -rf target");

@@ -20,6 +20,11 @@ const MAX_PATH: usize = 16 * 1024;
 const FREE_FOLDERS: usize = 1 << 16;
 const FOLDERS_AN_ENTRY: usize = 16;
 
+/// Bytes of attributes that are held until everything is there, all in all and for each folder: an access list has some
+/// tens of them.
+const FREE_ATTRIBUTES: usize = 16 << 20;
+const ATTRIBUTES_A_FOLDER: usize = 1 << 10;
+
 /// What lies at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -36,6 +41,9 @@ pub(super) struct Layout {
     entries: usize,
     /// Folders that had no entry of their own when something came to lie in them.
     above: usize,
+    folders: usize,
+    /// Bytes of the attributes of folders that are set last.
+    held: usize,
     hash: RandomState,
 }
 
@@ -73,6 +81,9 @@ impl Layout {
         if entry.kind == Kind::Hardlink {
             self.check_target(entry)?;
         }
+        if entry.kind == Kind::Folder {
+            self.check_attributes(entry)?;
+        }
         match (self.places.insert(self.key(&path), Place::Entry(entry.kind)), entry.kind) {
             (None, _) | (Some(Place::Above), Kind::Folder) => Ok(path),
             (Some(Place::Above), _) => Err(format!("entry {} lies where a folder is needed", shown())),
@@ -94,6 +105,16 @@ impl Layout {
         }
     }
 
+    fn check_attributes(&mut self, entry: &Entry) -> Result<(), String> {
+        let held = entry.xattrs.iter().filter(|(name, _)| is_set_last(name));
+        self.held += held.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.folders += 1;
+        match self.held > FREE_ATTRIBUTES + ATTRIBUTES_A_FOLDER * self.folders {
+            true => Err(format!("entry {} has attributes beyond all bounds", show_bytes(&entry.path))),
+            false => Ok(()),
+        }
+    }
+
     fn key(&self, path: &Path) -> u64 {
         self.hash.hash_one(path.as_os_str().as_bytes())
     }
@@ -111,6 +132,12 @@ fn inside(name: &[u8]) -> Result<PathBuf, String> {
         return Err(format!("entry {} would lie outside of the folder", show_bytes(name)));
     }
     Ok(path.components().filter(|part| *part != Component::CurDir).collect())
+}
+
+/// Whether an attribute of a folder is set when all that lies in it is there: an access list or a label would decide over
+/// that; what only users read does not.
+pub(super) fn is_set_last(name: &[u8]) -> bool {
+    !name.starts_with(b"user.")
 }
 
 /// Whether a symbolic link may lead out of the folder, judged by its name alone: a `..` behind the name of a folder

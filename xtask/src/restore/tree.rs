@@ -4,7 +4,7 @@
 //! [`Layout`] judges the names. Files and folders are made first, then hard links, symbolic links last: while
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
-use super::layout::{Layout, leads_out};
+use super::layout::{Layout, is_set_last, leads_out};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
@@ -22,10 +22,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Bytes of attributes that are held until the end, all in all and for each folder: an access list has some tens of them.
-const FREE_ATTRIBUTES: usize = 16 << 20;
-const ATTRIBUTES_A_FOLDER: usize = 1 << 10;
-
 /// A tree under construction; removed when it is dropped before [`Tree::finish`].
 pub(super) struct Tree {
     target: PathBuf,
@@ -34,8 +30,6 @@ pub(super) struct Tree {
     above: Vec<PathBuf>,
     layout: Layout,
     folders: BTreeMap<PathBuf, Entry>,
-    /// Bytes of the attributes in `folders`.
-    held: usize,
     hardlinks: Vec<(PathBuf, Entry)>,
     symlinks: Vec<(PathBuf, Entry)>,
     findings: Vec<Finding>,
@@ -85,7 +79,6 @@ impl Tree {
             above,
             layout: Layout::default(),
             folders: BTreeMap::new(),
-            held: 0,
             hardlinks: Vec::new(),
             symlinks: Vec::new(),
             findings: Vec::new(),
@@ -106,16 +99,10 @@ impl Tree {
         match entry.kind {
             Kind::Folder => {
                 self.make_folders(&path)?;
-                // What only users read is set now; an access list or a label would decide over what comes to lie in it.
-                let (now, last): (Vec<_>, _) =
-                    entry.xattrs.iter().cloned().partition(|(name, _)| name.starts_with(b"user."));
+                let (last, now): (Vec<_>, _) =
+                    entry.xattrs.iter().cloned().partition(|(name, _)| is_set_last(name));
                 self.attributes(entry, &path, &now);
-                self.held += last.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
                 self.folders.insert(path, Entry { xattrs: last, ..entry.clone() });
-                if self.held > FREE_ATTRIBUTES + ATTRIBUTES_A_FOLDER * self.folders.len() {
-                    let what = format!("the attributes of its folders take more than {} bytes", self.held);
-                    return Err(damaged(source, what).into());
-                }
             }
             Kind::File => {
                 self.make_folders(path.parent().unwrap_or(&self.root))?;
