@@ -144,7 +144,8 @@ fn a_frame_that_asks_for_too_much_memory_is_refused() {
     };
     bounded(&stack, &put(&stack, Codec::Zstd, &frame(20), None), 0);
     bounded(&stack, &put(&stack, Codec::Zstd, &frame(27), None), 0);
-    bounded(&stack, &put(&stack, Codec::Zstd, &frame(31), None), 1).says(&["lie-2026-03-10"]);
+    bounded(&stack, &put(&stack, Codec::Zstd, &frame(31), None), 1)
+        .says(&["lie-2026-03-10", "requires too much memory"]);
 }
 
 /// Those of them that would decide over what comes to lie in a folder are set last, and cannot be held without a bound.
