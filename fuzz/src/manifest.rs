@@ -5,7 +5,8 @@ use super::sealed::{manifest, pack};
 use serde_json::{Value, json};
 use xtask::archive::FormatError;
 use xtask::archive::codec::Codec;
-use xtask::archive::manifest::{Group, Groups};
+use xtask::archive::entry::order;
+use xtask::archive::manifest::{Group, Groups, closing};
 
 const FULL: u64 = 8 << 20;
 
@@ -21,8 +22,13 @@ pub fn run(data: &[u8]) {
             pack(codec, manifest(codec, lines, &mut input).0.as_bytes())
         }
     };
+    let closing = closing(&mut &file[..], codec);
     if let Ok(groups) = read(&file, codec) {
         accepted(&groups);
+        let (begin, last) = groups.last().expect("an end block");
+        let end = last.blocks.last().map_or(*begin, |block| block.offset + block.packed);
+        let closing = closing.expect("what is whole ends well");
+        assert!((end..=end + 10).contains(&closing.packed_bytes), "{end} {closing:?}");
     }
 }
 
@@ -50,9 +56,10 @@ fn accepted(groups: &[(u64, Group)]) {
             (packed, tar, number) = (packed + block.packed, tar + block.size, number + 1);
         }
         for record in &group.records {
-            assert!(last < Some(&record.entry.path), "out of order");
+            let path = &record.entry.path;
+            assert!(last.is_none_or(|last| order(last, path).is_lt()), "out of order");
             assert_eq!((record.block, record.blocks), (group.first, group.blocks.len() as u64));
-            last = Some(&record.entry.path);
+            last = Some(path);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::support::Stack;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use xtask::archive::block::{CUT_ONE_IN, MAX_BLOCK, MIN_BLOCK};
+use xtask::archive::block::{MAX_BLOCK, Rule};
 use xtask::archive::codec::Codec;
 use xtask::archive::entry::{END, MAX_EXTENSION, RECORD};
 
@@ -73,11 +73,14 @@ fn grouped_numbers(text: &str) -> BTreeSet<String> {
 fn the_numbers_of_the_cut_rule_are_those_of_the_code() {
     let text = page(PAGE);
     let blocks = section(&text, "Blocks");
-    let numbers = [MIN_BLOCK, MAX_BLOCK, u64::from(u32::MAX / CUT_ONE_IN)];
-    assert_eq!(grouped_numbers(blocks), numbers.map(grouped).into());
-    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
-    for part in [mebibytes(MIN_BLOCK), mebibytes(MAX_BLOCK), format!("one path in {CUT_ONE_IN}")] {
-        assert!(blocks.contains(&part), "no {part:?} in: {blocks}");
+    let rules = [("gzip", Rule::of(Codec::Gzip)), ("zstd", Rule::of(Codec::Zstd))];
+    let numbers = rules.iter().flat_map(|(_, rule)| [rule.min, rule.every]).chain([MAX_BLOCK]);
+    assert_eq!(grouped_numbers(blocks), numbers.map(grouped).collect());
+    let shown = |bytes: u64| format!("{} ({} MiB)", grouped(bytes), bytes >> 20);
+    assert!(blocks.contains(&shown(MAX_BLOCK)), "{blocks}");
+    for (name, rule) in rules {
+        let row = format!("| {name} | {} | {} |", shown(rule.min), shown(rule.every));
+        assert!(blocks.contains(&row), "no {row:?} in: {blocks}");
     }
 }
 

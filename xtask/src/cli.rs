@@ -158,6 +158,9 @@ pub struct BackupArgs {
     /// Print what would be done, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Make a new archive even if nothing was changed since the last.
+    #[arg(long)]
+    pub force: bool,
     /// Demand that the destination or its parent is a mount point.
     #[arg(long)]
     pub mount_check: bool,

@@ -7,7 +7,8 @@
 //! manifest keeps the nanoseconds.
 use super::FormatError;
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+use std::cmp::Ordering;
+use std::io::{BufRead, Read};
 
 /// Tar counts in records of this many bytes.
 pub const RECORD: u64 = 512;
@@ -15,6 +16,16 @@ pub const RECORD: u64 = 512;
 pub const MAX_EXTENSION: u64 = 1 << 20;
 /// The end-of-archive marker: two records of zeros.
 pub const END: [u8; 1024] = [0; 1024];
+
+/// The order in which entries stand: that of their paths' bytes, with `/` in front of all others. So what is in a folder
+/// stands right behind it, and a plain tar, which gives a folder its mode when something else comes, is done with it then.
+pub fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+    match one.iter().zip(other).position(|(a, b)| a != b) {
+        Some(at) => rank(&one[at]).cmp(&rank(&other[at])),
+        None => one.len().cmp(&other.len()),
+    }
+}
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,8 +193,8 @@ fn pax_records(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 /// `Malformed` for a header that does not add up, an entry of a kind that is not restored (devices), an
 /// extension header over 1 MiB, and content that ends early; whatever `visit` returns.
 pub fn read_tar<E: From<FormatError>>(
-    stream: &mut dyn Read,
-    visit: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), E>,
+    stream: &mut dyn BufRead,
+    visit: &mut dyn FnMut(Entry, &mut dyn BufRead) -> Result<(), E>,
 ) -> Result<bool, E> {
     let mut extended = Extended::default();
     loop {
@@ -202,8 +213,7 @@ pub fn read_tar<E: From<FormatError>>(
         let mut content = Content { stream: &mut *stream, left: entry.size };
         visit(entry, &mut content)?;
         let (left, padding) = (content.left, (RECORD - size % RECORD) % RECORD);
-        discard(stream, left)?;
-        discard(stream, padding)?;
+        discard(stream, left + padding)?;
     }
 }
 
@@ -278,7 +288,7 @@ fn pax_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], &data[len..]))
 }
 
-fn next_header(stream: &mut dyn Read) -> Result<Next, FormatError> {
+fn next_header(stream: &mut dyn BufRead) -> Result<Next, FormatError> {
     let mut bytes = [0; RECORD as usize];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -299,7 +309,7 @@ fn next_header(stream: &mut dyn Read) -> Result<Next, FormatError> {
     }
 }
 
-fn read_extension(stream: &mut dyn Read, size: u64) -> Result<Vec<u8>, FormatError> {
+fn read_extension(stream: &mut dyn BufRead, size: u64) -> Result<Vec<u8>, FormatError> {
     if size > MAX_EXTENSION {
         return Err(malformed(format!("an extension header of {size} bytes")));
     }
@@ -366,28 +376,48 @@ fn mtime_of(field: &[u8; 12]) -> Result<i64, FormatError> {
 
 /// An entry's content: ends where the entry does, and fails when the stream ends first.
 struct Content<'a> {
-    stream: &'a mut dyn Read,
+    stream: &'a mut dyn BufRead,
     left: u64,
+}
+
+impl BufRead for Content<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let part = self.stream.fill_buf()?;
+        if part.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(&part[..part.len().min(usize::try_from(self.left).unwrap_or(usize::MAX))])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.left -= count as u64;
+        self.stream.consume(count);
+    }
 }
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if want == 0 {
-            return Ok(0);
-        }
-        let count = self.stream.read(&mut buffer[..want])?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= count as u64;
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }
 
-fn discard(stream: &mut dyn Read, bytes: u64) -> Result<(), FormatError> {
-    let copied = std::io::copy(&mut Read::take(stream, bytes), &mut std::io::sink())?;
-    if copied == bytes { Ok(()) } else { Err(malformed("the tar stream ends within an entry".into())) }
+fn discard(stream: &mut dyn BufRead, bytes: u64) -> Result<(), FormatError> {
+    let mut left = bytes;
+    while left > 0 {
+        let there = stream.fill_buf()?.len();
+        if there == 0 {
+            return Err(malformed("the tar stream ends within an entry".into()));
+        }
+        let count = there.min(usize::try_from(left).unwrap_or(usize::MAX));
+        stream.consume(count);
+        left -= count as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

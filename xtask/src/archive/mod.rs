@@ -4,7 +4,10 @@
 //! This room sees only `Read` and `Write`. It never sees a path of the file system, a process, the
 //! clock or the environment, so its bytes can depend on nothing but the entries.
 pub mod block;
+mod buffer;
+pub mod builder;
 pub mod codec;
+mod deflate;
 pub mod entry;
 pub mod manifest;
 #[cfg(test)]
@@ -13,6 +16,7 @@ pub mod reader;
 pub mod writer;
 
 use sha2::{Digest, Sha256};
+use std::io::BufRead;
 
 /// What can be wrong with an archive or a manifest, without the name of the file it came from: the
 /// caller knows that and adds it.
@@ -61,18 +65,20 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// When the stream fails.
-pub fn digest_stream(stream: &mut dyn std::io::Read) -> std::io::Result<([u8; 32], u64)> {
-    let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; 128 * 1024], 0);
+pub fn digest_stream(stream: &mut dyn BufRead) -> std::io::Result<([u8; 32], u64)> {
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
     loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finalize().into(), bytes)),
-            Ok(count) => {
-                hash.update(&buffer[..count]);
-                bytes += count as u64;
+        let count = match stream.fill_buf() {
+            Ok([]) => return Ok((hash.finalize().into(), bytes)),
+            Ok(part) => {
+                hash.update(part);
+                part.len()
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
-        }
+        };
+        stream.consume(count);
+        bytes += count as u64;
     }
 }
 

@@ -4,13 +4,13 @@ use super::FormatError;
 use super::block::MAX_BLOCK;
 use super::codec::Codec;
 use super::entry::{Entry, Kind, Mtime, read_tar};
-use super::manifest::{Groups, Header, Record, SCHEMA};
-use super::reader::{Blocks, decode};
-use super::writer::{Sinks, write};
+use super::manifest::{Group, Groups, Header, Record, SCHEMA};
+use super::reader::{Look, decode, read_groups};
+use super::writer::{Options, Sinks, write};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 type Tree = Vec<(Entry, Vec<u8>)>;
 
@@ -64,7 +64,7 @@ fn pack(tree: &Tree, codec: Codec, workers: usize) -> (Vec<u8>, Vec<u8>) {
     };
     let (mut archive, mut manifest) = (Vec::new(), Vec::new());
     let sinks = Sinks { archive: &mut archive, manifest: &mut manifest };
-    write::<_, FormatError>(sinks, &header, workers, |builder| {
+    write::<_, FormatError>(sinks, &header, Options { workers, tar_sha256: false }, |builder| {
         tree.iter().try_for_each(|(entry, content)| builder.add(entry.clone(), content))
     })
     .expect("writes");
@@ -76,18 +76,25 @@ fn by_manifest(archive: &[u8], manifest: &[u8], codec: Codec) -> (Tree, Vec<Reco
     let (mut tree, mut records) = (Tree::new(), Vec::new());
     let (mut stream, mut manifest): (&mut dyn Read, _) = (&mut &*archive, manifest);
     let mut groups = Groups::open(&mut manifest, codec).expect("opens");
-    let mut blocks = Blocks::new(&mut stream, codec);
-    while let Some(group) = groups.next_group().expect("a group") {
-        assert!(group.blocks.iter().all(|block| block.size <= MAX_BLOCK));
-        read_tar(&mut blocks.group(&group), &mut |entry, content| take(&mut tree, entry, content))
-            .expect("reads");
-        records.extend(group.records);
-    }
-    blocks.finish(codec.prologue()).expect("ends");
+    let mut reading = (
+        || Ok(groups.next_group()?.map(|group| (group, ()))),
+        |group: &Group, (): &(), found: Result<Tree, FormatError>| {
+            assert!(group.blocks.iter().all(|block| block.size <= MAX_BLOCK));
+            records.extend(group.records.iter().cloned());
+            found.map(|found| tree.extend(found))
+        },
+    );
+    let look: Look<'_, (), Tree, FormatError> = &|_, (), tar| {
+        let mut found = Tree::new();
+        read_tar(tar, &mut |entry, content| take(&mut found, entry, content))?;
+        Ok(found)
+    };
+    let ending = read_groups((&mut stream, 0), codec, 3, &mut reading, look).expect("reads");
+    ending.check(codec.prologue(), &mut stream).expect("ends");
     (tree, records)
 }
 
-fn take(tree: &mut Tree, entry: Entry, content: &mut dyn Read) -> Result<(), FormatError> {
+fn take(tree: &mut Tree, entry: Entry, content: &mut dyn BufRead) -> Result<(), FormatError> {
     let mut bytes = Vec::new();
     content.read_to_end(&mut bytes)?;
     tree.push((entry, bytes));
@@ -122,7 +129,7 @@ proptest! {
         let codec = if zstd { Codec::Zstd } else { Codec::Gzip };
         let (archive, manifest) = pack(&tree, codec, 2);
         let cut = |bytes: &[u8]| bytes[..(bytes.len() as f64 * at) as usize].to_vec();
-        let mut all = |entry: Entry, content: &mut dyn Read| take(&mut Tree::new(), entry, content);
+        let mut all = |entry: Entry, content: &mut dyn BufRead| take(&mut Tree::new(), entry, content);
         let decoded = decode(&mut &cut(&archive)[..], codec, &mut all);
         prop_assert!(decoded.is_err());
         let cut = cut(&manifest);

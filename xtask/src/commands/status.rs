@@ -152,7 +152,10 @@ impl Answer {
         known: &Known,
     ) -> Option<SignedDuration> {
         let latest = catalog.latest(series, None)?;
-        let (count, age) = (catalog.series(series).count(), age(ctx, latest.name.time));
+        let confirmed = known.confirmed.get(&show(&latest.archive)).copied();
+        // What a backup of now would hold, it holds.
+        let as_of = confirmed.map_or(latest.name.time, |time| time.max(latest.name.time));
+        let (count, age) = (catalog.series(series).count(), age(ctx, as_of));
         let proven = known.verified.contains(&show(&latest.archive));
         self.findings.extend(known.wrong_with(latest));
         if age < -SKEW {
@@ -164,7 +167,7 @@ impl Answer {
             ));
         }
         self.data.push(json!({"set": series, "latest": show(&latest.archive),
-            "created_at": latest.name.time.to_string(), "age_seconds": age.as_secs(), "verified": proven,
+            "created_at": latest.name.time.to_string(), "confirmed_at": confirmed.map(|time| time.to_string()), "age_seconds": age.as_secs(), "verified": proven,
             "count": count, "bytes": latest.bytes}));
         let proof = if proven { "verified" } else { "not verified yet" };
         self.row([

@@ -7,6 +7,7 @@ use super::durable::append_line;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -29,6 +30,8 @@ pub struct Known {
     pub verified: HashSet<String>,
     /// Those whose last verification found damage.
     pub damaged: HashSet<String>,
+    /// When it was last seen that a backup still holds what its source holds.
+    pub confirmed: BTreeMap<String, Timestamp>,
     /// Those that were to be pruned; one that is there all the same is ours still.
     pub pruned: HashSet<String>,
 }
@@ -148,6 +151,10 @@ impl Memory {
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
                     known.made.insert(path, Made { bytes, partial });
+                }
+                "confirmed" => {
+                    let time = record["time"].as_str().and_then(|time| time.parse().ok());
+                    known.confirmed.extend(time.map(|time| (path, time)));
                 }
                 "adopted" => drop(known.made.insert(path, Made::default())),
                 "verified" => {

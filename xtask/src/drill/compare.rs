@@ -3,14 +3,13 @@
 //! Reads what lies on disk after the restore, not what the restore says it wrote: kind, size, content, link
 //! target, mode, modification time; and nothing may lie there that the manifest does not know. Owners are
 //! not compared: only root can restore them.
-use crate::archive::entry::Kind;
+use crate::archive::entry::{Kind, order};
 use crate::archive::hex;
 use crate::archive::manifest::Record;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::digest_file;
 use crate::shown::show_bytes;
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,7 +31,7 @@ pub struct Compared {
     pub findings: Vec<Finding>,
 }
 
-/// Compares what lies under `root` with the entries that `next` yields, in the order of their paths' bytes. Both sides
+/// Compares what lies under `root` with the entries that `next` yields, in the archive's order. Both sides
 /// are walked in step, so that a million entries take no more memory than ten.
 ///
 /// # Errors
@@ -63,43 +62,32 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// Walks a folder in the order of the paths' bytes, where what is in `a/` stands behind `a-b`. Returns whether it
-    /// holds anything that the manifest knows.
+    /// Walks a folder in the archive's order. Returns whether it holds anything that the manifest knows.
     fn folder(&mut self, path: &Path, name: &[u8]) -> Result<bool> {
-        let mut steps = Vec::new();
+        let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
             let entry = entry.map_err(Error::io("list", path))?;
-            let name = [name, entry.file_name().as_bytes()].concat();
-            if entry.file_type().map_err(Error::io("look at", &entry.path()))?.is_dir() {
-                steps.push([&name[..], b"/"].concat());
-            }
-            steps.push(name);
+            let is_folder = entry.file_type().map_err(Error::io("look at", &entry.path()))?.is_dir();
+            names.push(([name, entry.file_name().as_bytes()].concat(), is_folder));
         }
-        steps.sort_unstable();
-        let (mut known, mut unknown_folders) = (false, BTreeSet::new());
-        for step in steps {
-            let path = self.root.join(OsStr::from_bytes(&step));
-            if step.ends_with(b"/") {
-                let inside = self.folder(&path, &step)?;
-                known |= inside;
-                if !inside && unknown_folders.contains(&step[..step.len() - 1]) {
-                    self.stranger(&step[..step.len() - 1]);
-                }
-            } else if self.meet(&step)? {
-                known = true;
-            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                // The folder above an entry need not be an entry.
-                unknown_folders.insert(step);
-            } else {
-                self.stranger(&step);
+        names.sort_unstable();
+        let mut known = false;
+        for (name, is_folder) in names {
+            let met = self.meet(&name)?;
+            let path = self.root.join(OsStr::from_bytes(&name));
+            // The folder above an entry need not be an entry.
+            let inside = is_folder && self.folder(&path, &[&name[..], b"/"].concat())?;
+            if !met && !inside {
+                self.stranger(&name);
             }
+            known |= met || inside;
         }
         Ok(known)
     }
 
     /// Something lies on disk under this name: whether the manifest knows it.
     fn meet(&mut self, name: &[u8]) -> Result<bool> {
-        while self.record.as_ref().is_some_and(|record| *record.entry.path < *name) {
+        while self.record.as_ref().is_some_and(|record| order(&record.entry.path, name).is_lt()) {
             self.missing()?;
         }
         let Some(record) = self.record.take_if(|record| record.entry.path == name) else { return Ok(false) };

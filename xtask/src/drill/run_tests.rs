@@ -304,7 +304,8 @@ fn archive(folder: &Path, set: &str) -> Source {
     let mut packed = Vec::new();
     let mut listed = Vec::new();
     let sinks = Sinks { archive: &mut packed, manifest: &mut listed };
-    crate::archive::writer::write(sinks, &header, 1, |builder| {
+    let options = crate::archive::writer::Options { workers: 1, tar_sha256: false };
+    crate::archive::writer::write(sinks, &header, options, |builder| {
         let mtime = Mtime { seconds: 1_700_000_000, nanos: 0 };
         let mut entry = Entry::file(b"live/key", 5, 0o600, mtime);
         entry.uid = rustix::process::getuid().as_raw().into();

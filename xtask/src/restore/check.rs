@@ -2,19 +2,20 @@
 //!
 //! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
 //! checked, because the manifest or the marker is gone, is itself a finding.
-use super::layout::{Layout, leads_out};
+use super::layout::{Layout, held, leads_out};
 use super::tree::unvouched;
-use super::{Listed, Source, Trouble, differs, digest_file};
+use super::{Listed, Source, Trouble, differs, digest_file, workers};
 use crate::archive::entry::{Entry, Kind, read_tar};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Blocks, Skip, decode};
-use crate::archive::{FormatError, digest_stream};
+use crate::archive::reader::{Reading, Skip, decode, read_groups};
+use crate::archive::{FormatError, digest_stream, hex};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
-use std::io::Read;
+use sha2::{Digest as _, Sha256};
+use std::io::{BufRead, Read};
 
 /// What a check came to.
 #[derive(Debug, Default)]
@@ -55,13 +56,21 @@ const REPAIR: &str = "restore from another copy; keep this one until you have";
 /// error but a finding.
 pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     let mut checked = Checked::default();
-    check_digests(source, &mut checked.findings)?;
+    let digest = check_content(source, secret, &mut checked)?;
+    let mut findings = Vec::new();
+    check_digests(source, digest, &mut findings)?;
+    findings.append(&mut checked.findings);
+    Ok(Checked { findings, ..checked })
+}
+
+/// Everything but the marker. Returns the digest of the archive, if all of it was read on the way.
+fn check_content(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<Option<String>> {
     let with_manifest = source.with_manifest(secret, |listed| {
         checked.manifest = true;
-        check_groups(source, secret, listed, &mut checked)
+        check_groups(source, secret, listed, checked)
     });
     let damage = match with_manifest {
-        Ok(Some(())) => return Ok(checked),
+        Ok(Some(digest)) => return Ok(digest),
         Ok(None) => Finding::warning(
             source.name(),
             "has no manifest: single entries could not be compared with what was backed up",
@@ -77,7 +86,7 @@ pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     if !in_archive {
         // A manifest that is gone or damaged says nothing of the archive.
         (checked.manifest, checked.entries, checked.bytes) = (false, 0, 0);
-        check_plain(source, secret, &mut checked).or_else(|error| match error.damaged_file() {
+        check_plain(source, secret, checked).or_else(|error| match error.damaged_file() {
             None => Err(error),
             Some(_) => {
                 checked.findings.push(Finding::error(source.name(), error.chain(), REPAIR));
@@ -85,11 +94,11 @@ pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
             }
         })?;
     }
-    Ok(checked)
+    Ok(None)
 }
 
-/// Archive and manifest have the digests that the marker holds.
-fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
+/// Archive and manifest have the digests that the marker holds; `archive` is that of the archive, if it is known.
+fn check_digests(source: &Source, archive: Option<String>, findings: &mut Vec<Finding>) -> Result<()> {
     let Some((sums, oddities)) = source.read_marker()? else {
         let what = "has no .sha256 beside it: its digest could not be compared";
         findings.push(Finding::warning(source.name(), what, "a backup without one never was completed"));
@@ -99,9 +108,10 @@ fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
     for oddity in oddities {
         findings.push(Finding::warning(&marker, oddity, "`sha256sum --check` may not read it"));
     }
-    for path in std::iter::once(&source.archive).chain(&source.manifest) {
+    let manifest = source.manifest.as_ref().map(|path| (path, None));
+    for (path, known) in std::iter::once((&source.archive, archive)).chain(manifest) {
         let name = show(path.file_name().unwrap_or_default().as_ref());
-        let (digest, _) = digest_file(path)?;
+        let digest = known.map_or_else(|| digest_file(path).map(|(digest, _)| digest), Ok)?;
         match sums.lines.iter().find(|(_, listed)| *listed == name) {
             Some((expected, _)) if *expected == digest => {}
             Some((expected, _)) => findings.push(Finding::error(
@@ -120,53 +130,98 @@ fn check_digests(source: &Source, findings: &mut Vec<Finding>) -> Result<()> {
     Ok(())
 }
 
+/// Every block and entry against the manifest. Returns the digest of the file, unless it is encrypted.
 fn check_groups(
     source: &Source,
     secret: Option<&Secret>,
     listed: &mut Listed<'_>,
     checked: &mut Checked,
-) -> Result<()> {
+) -> Result<Option<String>> {
+    let codec = listed.codec();
     source.with_stream(&source.archive, secret, |stream| {
-        let mut prologue = vec![0; listed.codec().prologue().len()];
-        let mut whole = stream.read_exact(&mut prologue).is_ok();
-        let mut stream = After { stream, passed: prologue.len() as u64 };
-        let mut layout = Layout::default();
-        let mut blocks = Blocks::new(&mut stream, listed.codec());
-        while let Some(group) = listed.next_group()? {
-            match check_group(source, &mut blocks, &group, &mut layout, checked) {
-                Ok(()) => {}
-                Err(Trouble::Ours(error)) => return Err(error),
-                Err(Trouble::Format(error)) => {
-                    whole = false;
-                    let what = lost(&error.to_string(), &group.records);
-                    checked.error(source, Finding::error(source.name(), what, REPAIR));
-                }
-            }
-        }
+        let mut stream = Hashed { stream, hash: Sha256::new() };
+        let mut prologue = Vec::new();
+        let start = codec.prologue().len() as u64;
+        let mut whole = Read::take(&mut stream, start).read_to_end(&mut prologue).is_ok();
+        let mut checking = Checking { source, listed, layout: Layout::default(), checked, whole: &mut whole };
+        let position = prologue.len() as u64;
+        let read = read_groups((&mut stream, position), codec, workers(), &mut checking, &look);
+        let ending = read.map_err(|trouble| trouble.into_error(source))?;
         if whole {
-            blocks.finish(&prologue).map_err(Error::format(&source.archive))?;
+            ending.check(&prologue, &mut stream).map_err(Error::format(&source.archive))?;
         }
-        Ok(())
+        // What stands behind the end belongs to the file, and so to its digest.
+        std::io::copy(&mut stream, &mut std::io::sink()).map_err(Error::io("read", &source.archive))?;
+        Ok((!source.encrypted).then(|| hex(&stream.hash.finalize())))
     })
 }
 
-/// A stream whose first bytes have been read already: passing over them is nothing.
-struct After<'a> {
+/// A stream of which every byte is hashed, in passing over it, too.
+struct Hashed<'a> {
     stream: &'a mut dyn Skip,
-    passed: u64,
+    hash: Sha256,
 }
 
-impl Read for After<'_> {
+impl Read for Hashed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.stream.read(buffer)
+        let count = self.stream.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
     }
 }
 
-impl Skip for After<'_> {
+impl Skip for Hashed<'_> {
     fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
-        let already = bytes.min(self.passed);
-        self.passed = 0;
-        self.stream.skip(bytes - already)
+        let skipped = std::io::copy(&mut Read::take(self, bytes), &mut std::io::sink())?;
+        if skipped == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// A check under way.
+struct Checking<'a, 'b> {
+    source: &'a Source,
+    listed: &'a mut Listed<'b>,
+    layout: Layout,
+    checked: &'a mut Checked,
+    /// Whether every group could be read.
+    whole: &'a mut bool,
+}
+
+impl Reading<Vec<Finding>, Looked, Trouble> for Checking<'_, '_> {
+    /// The names are the manifest's: an entry of the archive with another is a finding of its own.
+    fn next(&mut self) -> Result<Option<(Group, Vec<Finding>)>, Trouble> {
+        let Some(group) = self.listed.next_group()? else { return Ok(None) };
+        let wrong =
+            group.records.iter().filter_map(|record| lay(self.source, &record.entry, &mut self.layout));
+        let wrong = wrong.collect();
+        Ok(Some((group, wrong)))
+    }
+
+    fn take(
+        &mut self,
+        group: &Group,
+        wrong: &Vec<Finding>,
+        looked: Result<Looked, Trouble>,
+    ) -> Result<(), Trouble> {
+        let source = self.source;
+        wrong.iter().cloned().for_each(|finding| self.checked.error(source, finding));
+        match looked {
+            Ok(Looked { entries, bytes, held, findings }) => {
+                self.checked.entries += entries;
+                self.checked.bytes += bytes;
+                findings.into_iter().for_each(|finding| self.checked.error(source, finding));
+                if let Err(what) = self.layout.hold(held) {
+                    self.checked.error(source, Finding::error(source.name(), what, REPAIR));
+                }
+            }
+            Err(Trouble::Ours(error)) => return Err(error.into()),
+            Err(Trouble::Format(error)) => {
+                *self.whole = false;
+                let what = lost(&error.to_string(), &group.records);
+                self.checked.error(source, Finding::error(source.name(), what, REPAIR));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -180,57 +235,65 @@ fn lost(error: &str, records: &[Record]) -> String {
     }
 }
 
-fn check_group(
-    source: &Source,
-    blocks: &mut Blocks<'_>,
-    group: &Group,
-    layout: &mut Layout,
-    checked: &mut Checked,
-) -> Result<(), Trouble> {
-    let mut expected = group.records.iter();
-    read_tar(&mut blocks.group(group), &mut |entry, content| {
-        let sha256 = digest(&entry, content, checked)?;
-        let name = show_bytes(&entry.path);
-        lay(source, &entry, layout, checked);
+/// What a look at a group came to.
+#[derive(Default)]
+struct Looked {
+    entries: u64,
+    bytes: u64,
+    /// Bytes of attributes that a restore sets last.
+    held: usize,
+    findings: Vec<Finding>,
+}
+
+fn look(group: &Group, _: &Vec<Finding>, tar: &mut dyn BufRead) -> Result<Looked, Trouble> {
+    let (mut expected, mut looked) = (group.records.iter(), Looked::default());
+    read_tar(tar, &mut |entry, content| {
+        let (sha256, bytes) = digest(&entry, content)?;
+        looked.entries += 1;
+        looked.bytes += bytes;
+        looked.held += held(&entry);
         let wrong = match expected.next() {
             Some(record) => differs(record, &entry, sha256),
             None => Some("is not in the manifest".to_owned()),
         };
-        if let Some(what) = wrong {
-            checked.error(source, Finding::error(name, what, REPAIR));
-        }
+        let finding = wrong.map(|what| Finding::error(show_bytes(&entry.path), what, REPAIR));
+        looked.findings.extend(finding);
         Ok::<_, Trouble>(())
     })?;
     for record in expected {
-        let (name, what) = (show_bytes(&record.entry.path), "is in the manifest but not in the archive");
-        checked.error(source, Finding::error(name, what, REPAIR));
+        let name = show_bytes(&record.entry.path);
+        looked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
     }
-    Ok(())
+    Ok(looked)
 }
 
 /// What a restore would refuse is not sound.
-fn lay(source: &Source, entry: &Entry, layout: &mut Layout, checked: &mut Checked) {
-    if let Err(what) = layout.add(entry) {
-        checked.error(source, Finding::error(source.name(), what, REPAIR));
-    }
+fn lay(source: &Source, entry: &Entry, layout: &mut Layout) -> Option<Finding> {
+    layout
+        .add(entry)
+        .and_then(|_| layout.hold(held(entry)))
+        .err()
+        .map(|what| Finding::error(source.name(), what, REPAIR))
 }
 
-fn digest(entry: &Entry, content: &mut dyn Read, checked: &mut Checked) -> Result<Option<[u8; 32]>, Trouble> {
+fn digest(entry: &Entry, content: &mut dyn BufRead) -> Result<(Option<[u8; 32]>, u64), Trouble> {
     if interrupted() {
         return Err(Error::Interrupted.into());
     }
     let (sha256, bytes) = digest_stream(content).map_err(FormatError::from)?;
-    checked.entries += 1;
-    checked.bytes += bytes;
-    Ok((entry.kind == Kind::File).then_some(sha256))
+    Ok(((entry.kind == Kind::File).then_some(sha256), bytes))
 }
 
 fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
     let mut layout = Layout::default();
     source.with_stream(&source.archive, secret, |mut stream| {
         decode(&mut stream, source.codec, &mut |entry, content| {
-            digest(&entry, content, checked)?;
-            lay(source, &entry, &mut layout, checked);
+            let (_, bytes) = digest(&entry, content)?;
+            checked.entries += 1;
+            checked.bytes += bytes;
+            if let Some(finding) = lay(source, &entry, &mut layout) {
+                checked.error(source, finding);
+            }
             if entry.kind == Kind::Symlink && leads_out(&entry) {
                 let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));
                 checked.error(source, unvouched(show_bytes(&entry.path), &what));

@@ -3,12 +3,12 @@
 //! Everything is laid into a hidden folder beside the target and becomes visible by one rename at the end, so
 //! a failure, a signal or a damaged archive leaves nothing behind. Every entry is compared with the manifest
 //! before that; without a manifest the container's own checksums have to do.
-use super::tree::Tree;
-use super::{Listed, Source, Trouble, damaged, differs};
+use super::tree::{Files, Tree};
+use super::{Listed, Source, Trouble, damaged, differs, workers};
 use crate::archive::codec::Codec;
 use crate::archive::entry::{Entry, Kind, Mtime, read_tar};
-use crate::archive::manifest::Record;
-use crate::archive::reader::{Blocks, decode};
+use crate::archive::manifest::{Group, Record};
+use crate::archive::reader::{Look, Reading, decode, read_groups};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
@@ -16,7 +16,8 @@ use crate::shown::show_bytes;
 use crate::tools::gpg::Secret;
 use globset::GlobSet;
 use std::collections::HashSet;
-use std::path::Path;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
 
 /// What a restore came to.
 #[derive(Debug, Default)]
@@ -137,53 +138,97 @@ fn with_manifest(
     tree: &mut Tree,
     extracted: &mut Extracted,
 ) -> Result<()> {
+    let (codec, files) = (listed.codec(), tree.files());
     source.with_stream(&source.archive, secret, |stream| {
-        let mut blocks = Blocks::new(stream, listed.codec());
-        while let Some(group) = listed.next_group()? {
-            // With a selection the last group, which holds no entry, is not read: the end is not its business.
-            if !selection.all() && !group.records.iter().any(|record| selection.wants(&record.entry.path)) {
-                continue;
-            }
-            let mut expected = group.records.iter();
-            read_tar(&mut blocks.group(&group), &mut |entry, content| {
-                let record = expected.next();
-                if selection.wants(&entry.path) {
-                    place(source, tree, extracted, record, entry, content)?;
-                }
-                Ok::<_, Trouble>(())
-            })
-            .map_err(|trouble| trouble.into_error(source))?;
-            if let Some(missing) = expected.next() {
-                return Err(damaged(source, format!("{} is missing", show_bytes(&missing.entry.path))));
-            }
-        }
+        let mut restoring = Restoring { source, listed, selection, tree, extracted };
+        let look: Look<'_, Paths, Vec<Placed>, Trouble> =
+            &|group, paths, tar| place_group(source, files, group, paths, tar);
+        let read = read_groups((stream, 0), codec, workers(), &mut restoring, look);
+        let ending = read.map_err(|trouble| trouble.into_error(source))?;
         if selection.all() {
-            blocks.finish(listed.codec().prologue()).map_err(Error::format(&source.archive))?;
+            ending.check(codec.prologue(), stream).map_err(Error::format(&source.archive))?;
         }
         Ok(())
     })
 }
 
-fn place(
+/// Where the entries of a group go; `None` for one that is not wanted.
+type Paths = Vec<Option<PathBuf>>;
+
+/// What was placed: where, and for files what of their metadata could not be set.
+type Placed = (PathBuf, Entry, Vec<Finding>);
+
+/// A restore under way.
+struct Restoring<'a, 'b> {
+    source: &'a Source,
+    listed: &'a mut Listed<'b>,
+    selection: &'a Selection<'a>,
+    tree: &'a mut Tree,
+    extracted: &'a mut Extracted,
+}
+
+impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
+    /// By the manifest's word: an entry of the archive that is another is never placed.
+    fn next(&mut self) -> Result<Option<(Group, Paths)>, Trouble> {
+        loop {
+            let Some(group) = self.listed.next_group()? else { return Ok(None) };
+            let mut paths = Vec::with_capacity(group.records.len());
+            for Record { entry, .. } in &group.records {
+                let wanted = self.selection.wants(&entry.path);
+                paths.push(wanted.then(|| self.tree.lay(self.source, entry)).transpose()?);
+            }
+            // With a selection the last group, which holds no entry, is not read: the end is not its business.
+            if self.selection.all() || paths.iter().any(Option::is_some) {
+                return Ok(Some((group, paths)));
+            }
+        }
+    }
+
+    fn take(&mut self, _: &Group, _: &Paths, placed: Result<Vec<Placed>, Trouble>) -> Result<(), Trouble> {
+        for (path, entry, findings) in placed? {
+            count(self.extracted, entry.kind, entry.size, entry.mtime);
+            self.tree.found(findings);
+            self.tree.keep(self.source, path, entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the files of a group. Name, kind, size and the rest are compared with the manifest before; the content is what
+/// the manifest's digest of the block vouches for, which was compared before the block was decoded.
+fn place_group(
     source: &Source,
-    tree: &mut Tree,
-    extracted: &mut Extracted,
-    record: Option<&Record>,
-    mut entry: Entry,
-    content: &mut dyn std::io::Read,
-) -> Result<(), Trouble> {
-    if interrupted() {
-        return Err(Error::Interrupted.into());
+    files: Files,
+    group: &Group,
+    paths: &Paths,
+    tar: &mut dyn BufRead,
+) -> Result<Vec<Placed>, Trouble> {
+    let mut expected = group.records.iter().zip(paths);
+    let mut placed = Vec::new();
+    read_tar(tar, &mut |mut entry, content| {
+        if interrupted() {
+            return Err(Error::Interrupted.into());
+        }
+        let wrong = |what: &str| damaged(source, format!("{}{what}", show_bytes(&entry.path)));
+        let (record, path) = expected.next().ok_or_else(|| wrong(" is not in the manifest"))?;
+        let Some(path) = path else { return Ok(()) };
+        entry.mtime.nanos = record.entry.mtime.nanos;
+        if let Some(what) = differs(record, &entry, record.sha256) {
+            return Err(wrong(&format!(": {what}")).into());
+        }
+        let findings = match entry.kind {
+            Kind::File => files.write(&entry, path, content)?,
+            _ => Vec::new(),
+        };
+        placed.push((path.clone(), entry, findings));
+        Ok::<_, Trouble>(())
+    })?;
+    match expected.next() {
+        Some((missing, _)) => {
+            Err(damaged(source, format!("{} is missing", show_bytes(&missing.entry.path))).into())
+        }
+        None => Ok(placed),
     }
-    let name = show_bytes(&entry.path);
-    let record = record.ok_or_else(|| damaged(source, format!("{name} is not in the manifest")))?;
-    entry.mtime.nanos = record.entry.mtime.nanos;
-    let sha256 = tree.place(source, &entry, content)?;
-    if let Some(what) = differs(record, &entry, sha256) {
-        return Err(damaged(source, format!("{name}: {what}")).into());
-    }
-    count(extracted, entry.kind, entry.size, entry.mtime);
-    Ok(())
 }
 
 fn count(extracted: &mut Extracted, kind: Kind, size: u64, mtime: Mtime) {
@@ -208,8 +253,9 @@ fn without_manifest(
                 return Err(Error::Interrupted.into());
             }
             if selection.wants(&entry.path) {
-                tree.place(source, &entry, content)?;
-                count(extracted, entry.kind, entry.size, entry.mtime);
+                let (kind, size, mtime) = (entry.kind, entry.size, entry.mtime);
+                tree.place(source, entry, content)?;
+                count(extracted, kind, size, mtime);
             }
             Ok::<_, Trouble>(())
         })

@@ -81,9 +81,7 @@ impl Layout {
         if entry.kind == Kind::Hardlink {
             self.check_target(entry)?;
         }
-        if entry.kind == Kind::Folder {
-            self.check_attributes(entry)?;
-        }
+        self.folders += usize::from(entry.kind == Kind::Folder);
         match (self.places.insert(self.key(&path), Place::Entry(entry.kind)), entry.kind) {
             (None, _) | (Some(Place::Above), Kind::Folder) => Ok(path),
             (Some(Place::Above), _) => Err(format!("entry {} lies where a folder is needed", shown())),
@@ -105,12 +103,14 @@ impl Layout {
         }
     }
 
-    fn check_attributes(&mut self, entry: &Entry) -> Result<(), String> {
-        let held = entry.xattrs.iter().filter(|(name, _)| is_set_last(name));
-        self.held += held.map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        self.folders += 1;
+    /// Takes note of so many bytes of attributes that are held until everything is there.
+    ///
+    /// # Errors
+    /// When they are too many for the folders so far.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), String> {
+        self.held += bytes;
         match self.held > FREE_ATTRIBUTES + ATTRIBUTES_A_FOLDER * self.folders {
-            true => Err(format!("entry {} has attributes beyond all bounds", show_bytes(&entry.path))),
+            true => Err(format!("the attributes of its folders take {} bytes, more than is held", self.held)),
             false => Ok(()),
         }
     }
@@ -132,6 +132,13 @@ fn inside(name: &[u8]) -> Result<PathBuf, String> {
         return Err(format!("entry {} would lie outside of the folder", show_bytes(name)));
     }
     Ok(path.components().filter(|part| *part != Component::CurDir).collect())
+}
+
+/// Bytes of the attributes of a folder that are set last.
+pub(super) fn held(entry: &Entry) -> usize {
+    let folder = entry.kind == Kind::Folder;
+    let last = entry.xattrs.iter().filter(|(name, _)| folder && is_set_last(name));
+    last.map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// Whether an attribute of a folder is set when all that lies in it is there: an access list or a label would decide over

@@ -10,7 +10,7 @@ mod tree;
 
 use crate::archive::codec::Codec;
 use crate::archive::entry::Entry;
-use crate::archive::manifest::{Group, Groups, Record};
+use crate::archive::manifest::{Closing, Group, Groups, Record, closing};
 use crate::archive::reader::Skip;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::catalog::Artifact;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub use check::{Checked, check};
@@ -132,8 +132,22 @@ impl Source {
         .map(Some)
     }
 
+    /// The end of the manifest; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or newer than this tool.
+    pub fn closing(&self, secret: Option<&Secret>) -> Result<Option<Closing>> {
+        let Some(path) = &self.manifest else { return Ok(None) };
+        let read =
+            |mut stream: &mut dyn Skip| closing(&mut stream, self.codec).map_err(Error::manifest(path));
+        self.with_stream(path, secret, read).map(Some)
+    }
+
     /// The digests that the marker holds, and what is odd about it; `None` without a marker.
-    fn read_marker(&self) -> Result<Option<(Sums, Vec<String>)>> {
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read_marker(&self) -> Result<Option<(Sums, Vec<String>)>> {
         if let Some(sums) = &self.locked {
             return Ok(Some((sums.clone(), Vec::new())));
         }
@@ -141,6 +155,11 @@ impl Source {
         let text = read::small(path)?;
         Ok(Some(marker::parse(&String::from_utf8_lossy(&text))))
     }
+}
+
+/// Threads that decode.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Skip for File {
@@ -194,7 +213,7 @@ fn split(name: &str) -> Option<(&str, Codec, bool)> {
 /// # Errors
 /// When it cannot be read.
 pub fn digest_file(path: &Path) -> Result<(String, u64)> {
-    let mut file = read::open(path)?;
+    let mut file = BufReader::with_capacity(1 << 17, read::open(path)?);
     let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
     Ok((hex(&digest), bytes))
 }

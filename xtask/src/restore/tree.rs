@@ -4,7 +4,7 @@
 //! [`Layout`] judges the names. Files and folders are made first, then hard links, symbolic links last: while
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
-use super::layout::{Layout, is_set_last, leads_out};
+use super::layout::{Layout, held, is_set_last, leads_out};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
@@ -13,11 +13,10 @@ use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -33,6 +32,8 @@ pub(super) struct Tree {
     hardlinks: Vec<(PathBuf, Entry)>,
     symlinks: Vec<(PathBuf, Entry)>,
     findings: Vec<Finding>,
+    /// The folder that was made last.
+    last_made: PathBuf,
     own: bool,
     done: bool,
 }
@@ -82,95 +83,91 @@ impl Tree {
             hardlinks: Vec::new(),
             symlinks: Vec::new(),
             findings: Vec::new(),
+            last_made: PathBuf::new(),
             own: rustix::process::geteuid().is_root(),
             done: false,
         })
     }
 
-    /// Makes a file or folder, or notes a link for later. Returns the digest of a file's content.
+    /// Makes an entry with its content.
     pub(super) fn place(
         &mut self,
         source: &Source,
-        entry: &Entry,
-        content: &mut dyn Read,
-    ) -> Result<Option<[u8; 32]>, Trouble> {
+        entry: Entry,
+        content: &mut dyn BufRead,
+    ) -> Result<(), Trouble> {
+        let path = self.lay(source, &entry)?;
+        if entry.kind == Kind::File {
+            let findings = self.files().write(&entry, &path, content)?;
+            self.findings.extend(findings);
+        }
+        Ok(self.keep(source, path, entry)?)
+    }
+
+    /// Makes room for an entry: judges its name, makes the folder that it lies in (or is), and returns where it lies.
+    pub(super) fn lay(&mut self, source: &Source, entry: &Entry) -> Result<PathBuf> {
         let path = self.layout.add(entry).map_err(|what| damaged(source, what))?;
         let path: PathBuf = self.root.join(path).components().collect();
         match entry.kind {
+            Kind::Folder => self.make_folders(&path)?,
+            Kind::File => self.make_above(&path)?,
+            Kind::Hardlink | Kind::Symlink => {}
+        }
+        Ok(path)
+    }
+
+    /// What is no file is dressed or made in the end. Attributes are set now where they decide over nothing that comes to
+    /// lie in a folder, so that not all of them are held.
+    pub(super) fn keep(&mut self, source: &Source, path: PathBuf, mut entry: Entry) -> Result<()> {
+        match entry.kind {
+            Kind::File => {}
             Kind::Folder => {
-                self.make_folders(&path)?;
-                let (last, now): (Vec<_>, _) =
-                    entry.xattrs.iter().cloned().partition(|(name, _)| is_set_last(name));
-                self.attributes(entry, &path, &now);
-                self.folders.insert(path, Entry { xattrs: last, ..entry.clone() });
+                self.layout.hold(held(&entry)).map_err(|what| damaged(source, what))?;
+                let now;
+                (entry.xattrs, now) = entry.xattrs.into_iter().partition(|(name, _)| is_set_last(name));
+                self.findings.extend(set_attributes(&entry.path, &path, &now));
+                self.folders.insert(path, entry);
             }
-            Kind::File => {
-                self.make_folders(path.parent().unwrap_or(&self.root))?;
-                return self.write(entry, &path, content).map(Some);
-            }
-            Kind::Hardlink => self.hardlinks.push((path, entry.clone())),
-            Kind::Symlink => self.symlinks.push((path, entry.clone())),
+            Kind::Hardlink => self.hardlinks.push((path, entry)),
+            Kind::Symlink => self.symlinks.push((path, entry)),
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn make_folders(&self, path: &Path) -> Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
+    pub(super) fn found(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
     }
 
-    fn write(&mut self, entry: &Entry, path: &Path, content: &mut dyn Read) -> Result<[u8; 32], Trouble> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = made.map_err(Error::io("create", path))?;
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
-        loop {
-            let count = content.read(&mut buffer).map_err(FormatError::from)?;
-            if count == 0 {
-                break;
-            }
-            if interrupted() {
-                return Err(Error::Interrupted.into());
-            }
-            hash.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).map_err(Error::io("write", path))?;
-        }
-        self.dress(entry, path, Some(&file))?;
-        Ok(hash.finalize().into())
+    /// What writes the files, on any thread.
+    pub(super) fn files(&self) -> Files {
+        Files { own: self.own }
     }
 
-    /// Owner, mode, attributes and time, in this order: a change of owner clears mode bits.
-    fn dress(&mut self, entry: &Entry, path: &Path, file: Option<&File>) -> Result<()> {
-        if self.own {
-            let (uid, gid) = (u32::try_from(entry.uid).ok(), u32::try_from(entry.gid).ok());
-            std::os::unix::fs::lchown(path, uid, gid).map_err(Error::io("set the owner of", path))?;
-        }
-        if entry.kind != Kind::Symlink {
-            self.attributes(entry, path, &entry.xattrs);
-            let mode = Permissions::from_mode(entry.mode);
-            match file {
-                Some(file) => file.set_permissions(mode),
-                None => fs::set_permissions(path, mode),
-            }
-            .map_err(Error::io("set the mode of", path))?;
-        }
-        let time = timespec(entry.mtime);
-        let times = Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| Error::io("set the time of", path)(error.into()))
+    /// Makes the folders above a path; the root is there.
+    fn make_above(&mut self, path: &Path) -> Result<()> {
+        path.parent().map_or(Ok(()), |parent| self.make_folders(parent))
     }
 
-    fn attributes(&mut self, entry: &Entry, path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) {
-        for (name, value) in xattrs {
-            if let Err(error) = xattr::set(path, OsStr::from_bytes(name), value) {
-                let what = format!("its attribute {} could not be set: {error}", show_bytes(name));
-                self.findings.push(Finding::warning(show_bytes(&entry.path), what, ""));
-            }
+    /// Makes a folder and those above it. Entries of one folder mostly follow each other.
+    fn make_folders(&mut self, path: &Path) -> Result<()> {
+        if self.last_made != path {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(Error::io("create", path))?;
+            self.last_made = path.to_owned();
         }
+        Ok(())
+    }
+
+    /// Gives an entry that is there its metadata.
+    fn dress(&mut self, entry: &Entry, path: &Path) -> Result<()> {
+        self.findings.extend(self.files().dress(entry, path, None)?);
+        Ok(())
     }
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
     pub(super) fn finish(mut self, listed: bool) -> Result<Vec<Finding>> {
         for (path, entry) in std::mem::take(&mut self.hardlinks) {
-            self.make_folders(path.parent().unwrap_or(&self.root))?;
+            self.make_above(&path)?;
             let target: PathBuf = self.root.join(OsStr::from_bytes(&entry.link)).components().collect();
             fs::hard_link(&target, &path).map_err(Error::io("link", &path))?;
         }
@@ -178,7 +175,7 @@ impl Tree {
             self.symlink(&path, &entry, listed)?;
         }
         for (path, entry) in std::mem::take(&mut self.folders).iter().rev() {
-            self.dress(entry, path, None)?;
+            self.dress(entry, path)?;
         }
         sync(&self.root)?;
         if interrupted() {
@@ -220,10 +217,85 @@ impl Tree {
             }
             self.findings.push(Finding::info(name, what));
         }
-        self.make_folders(path.parent().unwrap_or(&self.root))?;
+        self.make_above(&path)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), path).map_err(Error::io("link", path))?;
-        self.dress(entry, path, None)
+        self.dress(entry, path)
     }
+}
+
+/// Writes the files of a tree. Holds nothing but what all threads may know.
+#[derive(Clone, Copy)]
+pub(super) struct Files {
+    /// Whether owners are restored.
+    own: bool,
+}
+
+impl Files {
+    /// Writes a file whose folder is there and whose name is not. Returns what of its metadata could not be set.
+    pub(super) fn write(
+        self,
+        entry: &Entry,
+        path: &Path,
+        content: &mut dyn BufRead,
+    ) -> Result<Vec<Finding>, Trouble> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = made.map_err(Error::io("create", path))?;
+        loop {
+            let part = content.fill_buf().map_err(FormatError::from)?;
+            if part.is_empty() {
+                break;
+            }
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+            file.write_all(part).map_err(Error::io("write", path))?;
+            let count = part.len();
+            content.consume(count);
+        }
+        Ok(self.dress(entry, path, Some(&file))?)
+    }
+
+    /// Owner, mode, attributes and time, in this order: a change of owner clears mode bits.
+    fn dress(self, entry: &Entry, path: &Path, file: Option<&File>) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        if self.own {
+            let (uid, gid) = (u32::try_from(entry.uid).ok(), u32::try_from(entry.gid).ok());
+            let owned = match file {
+                Some(file) => std::os::unix::fs::fchown(file, uid, gid),
+                None => std::os::unix::fs::lchown(path, uid, gid),
+            };
+            owned.map_err(Error::io("set the owner of", path))?;
+        }
+        if entry.kind != Kind::Symlink {
+            findings.extend(set_attributes(&entry.path, path, &entry.xattrs));
+            let mode = Permissions::from_mode(entry.mode);
+            match file {
+                Some(file) => file.set_permissions(mode),
+                None => fs::set_permissions(path, mode),
+            }
+            .map_err(Error::io("set the mode of", path))?;
+        }
+        let time = timespec(entry.mtime);
+        let times = Timestamps { last_access: time, last_modification: time };
+        match file {
+            Some(file) => rustix::fs::futimens(file, &times),
+            None => rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW),
+        }
+        .map_err(|error| Error::io("set the time of", path)(error.into()))?;
+        Ok(findings)
+    }
+}
+
+/// What could not be set is a warning.
+fn set_attributes(name: &[u8], path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (key, value) in xattrs {
+        if let Err(error) = xattr::set(path, OsStr::from_bytes(key), value) {
+            let what = format!("its attribute {} could not be set: {error}", show_bytes(key));
+            findings.push(Finding::warning(show_bytes(name), what, ""));
+        }
+    }
+    findings
 }
 
 /// Makes the names in a folder durable, and what lies on its file system with them.

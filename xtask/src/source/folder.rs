@@ -1,25 +1,33 @@
-//! A data folder as a stream of entries under the folder's own name, in the order of their paths' bytes.
+//! A data folder as a stream of entries under the folder's own name, in the archive's order.
 //!
 //! Walks without following links, so a loop of links is just links. Sockets, pipes and devices are passed over and
-//! reported. Holds one folder's names at a time, so a million files take no more memory than the fullest folder. Does
-//! not read content, except the first 16 bytes of what could be a SQLite database.
-use super::{Content, Item, Kept, mtime, patterns};
-use crate::archive::entry::{Entry, Kind, MAX_EXTENSION};
+//! reported. Holds the names of the folders above it at a time, so a million files take no more memory than the fullest
+//! folder. Does not read content, except the first 16 bytes of what could be a SQLite database.
+//!
+//! Names are looked up from their open folder, and files are opened at once: with many small files it is the lookups that
+//! cost.
+use super::{Content, Inode, Item, Kept, patterns};
+use crate::archive::entry::{Entry, Kind, MAX_EXTENSION, Mtime};
+use crate::archive::hex;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::sqlite::is_database;
 use ignore::gitignore::Gitignore;
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
-use std::io::{ErrorKind, Read as _};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use xattr::FileExt as _;
 
 /// Whether SQLite databases are copied through SQLite or as they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -44,8 +52,8 @@ pub struct Folder {
 /// What a walk meets.
 #[derive(Debug)]
 pub enum Met {
-    /// An entry.
-    Item(Item),
+    /// An entry, and its file if that was opened.
+    Item(Item, Option<File>),
     /// A path that a pattern leaves out; a folder stands for what is in it.
     Excluded(String),
     /// Something that cannot be archived.
@@ -67,6 +75,23 @@ pub struct Survey {
     pub databases: bool,
     /// What cannot be archived.
     pub findings: Vec<Finding>,
+    /// In which state the folder is; see [`Folder::survey`].
+    pub state: Option<String>,
+}
+
+/// Whether a walk only looks at what there is, or opens files to read them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Look,
+    Read,
+}
+
+/// What a digest of the state of a folder has seen.
+#[derive(Default)]
+struct State {
+    hash: Sha256,
+    /// When something in it was changed last: seconds and nanoseconds since 1970.
+    newest: (i64, i64),
 }
 
 impl Folder {
@@ -84,17 +109,40 @@ impl Folder {
         Ok(Self { root: root.to_owned(), name, exclude: patterns(exclude)?, databases })
     }
 
-    /// Walks it once for numbers and findings.
+    /// Walks it once for numbers and findings, reading no file.
+    ///
+    /// The state that comes with them is a digest of what the system says of every entry: name, kind, mode, owner, size, and
+    /// the times at which content and metadata were last changed (`mtime` and `ctime`, of which nobody can set the second
+    /// back). Where it is the same, nothing was changed. For that, `now` must be a time before the walk: an entry that was
+    /// changed so shortly before it that the clock of the file system could hide another change is waited for; while the
+    /// folder is written to, there is no state.
     ///
     /// # Errors
     /// When the folder itself cannot be read.
-    pub fn survey(&self) -> Result<Survey> {
-        let (mut survey, mut kept) = (Survey::default(), Kept::default());
-        self.walk::<Error>(&mut |met| {
+    pub fn survey(&self, now: Mtime) -> Result<Survey> {
+        let (mut survey, state) = self.look()?;
+        let tick = tick(state.newest);
+        let (seconds, nanos) = state.newest;
+        let age =
+            i128::from(now.seconds - seconds) * 1_000_000_000 + i128::from(i64::from(now.nanos) - nanos);
+        let first = hex(&state.hash.finalize());
+        if age > tick.as_nanos() as i128 {
+            survey.state = Some(first);
+            return Ok(survey);
+        }
+        std::thread::sleep(tick);
+        let (mut survey, state) = self.look()?;
+        survey.state = Some(hex(&state.hash.finalize())).filter(|second| *second == first);
+        Ok(survey)
+    }
+
+    fn look(&self) -> Result<(Survey, State)> {
+        let (mut survey, mut kept, mut state) = (Survey::default(), Kept::default(), State::default());
+        self.walk_for::<Error>(Purpose::Look, &mut state, &mut |met| {
             match met {
                 // Its database will hold what it holds.
-                Met::Item(Item { content: Content::Journal(_), .. }) => {}
-                Met::Item(item) => {
+                Met::Item(Item { content: Content::Journal(_), .. }, _) => {}
+                Met::Item(item, _) => {
                     survey.findings.extend(item.finding);
                     survey.entries += 1;
                     survey.files += u64::from(item.content != Content::None);
@@ -109,166 +157,307 @@ impl Folder {
             }
             Ok(())
         })?;
-        Ok(survey)
+        Ok((survey, state))
     }
 
-    /// Walks it in the order of the paths' bytes. What cannot be read below it is a finding.
+    /// Walks it to read it. What cannot be read below it is a finding.
     ///
     /// # Errors
     /// When the folder itself cannot be read, the run is interrupted, or `visit` fails.
     pub fn walk<E: From<Error>>(&self, visit: &mut dyn FnMut(Met) -> Result<(), E>) -> Result<(), E> {
-        let meta = fs::metadata(&self.root).map_err(Error::io("read the source", &self.root))?;
-        fs::read_dir(&self.root).map_err(Error::io("read the source", &self.root))?;
-        visit(item(&self.root, self.name.clone(), &meta, Kind::Folder, Content::None))?;
-        self.folder(&self.root, &self.name, visit)
+        self.walk_for(Purpose::Read, &mut State::default(), visit)
     }
 
-    fn folder<E: From<Error>>(
+    fn walk_for<E: From<Error>>(
         &self,
-        path: &Path,
-        name: &[u8],
+        purpose: Purpose,
+        state: &mut State,
         visit: &mut dyn FnMut(Met) -> Result<(), E>,
     ) -> Result<(), E> {
+        let failed = |error: Errno| Error::io("read the source", &self.root)(error.into());
+        // The source itself may be a link; what is in it is not followed.
+        let stat = rustix::fs::stat(&self.root).map_err(failed)?;
+        let dir = open_folder(CWD, &self.root, OFlags::empty()).map_err(failed)?;
+        let facts = Facts::of(&stat);
+        state.hash.update([u8::from(self.databases == Databases::Copy)]);
+        state.add(&self.name, &facts);
+        let mut walk = Walk { folder: self, purpose, state, visit };
+        walk.item(&self.root, None, &facts, self.name.clone(), Kind::Folder, Content::None)?;
+        walk.folder(dir, &self.root, &self.name, 0)
+    }
+}
+
+/// Below this many folders names are looked up by their whole path: every open folder costs a descriptor.
+const OPEN_FOLDERS: usize = 100;
+
+/// A walk under way.
+struct Walk<'a, E> {
+    folder: &'a Folder,
+    purpose: Purpose,
+    state: &'a mut State,
+    visit: &'a mut dyn FnMut(Met) -> Result<(), E>,
+}
+
+/// What the system says of a name.
+struct Facts {
+    kind: FileType,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    mtime: Mtime,
+    ctime: (i64, i64),
+    links: u64,
+    inode: Inode,
+}
+
+impl Facts {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the fields differ between systems"
+    )]
+    fn of(stat: &Stat) -> Self {
+        Self {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            mode: stat.st_mode as u32 & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: stat.st_size as u64,
+            mtime: Mtime { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            links: stat.st_nlink as u64,
+            inode: (stat.st_dev as u64, stat.st_ino as u64),
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, name: &[u8], facts: &Facts) {
+        let (seconds, nanos) = facts.ctime;
+        self.newest = self.newest.max(facts.ctime);
+        let kind = match facts.kind {
+            FileType::Directory => 1,
+            FileType::Symlink => 2,
+            FileType::RegularFile => 3,
+            _ => 4,
+        };
+        // A fixed number of fixed-size fields behind a length: no two states share their bytes.
+        let mut bytes = Vec::with_capacity(name.len() + 80);
+        bytes.extend((name.len() as u64).to_le_bytes());
+        bytes.extend(name);
+        bytes.extend([kind]);
+        for number in [facts.mode, facts.uid, facts.gid, facts.mtime.nanos] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for number in [facts.mtime.seconds, seconds, nanos] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(facts.size.to_le_bytes());
+        self.hash.update(&bytes);
+    }
+}
+
+/// How coarse the clock of a file system is whose newest change is this: a few milliseconds, or seconds where it has
+/// nothing finer.
+fn tick((_, nanos): (i64, i64)) -> Duration {
+    if nanos == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) }
+}
+
+fn open_folder(at: BorrowedFd<'_>, path: &Path, links: OFlags) -> rustix::io::Result<Dir> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
+    Dir::new(rustix::fs::openat(at, path, flags, Mode::empty())?)
+}
+
+impl<E: From<Error>> Walk<'_, E> {
+    /// What is in the open folder `dir`, which lies at `path` and is called `name` in the archive.
+    fn folder(&mut self, mut dir: Dir, path: &Path, name: &[u8], depth: usize) -> Result<(), E> {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }
-        // The source itself may be a link; what is in it is not followed.
-        let links = if path == self.root { OFlags::empty() } else { OFlags::NOFOLLOW };
-        let steps = match steps(path, links) {
-            Ok(steps) => steps,
-            Err(error) => return visit(Met::Finding(super::unreadable(&show_bytes(name), &error))),
+        let names = match names(&mut dir) {
+            Ok(names) => names,
+            Err(error) => return self.unreadable(name, error),
         };
-        let (mut folders, mut databases) = (HashSet::new(), HashSet::new());
-        let listed: HashSet<Vec<u8>> = steps.iter().filter(|step| step.ends_with(b"/")).cloned().collect();
-        for step in steps {
-            let part = step.strip_suffix(b"/").unwrap_or(&step);
-            let path = path.join(OsStr::from_bytes(part));
-            let name = [name, b"/", part].concat();
-            if step.ends_with(b"/") {
-                // Only what is a folder still: a link that took its place is not followed.
-                if folders.contains(part) {
-                    self.folder(&path, &name, visit)?;
-                }
-                continue;
+        let kept = (depth < OPEN_FOLDERS).then_some(dir);
+        let mut databases = HashSet::new();
+        for (part, listed) in names {
+            let inside = path.join(OsStr::from_bytes(&part));
+            let name = [name, b"/", &part[..]].concat();
+            let fd = kept
+                .as_ref()
+                .map(Dir::fd)
+                .transpose()
+                .map_err(|error| Error::io("read", path)(error.into()))?;
+            let place = match fd {
+                Some(fd) => (fd, Path::new(OsStr::from_bytes(&part))),
+                None => (CWD, inside.as_path()),
+            };
+            match self.meet(place, &inside, name.clone(), listed, &databases)? {
+                Entered::Nothing => {}
+                Entered::Database => drop(databases.insert(part)),
+                Entered::Folder => match open_folder(place.0, place.1, OFlags::NOFOLLOW) {
+                    Ok(dir) => self.folder(dir, &inside, &name, depth + 1)?,
+                    Err(error) => self.unreadable(&name, error)?,
+                },
             }
-            let met = self.meet(&path, name, &databases);
-            match &met {
-                Met::Item(Item { content: Content::Database(_), .. }) => {
-                    databases.insert(part.to_vec());
-                }
-                Met::Item(Item { entry: Entry { kind: Kind::Folder, .. }, .. }) => {
-                    folders.insert(part.to_vec());
-                    if !listed.contains(&[part, b"/"].concat()) {
-                        let what = "became a folder while the backup ran; what is in it is NOT in the backup";
-                        visit(Met::Finding(Finding::error(show(&path), what, "run again")))?;
-                    }
-                }
-                Met::Item(_) | Met::Excluded(_) | Met::Finding(_) => {}
-            }
-            visit(met)?;
         }
         Ok(())
     }
 
+    fn unreadable(&mut self, name: &[u8], error: Errno) -> Result<(), E> {
+        (self.visit)(Met::Finding(super::unreadable(&show_bytes(name), &error.into())))
+    }
+
     /// One name of a folder; `databases` are those that stand before it there.
-    fn meet(&self, path: &Path, name: Vec<u8>, databases: &HashSet<Vec<u8>>) -> Met {
-        let meta = match fs::symlink_metadata(path) {
-            Ok(meta) => meta,
-            Err(error) => return Met::Finding(super::unreadable(&show_bytes(&name), &error)),
+    fn meet(
+        &mut self,
+        (fd, relative): (BorrowedFd<'_>, &Path),
+        path: &Path,
+        name: Vec<u8>,
+        listed: FileType,
+        databases: &HashSet<Vec<u8>>,
+    ) -> Result<Entered, E> {
+        let inside = path.strip_prefix(&self.folder.root).unwrap_or(path);
+        let excluded = |folder| self.folder.exclude.matched(inside, folder).is_ignore();
+        let leave_out =
+            |walk: &mut Self| (walk.visit)(Met::Excluded(show(inside))).map(|()| Entered::Nothing);
+        // What is left out is not even opened.
+        if listed != FileType::Unknown && excluded(listed == FileType::Directory) {
+            return leave_out(self);
+        }
+        let read = self.purpose == Purpose::Read && listed == FileType::RegularFile;
+        let opened = read.then(|| super::open_at(fd, relative)).transpose();
+        let (stat, file) = match opened {
+            Ok(Some(file)) => (rustix::fs::fstat(&file), Some(file)),
+            // What took its place is looked at for what it is.
+            Ok(None) | Err(Errno::LOOP | Errno::NXIO | Errno::OPNOTSUPP) => {
+                (rustix::fs::statat(fd, relative, AtFlags::SYMLINK_NOFOLLOW), None)
+            }
+            Err(error) => (Err(error), None),
         };
-        let relative = path.strip_prefix(&self.root).unwrap_or(path);
-        if self.exclude.matched(relative, meta.is_dir()).is_ignore() {
-            return Met::Excluded(show(relative));
-        }
-        let kind = meta.file_type();
-        if kind.is_dir() {
-            item(path, name, &meta, Kind::Folder, Content::None)
-        } else if kind.is_symlink() {
-            item(path, name, &meta, Kind::Symlink, Content::None)
-        } else if kind.is_file() {
-            let copy = self.databases == Databases::Copy;
-            let content = match (copy && holds_database(path, &meta), journal_of(path, databases)) {
-                (true, _) => Content::Database(path.to_owned()),
-                (false, true) => Content::Journal(path.to_owned()),
-                (false, false) => Content::Live(path.to_owned()),
-            };
-            item(path, name, &meta, Kind::File, content)
-        } else {
-            let what = match (kind.is_socket(), kind.is_fifo()) {
-                (true, _) => "a socket",
-                (_, true) => "a pipe",
-                _ => "a device",
-            };
-            let what = format!("is {what}, which has no content to back up; passed over");
-            Met::Finding(Finding::info(show_bytes(&name), what))
-        }
-    }
-}
-
-/// The names in a folder, and for each folder among them a second step with `/` at its end, which stands for what is
-/// in it: in the order of the bytes, `a/x` comes behind `a-b`.
-fn steps(path: &Path, links: OFlags) -> std::io::Result<Vec<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
-    let mut steps = Vec::new();
-    for entry in Dir::new(rustix::fs::open(path, flags, Mode::empty())?)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes().to_vec();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let is_folder = match entry.file_type() {
-            FileType::Unknown => path.join(OsStr::from_bytes(&name)).symlink_metadata()?.is_dir(),
-            kind => kind == FileType::Directory,
+        let facts = match stat {
+            Ok(stat) => Facts::of(&stat),
+            Err(error) => return self.unreadable(&name, error).map(|()| Entered::Nothing),
         };
-        if is_folder {
-            steps.push([&name[..], b"/"].concat());
+        if listed == FileType::Unknown && excluded(facts.kind == FileType::Directory) {
+            return leave_out(self);
         }
-        steps.push(name);
+        self.state.add(&name, &facts);
+        let (kind, content) = match facts.kind {
+            FileType::Directory => (Kind::Folder, Content::None),
+            FileType::Symlink => (Kind::Symlink, Content::None),
+            FileType::RegularFile => {
+                let copy = self.folder.databases == Databases::Copy;
+                let content = if copy && holds_database((fd, relative), facts.size, file.as_ref()) {
+                    Content::Database(path.to_owned())
+                } else if journal_of(path, databases) {
+                    Content::Journal(path.to_owned())
+                } else {
+                    Content::Live(path.to_owned())
+                };
+                (Kind::File, content)
+            }
+            other => {
+                let what = match other {
+                    FileType::Socket => "a socket",
+                    FileType::Fifo => "a pipe",
+                    _ => "a device",
+                };
+                let what = format!("is {what}, which has no content to back up; passed over");
+                (self.visit)(Met::Finding(Finding::info(show_bytes(&name), what)))?;
+                return Ok(Entered::Nothing);
+            }
+        };
+        let entered = match (kind, &content) {
+            (Kind::Folder, _) => Entered::Folder,
+            (_, Content::Database(_)) => Entered::Database,
+            _ => Entered::Nothing,
+        };
+        self.item(path, file, &facts, name, kind, content)?;
+        Ok(entered)
     }
-    steps.sort_unstable();
-    Ok(steps)
-}
 
-fn item(path: &Path, name: Vec<u8>, meta: &Metadata, kind: Kind, content: Content) -> Met {
-    let link = match kind {
-        Kind::Symlink => match fs::read_link(path) {
-            Ok(target) => target.as_os_str().as_bytes().to_vec(),
-            Err(error) => return Met::Finding(super::unreadable(&show_bytes(&name), &error)),
-        },
-        _ => Vec::new(),
-    };
-    let entry = Entry {
-        kind,
-        size: if kind == Kind::File { meta.len() } else { 0 },
-        mode: meta.mode() & 0o7777,
-        uid: meta.uid().into(),
-        gid: meta.gid().into(),
-        mtime: mtime(meta),
-        link,
-        xattrs: Vec::new(),
-        path: name,
-    };
-    let inode = (kind == Kind::File && meta.nlink() > 1).then(|| (meta.dev(), meta.ino()));
-    let mut item = Item { entry, content, inode, finding: None };
-    if kind != Kind::Symlink {
-        match xattrs(path) {
-            Ok(xattrs) => item.entry.xattrs = xattrs,
-            Err(what) => {
-                let what = format!("has extended attributes that are NOT in the backup: {what}");
-                let repair = "its content is; keep the attributes elsewhere";
-                item.finding = Some(Finding::error(show_bytes(&item.entry.path), what, repair));
+    fn item(
+        &mut self,
+        path: &Path,
+        file: Option<File>,
+        facts: &Facts,
+        name: Vec<u8>,
+        kind: Kind,
+        content: Content,
+    ) -> Result<(), E> {
+        let reading = self.purpose == Purpose::Read;
+        let link = match kind {
+            Kind::Symlink if reading => match fs::read_link(path) {
+                Ok(target) => target.as_os_str().as_bytes().to_vec(),
+                Err(error) => {
+                    return (self.visit)(Met::Finding(super::unreadable(&show_bytes(&name), &error)));
+                }
+            },
+            _ => Vec::new(),
+        };
+        let mut entry = Entry {
+            kind,
+            size: if kind == Kind::File { facts.size } else { 0 },
+            mode: facts.mode,
+            uid: facts.uid.into(),
+            gid: facts.gid.into(),
+            mtime: facts.mtime,
+            link,
+            xattrs: Vec::new(),
+            path: name,
+        };
+        let mut finding = None;
+        if kind != Kind::Symlink && reading {
+            let xattrs = match &file {
+                Some(file) => xattrs(|| file.list_xattr(), |name| file.get_xattr(name)),
+                None => xattrs(|| xattr::list(path), |name| xattr::get(path, name)),
+            };
+            match xattrs {
+                Ok(xattrs) => entry.xattrs = xattrs,
+                Err(what) => {
+                    let what = format!("has extended attributes that are NOT in the backup: {what}");
+                    let repair = "its content is; keep the attributes elsewhere";
+                    finding = Some(Finding::error(show_bytes(&entry.path), what, repair));
+                }
             }
         }
+        let inode = (kind == Kind::File && facts.links > 1).then_some(facts.inode);
+        (self.visit)(Met::Item(Item { entry, content, inode, finding }, file))
     }
-    Met::Item(item)
+}
+
+/// What a name turned out to be.
+enum Entered {
+    Nothing,
+    Folder,
+    Database,
+}
+
+/// The names in a folder in the order of their bytes, and what the folder says they are.
+fn names(dir: &mut Dir) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>> {
+    let mut names = Vec::new();
+    for entry in dir {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((name.to_vec(), entry.file_type()));
+        }
+    }
+    names.sort_unstable_by(|(one, _), (other, _): &(Vec<u8>, _)| one.cmp(other));
+    Ok(names)
 }
 
 /// Name and value.
 type Attribute = (Vec<u8>, Vec<u8>);
 
 /// The attributes of a file, sorted. POSIX ACLs are among them. A file system without any has none.
-fn xattrs(path: &Path) -> Result<Vec<Attribute>, String> {
-    let names = match xattr::list(path) {
+fn xattrs(
+    list: impl Fn() -> std::io::Result<xattr::XAttrs>,
+    get: impl Fn(&OsStr) -> std::io::Result<Option<Vec<u8>>>,
+) -> Result<Vec<Attribute>, String> {
+    let names = match list() {
         Ok(names) => names,
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::NotFound) => {
             return Ok(Vec::new());
@@ -277,7 +466,7 @@ fn xattrs(path: &Path) -> Result<Vec<Attribute>, String> {
     };
     let mut all = Vec::new();
     for name in names {
-        match xattr::get(path, &name) {
+        match get(&name) {
             Ok(Some(value)) => all.push((name.as_bytes().to_vec(), value)),
             // It was taken away in between.
             Ok(None) => {}
@@ -299,12 +488,19 @@ fn xattrs(path: &Path) -> Result<Vec<Attribute>, String> {
 const RECORD_OVERHEAD: usize = 32;
 
 /// A database file is a whole number of pages, and a page at least 512 bytes: no other file is opened.
-fn holds_database(path: &Path, meta: &Metadata) -> bool {
+fn holds_database((fd, path): (BorrowedFd<'_>, &Path), size: u64, file: Option<&File>) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    if size < 512 || !size.is_multiple_of(512) {
+        return false;
+    }
     let mut magic = [0; 16];
-    meta.len() >= 512
-        && meta.len().is_multiple_of(512)
-        && super::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
-        && is_database(&magic)
+    let read = match file {
+        Some(file) => file.read_exact_at(&mut magic, 0),
+        None => {
+            super::open_at(fd, path).map_err(Into::into).and_then(|file| file.read_exact_at(&mut magic, 0))
+        }
+    };
+    read.is_ok() && is_database(&magic)
 }
 
 /// Whether a file is the journal of a database beside it, which in the order of the bytes stands before it.
@@ -316,6 +512,7 @@ fn journal_of(path: &Path, databases: &HashSet<Vec<u8>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::entry::order;
 
     #[test]
     fn the_order_is_that_of_the_whole_paths() {
@@ -331,7 +528,7 @@ mod tests {
         folder
             .walk::<Error>(&mut |met| {
                 match met {
-                    Met::Item(item) => paths.push(String::from_utf8(item.entry.path).expect("text")),
+                    Met::Item(item, _) => paths.push(String::from_utf8(item.entry.path).expect("text")),
                     Met::Excluded(path) => excluded.push(path),
                     Met::Finding(finding) => panic!("{finding:?}"),
                 }
@@ -339,14 +536,16 @@ mod tests {
             })
             .expect("walks");
         let mut sorted = paths.clone();
-        sorted.sort();
+        sorted.sort_by(|a, b| order(a.as_bytes(), b.as_bytes()));
         assert_eq!(paths, sorted);
+        let at = |path: &str| paths.iter().position(|it| it == path).expect(path);
+        assert_eq!(at("set/a/x") + 1, at("set/a-b"), "a folder is done when the next name comes: {paths:?}");
         assert_eq!(
             (paths.len(), excluded.as_slice()),
             (8, &["b".to_owned(), "out".to_owned()][..]),
             "{paths:?}"
         );
-        let survey = folder.survey().expect("surveys");
+        let survey = folder.survey(Mtime::default()).expect("surveys");
         assert_eq!((survey.entries, survey.files, survey.bytes, survey.excluded), (8, 4, 4, 2));
     }
 }

@@ -11,17 +11,19 @@ pub mod staged;
 
 use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
-use crate::archive::entry::{Entry, Kind, Mtime};
-use crate::archive::writer::{Builder, StreamError};
+use crate::archive::builder::{Builder, StreamError};
+use crate::archive::entry::{Entry, Kind, Mtime, order};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use crate::tools::git::Blobs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +86,7 @@ impl Kept {
 /// A commit or a staged tree as it was found.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Sorted by path bytes.
+    /// Sorted in the archive's order.
     pub items: Vec<Item>,
     /// What was passed over: unreadable, of a kind that is not backed up.
     pub findings: Vec<Finding>,
@@ -104,7 +106,7 @@ impl Listing {
     }
 
     fn sort(&mut self) {
-        self.items.sort_unstable_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        self.items.sort_unstable_by(|a, b| order(&a.entry.path, &b.entry.path));
     }
 }
 
@@ -151,8 +153,8 @@ impl From<Error> for PourError {
 }
 
 /// Adds items to an archive, one by one.
-pub struct Pour<'a> {
-    builder: &'a mut Builder,
+pub struct Pour<'a, 'b> {
+    builder: &'a mut Builder<'b>,
     blobs: Option<&'a mut Blobs>,
     kept: Kept,
     /// Databases that were copied through SQLite.
@@ -161,18 +163,18 @@ pub struct Pour<'a> {
     pub findings: Vec<Finding>,
 }
 
-impl<'a> Pour<'a> {
+impl<'a, 'b> Pour<'a, 'b> {
     /// Into `builder`; `blobs` reads the objects of a commit.
-    pub fn new(builder: &'a mut Builder, blobs: Option<&'a mut Blobs>) -> Self {
+    pub fn new(builder: &'a mut Builder<'b>, blobs: Option<&'a mut Blobs>) -> Self {
         Self { builder, blobs, kept: Kept::default(), copied: HashSet::new(), findings: Vec::new() }
     }
 
-    /// Adds an item. What cannot be read is a finding. The second and later names of a file that is in the archive
+    /// Adds an item; `open` is its file, if it is open already. What cannot be read is a finding. The second and later names of a file that is in the archive
     /// become hard links to the first.
     ///
     /// # Errors
     /// See [`PourError`].
-    pub fn add(&mut self, item: Item) -> Result<(), PourError> {
+    pub fn add(&mut self, item: Item, open: Option<File>) -> Result<(), PourError> {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }
@@ -184,9 +186,9 @@ impl<'a> Pour<'a> {
         }
         match content {
             Content::None => self.builder.add(entry, &[])?,
-            Content::Live(path) => self.named(entry, inode, &path, Self::live)?,
-            Content::Database(path) => self.named(entry, inode, &path, Self::database)?,
-            Content::Journal(path) => self.named(entry, inode, &path, Self::journal)?,
+            Content::Live(path) => self.named(entry, inode, |pour, entry| pour.live(entry, &path, open))?,
+            Content::Database(path) => self.named(entry, inode, |pour, entry| pour.database(entry, &path))?,
+            Content::Journal(path) => self.named(entry, inode, |pour, entry| pour.journal(entry, &path))?,
             Content::Blob(id, eol) => {
                 let blobs = self.blobs.as_deref_mut().ok_or_else(|| {
                     Error::refused("a commit's objects without a repository", "this is a defect: report it")
@@ -213,11 +215,10 @@ impl<'a> Pour<'a> {
         &mut self,
         entry: Entry,
         inode: Option<Inode>,
-        path: &Path,
-        add: fn(&mut Self, Entry, &Path) -> Result<bool, PourError>,
+        add: impl FnOnce(&mut Self, Entry) -> Result<bool, PourError>,
     ) -> Result<(), PourError> {
         let name = inode.map(|_| entry.path.clone());
-        if add(self, entry, path)? {
+        if add(self, entry)? {
             self.kept.keep(inode, &name.unwrap_or_default());
         }
         Ok(())
@@ -225,42 +226,57 @@ impl<'a> Pour<'a> {
 
     /// A file of a live folder. Up to a block it is read whole, and again while it changes, so that its size is that
     /// of what was read; a larger one is streamed. Returns whether it is in the archive.
-    fn live(&mut self, entry: Entry, path: &Path) -> Result<bool, PourError> {
-        let name = show_bytes(&entry.path);
-        let (meta, file) = match open(path).and_then(|file| Ok((file.metadata()?, file))) {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.findings.push(unreadable(&name, &error));
+    fn live(&mut self, entry: Entry, path: &Path, already: Option<File>) -> Result<bool, PourError> {
+        let (name, mut already) = (entry.path.clone(), already);
+        let mut unreadable = |error: &std::io::Error| {
+            self.findings.push(unreadable(&show_bytes(&name), error));
+            Ok(false)
+        };
+        for tried in 1..=TRIES {
+            let opened = already.take().map_or_else(|| open(path), Ok);
+            let (meta, mut file) = match opened.and_then(|file| Ok((file.metadata()?, file))) {
+                Ok(opened) => opened,
+                Err(error) => return unreadable(&error),
+            };
+            if !meta.is_file() {
+                let what = "was a file when the folder was listed, and is none now; passed over";
+                self.findings.push(Finding::warning(show_bytes(&name), what, "run again"));
                 return Ok(false);
             }
-        };
-        if !meta.is_file() {
-            let what = "was a file when the folder was listed, and is none now; passed over";
-            self.findings.push(Finding::warning(name, what, "run again"));
-            return Ok(false);
-        }
-        let entry = Entry { size: meta.len(), ..entry };
-        if entry.encoded_len() > MAX_BLOCK {
-            return self.large(entry, &meta, file);
-        }
-        match read_steady(path, meta, file) {
-            Err(error) => {
-                self.findings.push(unreadable(&name, &error));
-                Ok(false)
+            let entry = Entry { size: meta.len(), mtime: mtime(&meta), ..entry.clone() };
+            if entry.encoded_len() > MAX_BLOCK {
+                return self.large(entry, &meta, file);
             }
-            Ok((content, meta, steady)) => {
-                self.findings.extend(steady.finding(&name));
-                let entry = Entry { size: content.len() as u64, mtime: mtime(&meta), ..entry };
-                self.builder.add(entry, &content)?;
-                Ok(true)
+            let mut filling = self.builder.begin(entry.clone())?;
+            let read = read_into(&mut file, filling.content());
+            let (count, after) = match read.and_then(|count| Ok((count, file.metadata()?))) {
+                Ok(read) => read,
+                Err(error) => {
+                    drop(filling);
+                    return unreadable(&error);
+                }
+            };
+            let steady = Steady::of(&meta, &after, count as u64);
+            if steady == Steady::Yes || (tried == TRIES && count as u64 == meta.len()) {
+                filling.keep();
+            } else if tried == TRIES {
+                // It shrank each time: what there was of it.
+                let content = filling.content()[..count].to_vec();
+                drop(filling);
+                self.builder.add(Entry { size: count as u64, ..entry }, &content)?;
+            } else {
+                continue;
             }
+            self.findings.extend(steady.finding(&show_bytes(&name)));
+            break;
         }
+        Ok(true)
     }
 
     fn large(&mut self, entry: Entry, meta: &Metadata, mut file: File) -> Result<bool, PourError> {
         let path = entry.path.clone();
         let size = entry.size;
-        match self.builder.stream(Entry { mtime: mtime(meta), ..entry }, &mut Watched(&mut file)) {
+        match self.builder.stream(entry, &mut Watched(&mut file)) {
             Ok(()) => {}
             Err(StreamError::Format(error)) => return Err(error.into()),
             Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
@@ -280,9 +296,13 @@ impl<'a> Pour<'a> {
 
 /// Opens without following a link that took the file's place, and without waiting on a pipe that did.
 fn open(path: &Path) -> std::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
+    Ok(open_at(rustix::fs::CWD, path)?)
+}
+
+/// The same from an open folder.
+fn open_at(folder: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+    Ok(File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?))
 }
 
 /// Whether a file held still while it was read.
@@ -295,10 +315,11 @@ enum Steady {
 
 impl Steady {
     fn of(before: &Metadata, after: &Metadata, read: u64) -> Self {
-        let same_file = (before.dev(), before.ino()) == (after.dev(), after.ino());
-        if same_file && mtime(before) == mtime(after) && read == after.len() && before.len() == after.len() {
+        // Without a name it was removed, or another file was put in its place.
+        let named = after.nlink() > 0;
+        if named && mtime(before) == mtime(after) && read == after.len() && before.len() == after.len() {
             Self::Yes
-        } else if same_file && after.len() >= read && after.len() > before.len() {
+        } else if named && after.len() >= read && after.len() > before.len() {
             Self::Grew
         } else {
             Self::No
@@ -320,21 +341,18 @@ impl Steady {
     }
 }
 
-fn read_steady(path: &Path, meta: Metadata, file: File) -> std::io::Result<(Vec<u8>, Metadata, Steady)> {
-    let (mut meta, mut file) = (meta, file);
-    let mut tried = 1;
-    loop {
-        let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-        (&mut file).take(MAX_BLOCK).read_to_end(&mut content)?;
-        let after = std::fs::symlink_metadata(path)?;
-        let steady = Steady::of(&meta, &after, content.len() as u64);
-        if steady == Steady::Yes || tried == TRIES {
-            return Ok((content, meta, steady));
+/// Reads until `content` is full or the file ends, and returns how much there was.
+fn read_into(file: &mut File, content: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < content.len() {
+        match file.read(&mut content[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        tried += 1;
-        file = open(path)?;
-        meta = file.metadata()?;
     }
+    Ok(filled)
 }
 
 /// A file that stops being read when the run is interrupted.

@@ -15,12 +15,12 @@ pub(super) fn database_of(name: &[u8]) -> Option<&[u8]> {
     ["-wal", "-shm", "-journal"].iter().find_map(|ending| name.strip_suffix(ending.as_bytes()))
 }
 
-impl Pour<'_> {
+impl Pour<'_, '_> {
     /// Adds the journal of a database that was archived as it lies; a copy made by SQLite holds what its journal held.
     pub(super) fn journal(&mut self, entry: Entry, path: &Path) -> Result<bool, PourError> {
         match database_of(&entry.path).is_some_and(|database| self.copied.contains(database)) {
             true => Ok(false),
-            false => self.live(entry, path),
+            false => self.live(entry, path, None),
         }
     }
 
@@ -34,7 +34,7 @@ impl Pour<'_> {
             Ok(verdict) if verdict == "ok" => {
                 super::staged::set_time(&copy, entry.mtime)?;
                 self.copied.insert(entry.path.clone());
-                self.live(entry, &copy)
+                self.live(entry, &copy, None)
             }
             Ok(verdict) => {
                 self.findings.push(Finding::error(
@@ -42,7 +42,7 @@ impl Pour<'_> {
                     format!("is a SQLite database that does not pass its integrity check: {verdict}"),
                     "it is in the backup as it lies; repair it (`sqlite3 FILE .recover`)",
                 ));
-                self.live(entry, path)
+                self.live(entry, path, None)
             }
             Err(Error::Interrupted) => Err(Error::Interrupted.into()),
             Err(error) => {
@@ -52,7 +52,7 @@ impl Pour<'_> {
                 );
                 let repair = "it is in the backup as it lies; `sqlite = \"raw\"` says so for good";
                 self.findings.push(Finding::warning(name, what, repair));
-                self.live(entry, path)
+                self.live(entry, path, None)
             }
         }
     }

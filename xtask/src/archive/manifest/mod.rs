@@ -7,15 +7,19 @@
 mod read;
 mod write;
 
-pub use read::Groups;
+pub use read::{Closing, Groups, closing};
 pub(super) use write::Collector;
 
+use super::block::MAX_BLOCK;
 use super::entry::{Entry, Kind, Mtime};
 use super::{codec::Codec, hex, unhex};
 use serde::{Deserialize, Serialize};
 
 /// The manifest version this tool writes, and the newest it reads.
 pub const SCHEMA: u32 = 1;
+
+/// What a block that does not compress takes at the most: a few bytes in each of its parts.
+pub(super) const MAX_PACKED: u64 = MAX_BLOCK + MAX_BLOCK / 64;
 
 /// The first line: what the archive is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +86,13 @@ enum Line {
     Header(Header),
     Block(Block),
     Entry(EntryLine),
-    End { blocks: u64, entries: u64 },
+    End {
+        blocks: u64,
+        entries: u64,
+        /// Of the source, as it was when all of it was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+    },
 }
 
 /// A name is a string where it is UTF-8, else hexadecimal under a key of its own.

@@ -1,17 +1,15 @@
 //! Reads a manifest as a stream of groups. It comes from a drive that others write to, so nothing in it is believed
 //! before it has been checked against what stood before it.
-use super::{Block, Group, Header, Line, Record, SCHEMA};
+use super::{Block, Group, Header, Line, MAX_PACKED, Record, SCHEMA};
 use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
 use crate::archive::codec::Codec;
-use crate::archive::entry::{Entry, RECORD};
+use crate::archive::entry::{Entry, RECORD, order};
 use serde::Deserialize;
 use std::io::{BufRead as _, BufReader, Read};
 
 /// No line is longer: two names of 4 KiB in hexadecimal take a tenth of it.
 const MAX_LINE: u64 = 1 << 18;
-/// What a block that does not compress takes at the most: a few bytes in each of its parts.
-const MAX_PACKED: u64 = MAX_BLOCK + MAX_BLOCK / 64;
 /// Blocks of one entry: 8 TiB.
 const MAX_BLOCKS: usize = 1 << 20;
 
@@ -110,7 +108,7 @@ impl<'a> Groups<'a> {
         match &self.ahead {
             Some(Line::Block(_)) if !group.records.is_empty() => Ok(Some(group)),
             // The end-of-archive marker fits one block.
-            Some(Line::End { blocks, entries })
+            Some(Line::End { blocks, entries, .. })
                 if (*blocks, *entries) == (self.blocks, self.entries)
                     && group.records.is_empty()
                     && group.blocks.len() == 1 =>
@@ -143,12 +141,12 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
-    /// Entries stand in the order of their paths' bytes, each once, behind the blocks that hold them.
+    /// Entries stand in [`order`], each once, behind the blocks that hold them.
     fn take_record(&mut self, record: &Record, group: &Group) -> Result<(), FormatError> {
         let path = &record.entry.path;
         let what = match &self.last_path {
             Some(last) if last == path => "is there twice",
-            Some(last) if last > path => "stands out of order",
+            Some(last) if order(last, path).is_ge() => "stands out of order",
             _ if (record.block, record.blocks) != (group.first, group.blocks.len() as u64) => {
                 "does not lie in the blocks in front of it"
             }
@@ -169,6 +167,36 @@ fn least_tar_bytes(entry: &Entry) -> Option<u64> {
     let long_names =
         [&entry.path, &entry.link].into_iter().map(|name| name.len() as u64).filter(|len| *len > 99);
     entry.size.checked_next_multiple_of(RECORD)?.checked_add(RECORD + long_names.sum::<u64>())
+}
+
+/// What the last lines of a manifest say; the lines before are passed over unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The state of the source, where it was known.
+    pub state: Option<String>,
+    /// Bytes of the archive, before encryption.
+    pub packed_bytes: u64,
+}
+
+/// Reads the end of a manifest file (decrypted, still compressed).
+///
+/// # Errors
+/// `Newer` for a schema that this tool does not know; `Malformed` for what does not begin and end like a manifest.
+pub fn closing(file: &mut dyn Read, codec: Codec) -> Result<Closing, FormatError> {
+    let mut lines = Lines { text: BufReader::with_capacity(1 << 16, codec.decoder(file)?), number: 0 };
+    let header = header_of(&lines.next()?.unwrap_or_default())?;
+    let (mut last, mut line) = (Vec::new(), Vec::new());
+    while let Some(next) = lines.next()? {
+        last = std::mem::replace(&mut line, next);
+    }
+    let parse = |line: &[u8]| serde_json::from_slice(line).ok();
+    match (parse(&last), parse(&line)) {
+        (Some(Line::Block(block)), Some(Line::End { state, .. })) => {
+            let epilogue = header.codec.epilogue(0, 0).len() as u64;
+            Ok(Closing { state, packed_bytes: block.offset.saturating_add(block.packed + epilogue) })
+        }
+        _ => Err(FormatError::Malformed("the manifest has no end: it was cut short".into())),
+    }
 }
 
 fn header_of(line: &[u8]) -> Result<Header, FormatError> {

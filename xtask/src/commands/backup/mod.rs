@@ -1,12 +1,14 @@
 //! `backup`: data sets to their destinations.
 //!
 //! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
-//! catalogue) → plan → store (archive, manifest, read back, marker last) → record → prune. One set that fails does not
-//! stop the others.
+//! catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is still the
+//! source's → record → prune. One set that fails does not stop the others.
 mod select;
 mod store;
+mod unchanged;
 
 use super::{Context, retain};
+use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use store::{Stored, store};
+use unchanged::Same;
 
 /// One set as it was found.
 struct Gathered {
@@ -45,6 +48,8 @@ struct Plan {
     key: Option<Key>,
     mounted: Mounted,
     policy: Policy,
+    /// The last backup, when it still holds what the source holds.
+    same: Option<Same>,
 }
 
 impl Plan {
@@ -106,7 +111,8 @@ impl Done {
 /// When no set can be backed up at all: configuration, mount, key, tools, lock.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
-    let gathered: Vec<Gathered> = select::select(args, ctx, &config)?.into_iter().map(gather).collect();
+    let gathered: Vec<Gathered> =
+        select::select(args, ctx, &config)?.into_iter().map(|one| gather(one, ctx)).collect();
     preflight(&tools(args, &gathered))?;
     let memory = super::memory(&config);
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
@@ -167,8 +173,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 /// The destinations that this run has locked.
 type Locks = HashMap<PathBuf, lock::Lock>;
 
-fn gather((set, destination): (DataSet, Destination)) -> Gathered {
-    let survey = |folder: Folder| folder.survey().map(|survey| (folder, survey));
+fn gather((set, destination): (DataSet, Destination), ctx: &Context) -> Gathered {
+    let now = Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() };
+    let survey = |folder: Folder| folder.survey(now).map(|survey| (folder, survey));
     let source = Folder::open(&set.source, &set.exclude, set.sqlite).and_then(survey);
     Gathered { set, destination, source }
 }
@@ -205,15 +212,23 @@ fn one(
         locks.insert(destination.clone(), lock::destination(destination, "backup", ctx.now)?);
     }
     let name = gathered.set.name.clone();
-    match plan(args, ctx, gathered)? {
+    match plan(args, ctx, memory, gathered)? {
         Err(finding) => Ok((Done::failed(&name, finding), None)),
         Ok(plan) if args.dry_run => Ok((preview(&plan), Some(plan))),
-        Ok(plan) => Ok((execute(ctx, memory, &plan)?, Some(plan))),
+        Ok(plan) => match &plan.same {
+            Some(same) => Ok((confirm(ctx, memory, &plan, same), Some(plan))),
+            None => Ok((execute(ctx, memory, &plan)?, Some(plan))),
+        },
     }
 }
 
 /// Everything that can be known before the first byte. A source that is missing or was emptied is a finding.
-fn plan(args: &Args, ctx: &Context, gathered: Gathered) -> Result<std::result::Result<Plan, Finding>> {
+fn plan(
+    args: &Args,
+    ctx: &Context,
+    memory: Option<&Memory>,
+    gathered: Gathered,
+) -> Result<std::result::Result<Plan, Finding>> {
     let Gathered { set, destination, source } = gathered;
     let encrypted = encrypted(args, &destination);
     let key = encrypted.then(|| keys::sealing(destination.encryption.as_ref(), ctx.env)).transpose()?;
@@ -245,7 +260,12 @@ fn plan(args: &Args, ctx: &Context, gathered: Gathered) -> Result<std::result::R
         None if destination.keep == Policy::default() => Policy::newest(3),
         None => destination.keep.clone(),
     };
-    Ok(Ok(Plan { set, destination, name, folder, survey, key, mounted, policy }))
+    let mut plan = Plan { set, destination, name, folder, survey, key, mounted, policy, same: None };
+    if !args.force {
+        let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
+        plan.same = unchanged::unchanged(ctx, &plan, &catalog, &known);
+    }
+    Ok(Ok(plan))
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
@@ -258,10 +278,14 @@ fn series(args: &Args, set: &DataSet) -> Result<String> {
 fn preview(plan: &Plan) -> Done {
     let mut findings = plan.survey.findings.clone();
     findings.extend(empty(plan));
+    let (status, archive) = match &plan.same {
+        Some(same) => ("unchanged", same.artifact.archive.clone()),
+        None => ("planned", plan.archive()),
+    };
     Done {
         set: plan.set.name.clone(),
-        status: "planned",
-        archive: Some(plan.archive()),
+        status,
+        archive: Some(archive),
         durability: Some(plan.mounted.durability),
         source_bytes: plan.survey.bytes,
         entries: plan.survey.entries,
@@ -275,6 +299,29 @@ fn empty(plan: &Plan) -> Option<Finding> {
     let what = "is the source, and holds no files";
     (plan.survey.files == 0)
         .then(|| Finding::warning(show(&plan.set.source), what, "check that it is the right folder"))
+}
+
+/// Nothing was changed since the last backup: it is as good as one of now, and that is what is recorded.
+fn confirm(ctx: &Context, memory: Option<&Memory>, plan: &Plan, same: &Same) -> Done {
+    let mut findings = plan.survey.findings.clone();
+    findings.extend(empty(plan));
+    if let Some(memory) = memory {
+        let recorded = memory.event("confirmed", &ctx.now.to_string(), &same.artifact.archive);
+        findings.extend(recorded.err().map(|error| Finding::of(show(memory.root()), &error)));
+    }
+    Done {
+        set: plan.set.name.clone(),
+        status: "unchanged",
+        archive: Some(same.artifact.archive.clone()),
+        sha256: Some(same.sha256.clone()),
+        durability: Some(plan.mounted.durability),
+        bytes: same.artifact.bytes,
+        source_bytes: plan.survey.bytes,
+        entries: plan.survey.entries,
+        excluded: plan.survey.excluded,
+        findings,
+        pruned: Vec::new(),
+    }
 }
 
 fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
@@ -310,11 +357,12 @@ fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> 
 /// Prunes the series of a plan, the new backup among them; in a dry run only says what would go.
 fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Vec<String>> {
     let mut catalog = catalog::scan(&plan.destination.path)?;
-    if args.dry_run {
+    let planned = args.dry_run && plan.same.is_none();
+    if planned {
         catalog.complete.push(plan.artifact());
     }
     let mut known = memory.map(Memory::known).transpose()?;
-    if let (Some(known), true) = (&mut known, args.dry_run) {
+    if let (Some(known), true) = (&mut known, planned) {
         known.made.insert(show(&plan.archive()), Made::default());
     }
     let now = plan.name.time.max(ctx.now);
@@ -347,6 +395,12 @@ fn report(args: &Args, ctx: &Context, done: &[Done]) {
             "failed" => ctx.ui.result(&format!("{}: failed", done.set)),
             "planned" => ctx.ui.result(&format!(
                 "{}: would write {archive} ({} entries, {})",
+                done.set,
+                done.entries,
+                crate::ui::bytes(done.source_bytes)
+            )),
+            "unchanged" => ctx.ui.result(&format!(
+                "{}: unchanged since {archive} ({} entries, {})",
                 done.set,
                 done.entries,
                 crate::ui::bytes(done.source_bytes)

@@ -5,13 +5,13 @@
 use super::super::{TOOL, at, workers};
 use super::Plan;
 use crate::archive::manifest::{Header, SCHEMA};
-use crate::archive::writer::{self, Sinks, Summary};
+use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
 use crate::destination::mount;
 use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use crate::source::folder::Met;
@@ -105,19 +105,25 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
         level: codec.level(),
         tool: TOOL.into(),
     };
-    let packed = writer::write(sinks, &header, workers(), |builder| {
-        let mut pour = Pour::new(builder, None);
-        plan.folder.walk(&mut |met| {
-            match met {
-                Met::Item(item) if left_out.contains(&item.entry.path) => {}
-                Met::Item(item) => pour.add(item)?,
-                Met::Finding(finding) => pour.findings.push(finding),
-                Met::Excluded(_) => {}
+    let packed =
+        writer::write(sinks, &header, Options { workers: workers(), tar_sha256: false }, |builder| {
+            let mut pour = Pour::new(builder, None);
+            plan.folder.walk(&mut |met| {
+                match met {
+                    Met::Item(item, _) if left_out.contains(&item.entry.path) => {}
+                    Met::Item(item, file) => pour.add(item, file)?,
+                    Met::Finding(finding) => pour.findings.push(finding),
+                    Met::Excluded(_) => {}
+                }
+                Ok::<_, PourError>(())
+            })?;
+            let findings = pour.findings;
+            let whole = left_out.is_empty() && findings.iter().all(|found| found.severity == Severity::Info);
+            if let (true, Some(state)) = (whole, &plan.survey.state) {
+                builder.source_state(state.clone());
             }
-            Ok::<_, PourError>(())
-        })?;
-        Ok(pour.findings)
-    });
+            Ok(findings)
+        });
     match packed {
         Ok(packed) => Ok(Ok(packed)),
         Err(PourError::Short(name, why)) => Ok(Err((name, why))),

@@ -4,7 +4,7 @@ use super::{Outcome, Plan, short};
 use crate::archive::codec::Codec;
 use crate::archive::hex;
 use crate::archive::manifest::{Header, SCHEMA};
-use crate::archive::writer::{self, Sinks, Summary};
+use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::cli::SnapshotArgs as Args;
 use crate::destination::durable::{self, Run};
 use crate::destination::releases::{Bundle, Encoder, ReleaseLock};
@@ -147,9 +147,9 @@ fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding
         tool: TOOL.into(),
     };
     let listing = plan.contents();
-    writer::write(sinks, &header, workers(), |builder| {
+    writer::write(sinks, &header, Options { workers: workers(), tar_sha256: true }, |builder| {
         let mut pour = Pour::new(builder, Some(blobs));
-        listing.items.iter().cloned().try_for_each(|item| pour.add(item))?;
+        listing.items.iter().cloned().try_for_each(|item| pour.add(item, None))?;
         Ok(pour.findings)
     })
 }
@@ -177,7 +177,7 @@ fn lock_of(
         git_commit: Some(plan.commit.sha.clone()),
         git_tree: Some(plan.commit.tree.clone()),
         tags: plan.commit.tags.clone(),
-        tar_sha256: Some(summary.tar_sha256.clone()),
+        tar_sha256: summary.tar_sha256.clone(),
         encoder: Some(Encoder { name: Codec::Gzip.encoder().into(), level: Codec::Gzip.level() }),
         manifest: (!args.no_tarball).then(|| plan.name.manifest()),
         manifest_sha256,
