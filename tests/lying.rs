@@ -189,7 +189,7 @@ const BLOCKS: [Lie; 15] = [
     (
         "two blocks that lie about their border in the tar",
         |work| (add(work, 1, "size", 512), add(work, 4, "tar_offset", 512), add(work, 4, "size", -512)).0,
-        "block holds",
+        "does not fit",
     ),
     ("a block that is missing, and its entries", |work| drop(work.lines.drain(4..7)), "out of place"),
     ("blocks in another order", |work| work.lines.swap(4, 7), "out of place"),
