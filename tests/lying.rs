@@ -80,6 +80,11 @@ impl Work {
     fn end(mut self) -> Self {
         self.block(&END);
         self.archive.extend(self.codec.epilogue(crc32fast::hash(&self.tar), self.tar.len() as u64));
+        self.listed()
+    }
+
+    /// With the first line of the manifest and the last.
+    fn listed(mut self) -> Self {
         let count = |kind: &str| self.lines.iter().filter(|line| line["line"] == kind).count();
         let end = json!({"line": "end", "blocks": count("block"), "entries": count("entry")});
         self.lines.push(end);

@@ -4,12 +4,11 @@ use super::input::Input;
 use super::sealed::{pack, seal};
 use super::tars::{Built, build, mend};
 use std::io::{BufRead, Read};
-use xtask::archive::FormatError;
 use xtask::archive::codec::Codec;
 use xtask::archive::entry::{END, Entry, read_tar};
 use xtask::archive::manifest::{Block, Group, Groups};
-use xtask::archive::reader::{Ending, decode, read_groups};
-use xtask::archive::sha256_hex;
+use xtask::archive::reader::{Ending, Tar, decode, read_groups};
+use xtask::archive::{FormatError, digest_stream, sha256_hex};
 
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
@@ -58,7 +57,10 @@ fn groups(
     let mut reading = (|| Ok(next()?.map(|group| (group, ()))), take);
     let ending = read_groups((&mut stream, 0), codec, 2, &mut reading, &|group, (), tar| {
         let mut bytes = Vec::new();
-        tar.read_to_end(&mut bytes)?;
+        match tar {
+            Tar::Whole(mut whole) => whole.read_to_end(&mut bytes)?,
+            Tar::Parts(parts) => parts.read_to_end(&mut bytes)?,
+        };
         let size: u64 = group.blocks.iter().map(|block| block.size).sum();
         assert_eq!(bytes.len() as u64, size, "a group of another length");
         Ok(bytes)
@@ -104,14 +106,24 @@ fn by_manifest(built: &Built, codec: Codec, input: &mut Input<'_>) {
     let Ok(mut listed) = Groups::open(&mut manifest, codec) else { return };
     let codec = listed.header.codec;
     let (pieces, ending) = groups(&sealed.archive, codec, || listed.next_group());
-    for piece in &pieces {
-        let mut entries = Vec::new();
-        let _ = read_tar(&mut &piece[..], &mut |entry, content| note(&mut entries, entry, content));
-    }
+    pieces.iter().for_each(|piece| digests(piece));
     let Ok(ending) = ending else { return };
     if sealed.honest {
         assert!(pieces.concat() == [&built.tar[..], &END].concat(), "what came back is not what went in");
         let end = sealed.archive.len() - codec.epilogue(0, 0).len();
         ending.check(codec.prologue(), &mut &sealed.archive[end..]).expect("an honest end");
+    }
+}
+
+/// The digests of many entries at once are those of each.
+fn digests(piece: &[u8]) {
+    let mut one_by_one = Vec::new();
+    let read = read_tar::<FormatError>(&mut &piece[..], &mut |entry, content| {
+        one_by_one.push((entry, digest_stream(content)?.0));
+        Ok(())
+    });
+    match Tar::Whole(piece).digests() {
+        Ok(together) => assert!(read.is_ok() && together == one_by_one, "digests that are others together"),
+        Err(error) => assert!(read.is_err(), "together they are refused: {error}"),
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use xtask::archive::codec::Codec;
 use xtask::archive::entry::{END, Entry, Kind};
+use xtask::archive::sha256_hex;
 
 const CODECS: [Codec; 2] = [Codec::Gzip, Codec::Zstd];
 
@@ -167,4 +168,28 @@ fn attributes_of_many_folders_need_little_memory() {
         assert_eq!(stack.path("drive/target").exists(), code == 0, "{}", said.shown());
         stack.sh("drive", "rm -rf target");
     }
+}
+
+/// The manifest says one entry of many blocks; the blocks are full of small ones.
+#[test]
+fn many_entries_in_the_blocks_of_one_need_little_memory() {
+    let stack = Stack::bare();
+    let full = entry(Kind::File, "data/a", b"").headers().repeat(1 << 14);
+    let packed = Codec::Zstd.compress(&full).expect("packs");
+    let mut work = Work::new(Codec::Zstd);
+    for number in 0..80_usize {
+        work.lines.push(json!({"line": "block", "offset": number * packed.len(), "packed": packed.len(),
+            "tar_offset": number * full.len(), "size": full.len(), "sha256": sha256_hex(&packed)}));
+        work.archive.extend(&packed);
+    }
+    let big = Entry { size: 79 << 23, ..entry(Kind::File, "data/a", b"") };
+    let mut line = line_of(&big, b"", 0);
+    line["blocks"] = 80.into();
+    work.lines.push(line);
+    let end = Codec::Zstd.compress(&END).expect("packs");
+    work.lines.push(json!({"line": "block", "offset": work.archive.len(), "packed": end.len(),
+        "tar_offset": 80 * full.len(), "size": END.len(), "sha256": sha256_hex(&end)}));
+    work.archive.extend(end);
+    let archive = work.listed().put(&stack);
+    none(&refused(&stack, &archive, "many entries in the blocks of one", "hold another"));
 }

@@ -13,6 +13,7 @@ pub mod manifest;
 #[cfg(test)]
 mod properties;
 pub mod reader;
+pub mod sha256;
 pub mod writer;
 
 use sha2::{Digest, Sha256};

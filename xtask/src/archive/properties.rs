@@ -3,7 +3,7 @@
 use super::FormatError;
 use super::block::MAX_BLOCK;
 use super::codec::Codec;
-use super::entry::{Entry, Kind, Mtime, read_tar};
+use super::entry::{Entry, Kind, Mtime};
 use super::manifest::{Group, Groups, Header, Record, SCHEMA};
 use super::reader::{Look, decode, read_groups};
 use super::writer::{Options, Sinks, write};
@@ -86,7 +86,7 @@ fn by_manifest(archive: &[u8], manifest: &[u8], codec: Codec) -> (Tree, Vec<Reco
     );
     let look: Look<'_, (), Tree, FormatError> = &|_, (), tar| {
         let mut found = Tree::new();
-        read_tar(tar, &mut |entry, content| take(&mut found, entry, content))?;
+        tar.read(&mut |entry, content| take(&mut found, entry, content))?;
         Ok(found)
     };
     let ending = read_groups((&mut stream, 0), codec, 3, &mut reading, look).expect("reads");

@@ -11,9 +11,12 @@ use super::buffer::{Buffer, Pool};
 use super::codec::{Codec, Decoder};
 use super::entry::{Entry, read_tar};
 use super::manifest::{Block, Group, MAX_PACKED};
+use super::sha256::digests;
+use sha2::{Digest as _, Sha256};
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A stream that can pass over bytes: a file seeks, a pipe reads them away.
@@ -23,6 +26,14 @@ pub trait Skip: Read {
     /// # Errors
     /// When the stream fails or ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Fills `part`, and returns its SHA-256 where that comes for nothing.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the stream ends before.
+    fn fill(&mut self, part: &mut [u8]) -> io::Result<Option<[u8; 32]>> {
+        self.read_exact(part).map(|()| None)
+    }
 }
 
 impl Skip for &mut dyn Read {
@@ -94,7 +105,89 @@ where
 }
 
 /// Looks at the tar bytes of a group, which holds whole entries. Called on many threads.
-pub type Look<'a, T, R, E> = &'a (dyn Fn(&Group, &T, &mut dyn BufRead) -> Result<R, E> + Sync);
+pub type Look<'a, T, R, E> = &'a (dyn Fn(&Group, &T, Tar<'_>) -> Result<R, E> + Sync);
+
+/// The tar bytes of a group.
+pub enum Tar<'a> {
+    /// All at hand.
+    Whole(&'a [u8]),
+    /// Of one large entry, as they come in.
+    Parts(&'a mut dyn BufRead),
+}
+
+impl Tar<'_> {
+    /// Reads the entries as [`read_tar`] does.
+    ///
+    /// # Errors
+    /// As [`read_tar`]'s.
+    pub fn read<E: From<FormatError>>(
+        self,
+        visit: &mut dyn FnMut(Entry, &mut dyn BufRead) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        match self {
+            Self::Whole(mut bytes) => read_tar(&mut bytes, visit),
+            Self::Parts(parts) => read_tar(parts, visit),
+        }
+    }
+
+    /// The entries, each with the SHA-256 of its content.
+    ///
+    /// # Errors
+    /// As [`read_tar`]'s.
+    pub fn digests(self) -> Result<Vec<(Entry, [u8; 32])>, FormatError> {
+        let mut found = Vec::new();
+        match self {
+            Self::Parts(parts) => {
+                read_tar::<FormatError>(parts, &mut |entry, content| {
+                    // However many parts come in, no more than one entry is held.
+                    if !found.is_empty() {
+                        return Err(FormatError::Malformed("the blocks of one entry hold another".into()));
+                    }
+                    found.push((entry, super::digest_stream(content)?.0));
+                    Ok(())
+                })?;
+                Ok(found)
+            }
+            Self::Whole(bytes) => {
+                let mut contents = Vec::new();
+                let position = Cell::new(0);
+                read_tar::<FormatError>(&mut Slice { bytes, position: &position }, &mut |entry, _| {
+                    let content = bytes[position.get()..].get(..entry.size as usize);
+                    contents.push(content.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+                    found.push((entry, [0; 32]));
+                    Ok(())
+                })?;
+                let digests = digests(&contents);
+                found.iter_mut().zip(digests).for_each(|((_, place), digest)| *place = digest);
+                Ok(found)
+            }
+        }
+    }
+}
+
+/// Bytes that are read while somebody else looks where.
+struct Slice<'a> {
+    bytes: &'a [u8],
+    position: &'a Cell<usize>,
+}
+
+impl BufRead for Slice<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(&self.bytes[self.position.get()..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.position.set(self.position.get() + count);
+    }
+}
+
+impl Read for Slice<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
 
 /// Reads groups of the archive in `stream`, which stands `position` bytes behind its beginning, on `workers` threads
 /// besides this one.
@@ -111,76 +204,75 @@ pub fn read_groups<T: Send + Sync, R: Send, E: From<FormatError> + Send>(
     let workers = workers.clamp(1, MAX_WORKERS);
     let packed = Pool::new(MAX_PACKED as usize + Decoder::SPARE);
     let pools = &Pools { packed, raw: Pool::new(MAX_BLOCK as usize + Decoder::SPARE) };
+    let limit = workers + 2;
     std::thread::scope(|scope| {
-        let (jobs, take_job) = sync_channel::<Job<T>>(workers + 2);
-        // Unbounded, so that no worker waits for this thread; there are never more answers than blocks in flight.
-        let (done, answers) = channel::<Answer<R, E>>();
+        let (jobs, take_job) = sync_channel::<Job<T>>(limit);
+        let (tell, told) = channel::<Message<R, E>>();
         let take_job = Arc::new(Mutex::new(take_job));
         for _ in 0..workers {
-            let (take_job, done, decoder) = (Arc::clone(&take_job), done.clone(), Decoder::new(codec)?);
-            scope.spawn(move || work(codec, decoder, pools, look, &take_job, &done));
+            let (take_job, tell, decoder) =
+                (Arc::clone(&take_job), Teller(tell.clone()), Decoder::new(codec)?);
+            scope.spawn(move || work(codec, decoder, pools, look, &take_job, &tell));
         }
-        drop((done, take_job));
-        let mut feed = Feed { stream, position, pools };
+        let mut feed = Feed { stream, position, pools, sent: 0 };
         let mut ending = Ending { codec, crc: crc32fast::Hasher::new(), tar_bytes: 0 };
-        // Groups of which a block was sent and not all were taken; the last may have blocks that were not sent yet.
-        let mut groups: VecDeque<Arc<(Group, T)>> = VecDeque::new();
-        let (mut unsent, mut unasked) = (0, true);
-        let mut waiting = BTreeMap::new();
-        let (mut sent, mut taken) = (0_u64, 0_u64);
-        let mut visitor: Option<Visitor<'_, R, E>> = None;
-        let mut parts = 0;
+        // Groups that were not taken yet, the first of them, and how many blocks of the last were not sent yet.
+        let (mut groups, mut first, mut unsent) = (VecDeque::<Arc<(Group, T)>>::new(), 0_u64, 0);
+        let (mut in_flight, mut more) = (0, true);
+        // What came out of turn: blocks, and what was found in groups.
+        let (mut blocks, mut turn, mut found) = (BTreeMap::new(), 0, BTreeMap::new());
+        let mut parts: Option<Sender<Result<Buffer, FormatError>>> = None;
         loop {
-            while sent - taken < workers as u64 + 2 {
+            while in_flight < limit && (more || unsent > 0) {
                 if unsent == 0 {
-                    let Some(group) = (if unasked { reading.next()? } else { None }) else {
-                        unasked = false;
-                        break;
+                    let Some(group) = reading.next()? else {
+                        more = false;
+                        continue;
                     };
                     unsent = group.0.blocks.len();
                     groups.push_back(Arc::new(group));
-                    continue;
                 }
                 let Some(group) = groups.back() else { break };
                 let at = group.0.blocks.len() - unsent;
-                let job = feed.job(group, at, sent);
-                (sent, unsent) = (sent + 1, unsent - 1);
-                jobs.send(job).map_err(|_| FormatError::Malformed("a decoding thread ended".into()))?;
+                let job = feed.job(first + groups.len() as u64 - 1, group, at);
+                jobs.send(job).map_err(|_| broken())?;
+                (unsent, in_flight) = (unsent - 1, in_flight + 1);
             }
-            if sent == taken {
+            if groups.is_empty() {
                 return Ok(ending);
             }
-            let answer = answers.recv();
-            let answer = answer.map_err(|_| FormatError::Malformed("a decoding thread ended".into()))?;
-            waiting.insert(answer.number, answer);
-            while let Some(answer) = waiting.remove(&taken) {
-                taken += 1;
-                ending.crc.combine(&answer.crc);
-                ending.tar_bytes += answer.raw_len;
-                let Some(group) = groups.front().map(Arc::clone) else { break };
-                let looked = match answer.outcome {
-                    Outcome::Looked(result) => result,
-                    Outcome::Part(part) => {
-                        let visitor_now = visitor.get_or_insert_with(|| {
-                            let (give, parts) = sync_channel(1);
-                            let group = Arc::clone(&group);
-                            let parts = move || Parts { parts, current: None, at: 0, pools };
-                            let looking = scope.spawn(move || look(&group.0, &group.1, &mut parts()));
-                            Visitor { give, looking }
-                        });
-                        // One that has seen enough is gone; what it found is told below.
-                        let _ = visitor_now.give.send(part);
-                        parts += 1;
-                        if parts < group.0.blocks.len() {
-                            continue;
-                        }
-                        parts = 0;
-                        let Some(Visitor { give, looking }) = visitor.take() else { continue };
-                        drop(give);
-                        looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            match told.recv().map_err(|_| broken())? {
+                Message::Block(block) => drop(blocks.insert(block.number, block)),
+                Message::Used => in_flight -= 1,
+                Message::Visited(group, looked) => drop(found.insert(group, looked)),
+                Message::Broken => return Err(broken().into()),
+            }
+            while let Some(block) = blocks.remove(&turn) {
+                turn += 1;
+                ending.crc.combine(&block.crc);
+                ending.tar_bytes += block.raw_len;
+                match block.outcome {
+                    Outcome::Looked(looked) => {
+                        in_flight -= 1;
+                        found.insert(block.group, looked);
                     }
-                };
-                groups.pop_front();
+                    Outcome::Part { part, last } => {
+                        let give = parts.take().unwrap_or_else(|| {
+                            let (give, parts) = channel();
+                            let group = Arc::clone(&groups[(block.group - first) as usize]);
+                            let (number, tell) = (block.group, Teller(tell.clone()));
+                            scope.spawn(move || visit(number, &group, look, parts, pools, &tell));
+                            give
+                        });
+                        // One that has seen enough takes the others all the same.
+                        let _ = give.send(part);
+                        parts = (!last).then_some(give);
+                    }
+                }
+            }
+            while let Some(looked) = found.remove(&first) {
+                let Some(group) = groups.pop_front() else { break };
+                first += 1;
                 reading.take(&group.0, &group.1, looked)?;
             }
         }
@@ -192,18 +284,37 @@ struct Pools {
     raw: Pool,
 }
 
+/// A thread ended that should not have: its panic is told when the others have ended, too.
+fn broken() -> FormatError {
+    FormatError::Malformed("a thread that decodes has failed".into())
+}
+
 /// One block to be decoded. Of a group of one block its entries are looked at by the thread that decodes it; the parts of
 /// a large entry go back, to be put in order.
 struct Job<T> {
     number: u64,
-    group: Arc<(Group, T)>,
+    /// Number of the group, and the group.
+    of: (u64, Arc<(Group, T)>),
     /// Which block of the group.
     at: usize,
-    packed: Result<Buffer, FormatError>,
+    packed: Result<Fed, FormatError>,
 }
 
-struct Answer<R, E> {
+/// What the threads tell the caller's.
+enum Message<R, E> {
+    /// A block is decoded.
+    Block(Decoded<R, E>),
+    /// A part of a large entry is used up.
+    Used,
+    /// A large entry was looked at.
+    Visited(u64, Result<R, E>),
+    /// A thread panics.
+    Broken,
+}
+
+struct Decoded<R, E> {
     number: u64,
+    group: u64,
     crc: crc32fast::Hasher,
     raw_len: u64,
     outcome: Outcome<R, E>,
@@ -211,13 +322,47 @@ struct Answer<R, E> {
 
 enum Outcome<R, E> {
     Looked(Result<R, E>),
-    Part(Result<Buffer, FormatError>),
+    Part { part: Result<Buffer, FormatError>, last: bool },
+}
+
+/// Tells the caller's thread, whatever happens: it never waits for one that is gone.
+struct Teller<R, E>(Sender<Message<R, E>>);
+
+impl<R, E> Teller<R, E> {
+    /// When nobody listens any more, the run has ended.
+    fn tell(&self, message: Message<R, E>) -> bool {
+        self.0.send(message).is_ok()
+    }
+}
+
+impl<R, E> Drop for Teller<R, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell(Message::Broken);
+        }
+    }
 }
 
 /// The thread that looks at an entry of many blocks while they come in.
-struct Visitor<'scope, R, E> {
-    give: SyncSender<Result<Buffer, FormatError>>,
-    looking: std::thread::ScopedJoinHandle<'scope, Result<R, E>>,
+fn visit<T, R, E: From<FormatError>>(
+    number: u64,
+    group: &(Group, T),
+    look: Look<'_, T, R, E>,
+    parts: Receiver<Result<Buffer, FormatError>>,
+    pools: &Pools,
+    tell: &Teller<R, E>,
+) {
+    let used = || {
+        tell.tell(Message::Used);
+    };
+    let mut parts = Parts { parts, current: None, at: 0, pools, used: &used };
+    let looked = look(&group.0, &group.1, Tar::Parts(&mut parts));
+    parts.release();
+    while let Ok(part) = parts.parts.recv() {
+        part.into_iter().for_each(|part| pools.raw.give(part));
+        used();
+    }
+    tell.tell(Message::Visited(number, looked));
 }
 
 /// Where packed blocks come from.
@@ -225,15 +370,18 @@ struct Feed<'a> {
     stream: &'a mut dyn Skip,
     position: u64,
     pools: &'a Pools,
+    /// Blocks that were sent.
+    sent: u64,
 }
 
 impl Feed<'_> {
-    fn job<T>(&mut self, group: &Arc<(Group, T)>, at: usize, number: u64) -> Job<T> {
+    fn job<T>(&mut self, number: u64, group: &Arc<(Group, T)>, at: usize) -> Job<T> {
         let packed = self.block(group.0.first + at as u64, &group.0.blocks[at]);
-        Job { number, group: Arc::clone(group), at, packed }
+        self.sent += 1;
+        Job { number: self.sent - 1, of: (number, Arc::clone(group)), at, packed }
     }
 
-    fn block(&mut self, number: u64, block: &Block) -> Result<Buffer, FormatError> {
+    fn block(&mut self, number: u64, block: &Block) -> Result<Fed, FormatError> {
         let ahead = block
             .offset
             .checked_sub(self.position)
@@ -241,22 +389,20 @@ impl Feed<'_> {
         self.stream.skip(ahead)?;
         self.position = block.offset;
         let mut packed = self.pools.packed.take();
-        let part = packed.extend(block.packed as usize);
-        let mut filled = 0;
-        while filled < part.len() {
-            match self.stream.read(&mut part[filled..]) {
-                Ok(0) => {
-                    let what = format!("the archive ends within block {number}");
-                    return Err(FormatError::Malformed(what));
+        let digest =
+            self.stream.fill(packed.extend(block.packed as usize)).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    FormatError::Malformed(format!("the archive ends within block {number}"))
                 }
-                Ok(count) => (filled, self.position) = (filled + count, self.position + count as u64),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(packed)
+                _ => error.into(),
+            })?;
+        self.position += block.packed;
+        Ok((packed, digest))
     }
 }
+
+/// A packed block, and its digest where that is known.
+type Fed = (Buffer, Option<[u8; 32]>);
 
 fn work<T, R, E: From<FormatError>>(
     codec: Codec,
@@ -264,11 +410,11 @@ fn work<T, R, E: From<FormatError>>(
     pools: &Pools,
     look: Look<'_, T, R, E>,
     jobs: &Mutex<Receiver<Job<T>>>,
-    done: &Sender<Answer<R, E>>,
+    tell: &Teller<R, E>,
 ) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { number, group, at, packed }) = job else { return };
+        let Ok(Job { number, of: (of, group), at, packed }) = job else { return };
         let (group, with) = &*group;
         let block = &group.blocks[at];
         let raw =
@@ -278,15 +424,16 @@ fn work<T, R, E: From<FormatError>>(
             crc.update(raw);
         }
         let outcome = match raw {
-            raw if group.blocks.len() > 1 => Outcome::Part(raw),
+            part if group.blocks.len() > 1 => Outcome::Part { part, last: at + 1 == group.blocks.len() },
             Err(error) => Outcome::Looked(Err(error.into())),
             Ok(raw) => {
-                let looked = look(group, with, &mut &raw[..]);
+                let looked = look(group, with, Tar::Whole(&raw));
                 pools.raw.give(raw);
                 Outcome::Looked(looked)
             }
         };
-        if done.send(Answer { number, crc, raw_len: block.size, outcome }).is_err() {
+        let decoded = Decoded { number, group: of, crc, raw_len: block.size, outcome };
+        if !tell.tell(Message::Block(decoded)) {
             return;
         }
     }
@@ -298,9 +445,9 @@ fn unpack(
     pools: &Pools,
     number: u64,
     block: &Block,
-    mut packed: Buffer,
+    (mut packed, digest): Fed,
 ) -> Result<Buffer, FormatError> {
-    if super::sha256_hex(&packed) != block.sha256 {
+    if super::hex(&digest.unwrap_or_else(|| Sha256::digest(&packed[..]).into())) != block.sha256 {
         return Err(FormatError::Malformed(format!("block {number} does not have the manifest's digest")));
     }
     let mut raw = pools.raw.take();
@@ -315,15 +462,30 @@ struct Parts<'a> {
     current: Option<Buffer>,
     at: usize,
     pools: &'a Pools,
+    /// Called for each part that is used up.
+    used: &'a dyn Fn(),
+}
+
+impl Parts<'_> {
+    fn release(&mut self) {
+        if let Some(used) = self.current.take() {
+            self.pools.raw.give(used);
+            (self.used)();
+        }
+    }
 }
 
 impl BufRead for Parts<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.current.as_ref().is_none_or(|current| self.at == current.len()) {
-            self.current.take().into_iter().for_each(|used| self.pools.raw.give(used));
+            self.release();
             self.at = 0;
             self.current = match self.parts.recv() {
-                Ok(part) => Some(part.map_err(io::Error::other)?),
+                Ok(Ok(part)) => Some(part),
+                Ok(Err(error)) => {
+                    (self.used)();
+                    return Err(io::Error::other(error));
+                }
                 Err(_) => None,
             };
         }

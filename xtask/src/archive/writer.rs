@@ -1,6 +1,6 @@
 //! Entries in, archive and manifest out: a pipeline with bounded memory.
 //!
-//! The caller's thread lays entries into blocks ([`Builder`]); worker threads hash the files of a block and compress it;
+//! The caller's thread lays entries into blocks ([`Builder`]); worker threads compress a block and hash the files in it;
 //! one thread writes the blocks in order. No more than `in_flight` blocks exist at a time. The bytes depend on the
 //! entries and the codec alone: threads only decide *when* a block is ready.
 use super::block::{MAX_BLOCK, Rule};
@@ -8,8 +8,9 @@ use super::buffer::{Buffer, Pool};
 use super::builder::{Builder, Built, Digested, Job, Laid, Pools};
 use super::codec::{Codec, Encoder};
 use super::manifest::{Block, Collector, Header, Record};
+use super::sha256::digests;
 use super::{FormatError, hex};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -124,25 +125,35 @@ fn work(
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { index, raw, mut laid }) = job else { return };
-        for laid in &mut laid {
-            if let Digested::Here(range) = &laid.digest {
-                laid.digest = Digested::Done(Sha256::digest(&raw[range.clone()]).into());
-            }
-        }
         let mut crc = crc32fast::Hasher::new();
         if codec == Codec::Gzip {
             crc.update(&raw);
         }
         let mut packed = pools.packed.take();
         let result = encoder.compress(&raw, &mut packed);
+        let sha256 = hex(&digest_all(&raw, &packed, &mut laid));
         let raw_len = raw.len() as u64;
         pools.raw.give(raw);
-        let sha256 = super::sha256_hex(&packed);
         let packed = Packed { index, raw_len, crc, bytes: result.map(|()| packed), sha256, laid };
         if done.send(packed).is_err() {
             return;
         }
     }
+}
+
+/// Fills in the digests of what lies in a block, and returns that of the packed block. All at once: that is faster.
+fn digest_all(raw: &[u8], packed: &[u8], laid: &mut [Laid]) -> [u8; 32] {
+    let mut messages = vec![packed];
+    messages.extend(laid.iter().filter_map(|laid| match &laid.digest {
+        Digested::Here(range) => Some(&raw[range.clone()]),
+        Digested::None | Digested::Done(_) => None,
+    }));
+    let mut digests = digests(&messages).into_iter();
+    let block = digests.next().unwrap_or_default();
+    for laid in laid.iter_mut().filter(|laid| matches!(laid.digest, Digested::Here(_))) {
+        laid.digest = digests.next().map_or(Digested::None, Digested::Done);
+    }
+    block
 }
 
 struct Written<'a> {
@@ -210,7 +221,7 @@ impl Written<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::builder::StreamError;
-    use super::super::entry::{Entry, Kind, Mtime, order, read_tar};
+    use super::super::entry::{Entry, Kind, Mtime, order};
     use super::super::manifest::{Group, Groups, SCHEMA};
     use super::super::reader::{Look, decode, read_groups};
     use super::*;
@@ -296,7 +307,7 @@ mod tests {
             );
             let look: Look<'_, (), Vec<_>, FormatError> = &|_, (), tar| {
                 let mut found = Vec::new();
-                read_tar(tar, &mut |entry, content| collect(&mut found, entry, content))?;
+                tar.read(&mut |entry, content| collect(&mut found, entry, content))?;
                 Ok(found)
             };
             let ending = read_groups((&mut stream, 0), codec, 3, &mut reading, look).expect("reads");

@@ -5,17 +5,17 @@
 use super::layout::{Layout, held, leads_out};
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file, workers};
-use crate::archive::entry::{Entry, Kind, read_tar};
+use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Reading, Skip, decode, read_groups};
+use crate::archive::reader::{Reading, Skip, Tar, decode, read_groups};
+use crate::archive::sha256::Running;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
-use sha2::{Digest as _, Sha256};
-use std::io::{BufRead, Read};
+use std::io::Read;
 
 /// What a check came to.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ fn check_groups(
 ) -> Result<Option<String>> {
     let codec = listed.codec();
     source.with_stream(&source.archive, secret, |stream| {
-        let mut stream = Hashed { stream, hash: Sha256::new() };
+        let mut stream = Hashed { stream, hash: Running::default() };
         let mut prologue = Vec::new();
         let start = codec.prologue().len() as u64;
         let mut whole = Read::take(&mut stream, start).read_to_end(&mut prologue).is_ok();
@@ -152,14 +152,14 @@ fn check_groups(
         }
         // What stands behind the end belongs to the file, and so to its digest.
         std::io::copy(&mut stream, &mut std::io::sink()).map_err(Error::io("read", &source.archive))?;
-        Ok((!source.encrypted).then(|| hex(&stream.hash.finalize())))
+        Ok((!source.encrypted).then(|| hex(&stream.hash.digest())))
     })
 }
 
 /// A stream of which every byte is hashed, in passing over it, too.
 struct Hashed<'a> {
     stream: &'a mut dyn Skip,
-    hash: Sha256,
+    hash: Running,
 }
 
 impl Read for Hashed<'_> {
@@ -174,6 +174,11 @@ impl Skip for Hashed<'_> {
     fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
         let skipped = std::io::copy(&mut Read::take(self, bytes), &mut std::io::sink())?;
         if skipped == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
+        self.stream.read_exact(part)?;
+        Ok(Some(self.hash.update_and_digest(part)))
     }
 }
 
@@ -245,21 +250,22 @@ struct Looked {
     findings: Vec<Finding>,
 }
 
-fn look(group: &Group, _: &Vec<Finding>, tar: &mut dyn BufRead) -> Result<Looked, Trouble> {
+fn look(group: &Group, _: &Vec<Finding>, tar: Tar<'_>) -> Result<Looked, Trouble> {
+    if interrupted() {
+        return Err(Error::Interrupted.into());
+    }
     let (mut expected, mut looked) = (group.records.iter(), Looked::default());
-    read_tar(tar, &mut |entry, content| {
-        let (sha256, bytes) = digest(&entry, content)?;
+    for (entry, sha256) in tar.digests()? {
         looked.entries += 1;
-        looked.bytes += bytes;
+        looked.bytes += entry.size;
         looked.held += held(&entry);
         let wrong = match expected.next() {
-            Some(record) => differs(record, &entry, sha256),
+            Some(record) => differs(record, &entry, (entry.kind == Kind::File).then_some(sha256)),
             None => Some("is not in the manifest".to_owned()),
         };
         let finding = wrong.map(|what| Finding::error(show_bytes(&entry.path), what, REPAIR));
         looked.findings.extend(finding);
-        Ok::<_, Trouble>(())
-    })?;
+    }
     for record in expected {
         let name = show_bytes(&record.entry.path);
         looked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
@@ -276,21 +282,15 @@ fn lay(source: &Source, entry: &Entry, layout: &mut Layout) -> Option<Finding> {
         .map(|what| Finding::error(source.name(), what, REPAIR))
 }
 
-fn digest(entry: &Entry, content: &mut dyn BufRead) -> Result<(Option<[u8; 32]>, u64), Trouble> {
-    if interrupted() {
-        return Err(Error::Interrupted.into());
-    }
-    let (sha256, bytes) = digest_stream(content).map_err(FormatError::from)?;
-    Ok(((entry.kind == Kind::File).then_some(sha256), bytes))
-}
-
 fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
     let mut layout = Layout::default();
     source.with_stream(&source.archive, secret, |mut stream| {
         decode(&mut stream, source.codec, &mut |entry, content| {
-            let (_, bytes) = digest(&entry, content)?;
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
             checked.entries += 1;
-            checked.bytes += bytes;
+            checked.bytes += digest_stream(content).map_err(FormatError::from)?.1;
             if let Some(finding) = lay(source, &entry, &mut layout) {
                 checked.error(source, finding);
             }

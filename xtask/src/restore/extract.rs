@@ -6,9 +6,9 @@
 use super::tree::{Files, Tree};
 use super::{Listed, Source, Trouble, damaged, differs, workers};
 use crate::archive::codec::Codec;
-use crate::archive::entry::{Entry, Kind, Mtime, read_tar};
+use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Look, Reading, decode, read_groups};
+use crate::archive::reader::{Look, Reading, Tar, decode, read_groups};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
@@ -230,11 +230,11 @@ fn place_group(
     files: Files,
     group: &Group,
     paths: &Paths,
-    tar: &mut dyn BufRead,
+    tar: Tar<'_>,
 ) -> Result<Vec<Placed>, Trouble> {
     let mut expected = group.records.iter().zip(paths);
     let mut placed = Vec::new();
-    read_tar(tar, &mut |mut entry, content| {
+    tar.read(&mut |mut entry, content| {
         if interrupted() {
             return Err(Error::Interrupted.into());
         }

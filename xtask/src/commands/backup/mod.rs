@@ -315,7 +315,7 @@ fn confirm(ctx: &Context, memory: Option<&Memory>, plan: &Plan, same: &Same) -> 
         archive: Some(same.artifact.archive.clone()),
         sha256: Some(same.sha256.clone()),
         durability: Some(plan.mounted.durability),
-        bytes: same.artifact.bytes,
+        bytes: same.bytes,
         source_bytes: plan.survey.bytes,
         entries: plan.survey.entries,
         excluded: plan.survey.excluded,

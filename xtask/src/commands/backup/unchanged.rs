@@ -15,6 +15,8 @@ use crate::shown::show;
 pub(super) struct Same {
     pub artifact: Artifact,
     pub sha256: String,
+    /// Of the archive.
+    pub bytes: u64,
 }
 
 /// The last backup of the plan's series, if nothing was changed since.
@@ -39,6 +41,7 @@ pub(super) fn unchanged(ctx: &Context, plan: &Plan, catalog: &Catalog, known: &K
     let closing = source.closing(secret.as_ref()).ok()??;
     let length =
         if last.name.encrypted { known.made.get(&show(&last.archive))?.bytes? } else { closing.packed_bytes };
-    let same = closing.state.as_ref() == Some(state) && last.bytes == length;
-    same.then(|| Same { artifact: last.clone(), sha256: archive.clone() })
+    let bytes = std::fs::metadata(&last.archive).ok()?.len();
+    let same = closing.state.as_ref() == Some(state) && bytes == length;
+    same.then(|| Same { artifact: last.clone(), sha256: archive.clone(), bytes })
 }
