@@ -39,6 +39,10 @@ impl Tar<'_> {
         match self {
             Self::Parts(parts) => {
                 read_tar::<FormatError>(parts, &mut |entry, content| {
+                    // However many parts come in, no more than one entry is held.
+                    if !found.is_empty() {
+                        return Err(FormatError::Malformed("the blocks of one entry hold another".into()));
+                    }
                     found.push((entry, super::digest_stream(content)?.0));
                     Ok(())
                 })?;

@@ -218,10 +218,13 @@ pub fn write_sums(folder: &Path) -> Result<()> {
     let mut lines = Vec::new();
     for bundle in &bundles {
         let lock = &bundle.lock;
-        let pairs = [(&lock.tarball, &lock.tarball_sha256), (&lock.manifest, &lock.manifest_sha256)];
-        for (name, digest) in pairs {
-            if let (Some(name), Some(digest)) = (name, digest)
-                && folder.join(name).exists()
+        let pairs = [
+            (&lock.tarball, &bundle.tarball, &lock.tarball_sha256),
+            (&lock.manifest, &bundle.manifest, &lock.manifest_sha256),
+        ];
+        for (name, path, digest) in pairs {
+            if let (Some(name), Some(_), Some(digest)) = (name, path, digest)
+                && is_line(digest, name)
             {
                 lines.push((digest.clone(), name.clone()));
             }
@@ -233,4 +236,12 @@ pub fn write_sums(folder: &Path) -> Result<()> {
         Ok(known) if known == text.as_bytes() => Ok(()),
         _ => durable::replace(&path, text.as_bytes(), 0o644),
     }
+}
+
+/// A lock that is wrong adds nothing to the list that others check with.
+fn is_line(digest: &str, name: &str) -> bool {
+    digest.len() == 64
+        && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && !name.contains(char::is_control)
+        && name.trim() == name
 }

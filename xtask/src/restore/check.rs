@@ -2,7 +2,7 @@
 //!
 //! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
 //! checked, because the manifest or the marker is gone, is itself a finding.
-use super::layout::{Layout, leads_out};
+use super::layout::{Layout, held, leads_out};
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file, workers};
 use crate::archive::content::Tar;
@@ -29,6 +29,23 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// Whether there was a manifest to compare with.
     pub manifest: bool,
+}
+
+/// So many findings of one archive are listed: a hostile one could have several for each entry, and fill the memory.
+const MOST: usize = 1000;
+
+impl Checked {
+    /// Lists an error; one too many says only that there are more.
+    fn error(&mut self, source: &Source, finding: Finding) {
+        match self.findings.len() {
+            0..MOST => self.findings.push(finding),
+            MOST => {
+                let what = format!("has more errors than the {MOST} that are listed");
+                self.findings.push(Finding::error(source.name(), what, REPAIR));
+            }
+            _ => {}
+        }
+    }
 }
 
 const REPAIR: &str = "restore from another copy; keep this one until you have";
@@ -192,18 +209,22 @@ impl Reading<Vec<Finding>, Looked, Trouble> for Checking<'_, '_> {
         wrong: &Vec<Finding>,
         looked: Result<Looked, Trouble>,
     ) -> Result<(), Trouble> {
-        self.checked.findings.extend(wrong.iter().cloned());
+        let source = self.source;
+        wrong.iter().cloned().for_each(|finding| self.checked.error(source, finding));
         match looked {
-            Ok(Looked { entries, bytes, findings }) => {
+            Ok(Looked { entries, bytes, held, findings }) => {
                 self.checked.entries += entries;
                 self.checked.bytes += bytes;
-                self.checked.findings.extend(findings);
+                findings.into_iter().for_each(|finding| self.checked.error(source, finding));
+                if let Err(what) = self.layout.hold(held) {
+                    self.checked.error(source, Finding::error(source.name(), what, REPAIR));
+                }
             }
             Err(Trouble::Ours(error)) => return Err(error.into()),
             Err(Trouble::Format(error)) => {
                 *self.whole = false;
                 let what = lost(&error.to_string(), &group.records);
-                self.checked.findings.push(Finding::error(self.source.name(), what, REPAIR));
+                self.checked.error(source, Finding::error(source.name(), what, REPAIR));
             }
         }
         Ok(())
@@ -225,6 +246,8 @@ fn lost(error: &str, records: &[Record]) -> String {
 struct Looked {
     entries: u64,
     bytes: u64,
+    /// Bytes of attributes that a restore sets last.
+    held: usize,
     findings: Vec<Finding>,
 }
 
@@ -236,6 +259,7 @@ fn look(group: &Group, _: &Vec<Finding>, tar: Tar<'_>) -> Result<Looked, Trouble
     for (entry, sha256) in tar.digests()? {
         looked.entries += 1;
         looked.bytes += entry.size;
+        looked.held += held(&entry);
         let wrong = match expected.next() {
             Some(record) => differs(record, &entry, (entry.kind == Kind::File).then_some(sha256)),
             None => Some("is not in the manifest".to_owned()),
@@ -252,7 +276,11 @@ fn look(group: &Group, _: &Vec<Finding>, tar: Tar<'_>) -> Result<Looked, Trouble
 
 /// What a restore would refuse is not sound.
 fn lay(source: &Source, entry: &Entry, layout: &mut Layout) -> Option<Finding> {
-    layout.add(entry).err().map(|what| Finding::error(source.name(), what, REPAIR))
+    layout
+        .add(entry)
+        .and_then(|_| layout.hold(held(entry)))
+        .err()
+        .map(|what| Finding::error(source.name(), what, REPAIR))
 }
 
 fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<()> {
@@ -264,10 +292,12 @@ fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) 
             }
             checked.entries += 1;
             checked.bytes += digest_stream(content).map_err(FormatError::from)?.1;
-            checked.findings.extend(lay(source, &entry, &mut layout));
+            if let Some(finding) = lay(source, &entry, &mut layout) {
+                checked.error(source, finding);
+            }
             if entry.kind == Kind::Symlink && leads_out(&entry) {
                 let what = format!("is a link to {}, outside of the folder", show_bytes(&entry.link));
-                checked.findings.push(unvouched(show_bytes(&entry.path), &what));
+                checked.error(source, unvouched(show_bytes(&entry.path), &what));
             }
             Ok::<_, Trouble>(())
         })

@@ -16,7 +16,9 @@ use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use crate::tools::gpg::Secret;
 use globset::GlobSet;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 /// What a restore came to.
@@ -188,14 +190,42 @@ impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
         for (path, entry, findings) in placed? {
             count(self.extracted, entry.kind, entry.size, entry.mtime);
             self.tree.found(findings);
-            self.tree.keep(path, entry);
+            self.tree.keep(self.source, path, entry)?;
         }
         Ok(())
     }
 }
 
-/// Writes the files of a group. Name, kind, size and the rest are compared with the manifest before; the content is what
-/// the manifest's digest of the block vouches for, which was compared before the block was decoded.
+/// Content that is hashed as it is taken.
+struct Hashing<'a> {
+    content: &'a mut dyn BufRead,
+    hash: Sha256,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Hashing<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.content.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        // What was looked at is still there: this reads nothing.
+        if let Ok(part) = self.content.fill_buf() {
+            self.hash.update(&part[..count]);
+        }
+        self.content.consume(count);
+    }
+}
+
+/// Writes the files of a group. Name, kind, size and the rest are compared with the manifest before, the content behind:
+/// a manifest may have digests of blocks that are right, and others of the files in them.
 fn place_group(
     source: &Source,
     files: Files,
@@ -216,10 +246,15 @@ fn place_group(
         if let Some(what) = differs(record, &entry, record.sha256) {
             return Err(wrong(&format!(": {what}")).into());
         }
-        let findings = match entry.kind {
-            Kind::File => files.write(&entry, path, content)?,
-            _ => Vec::new(),
-        };
+        let (mut sha256, mut findings) = (None, Vec::new());
+        if entry.kind == Kind::File {
+            let mut content = Hashing { content, hash: Sha256::new() };
+            findings = files.write(&entry, path, &mut content)?;
+            sha256 = Some(content.hash.finalize().into());
+        }
+        if record.sha256 != sha256 {
+            return Err(wrong(": content is not what the manifest says").into());
+        }
         placed.push((path.clone(), entry, findings));
         Ok::<_, Trouble>(())
     })?;

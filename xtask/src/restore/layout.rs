@@ -15,6 +15,16 @@ use std::path::{Component, Path, PathBuf};
 /// No path is longer: Linux takes 4096 bytes (`PATH_MAX`).
 const MAX_PATH: usize = 16 * 1024;
 
+/// Folders without an entry, all in all and for each entry: one long name may bring thousands of them. A bundle has files
+/// alone, and no folder without one.
+const FREE_FOLDERS: usize = 1 << 16;
+const FOLDERS_AN_ENTRY: usize = 16;
+
+/// Bytes of attributes that are held until everything is there, all in all and for each folder: an access list has some
+/// tens of them.
+const FREE_ATTRIBUTES: usize = 16 << 20;
+const ATTRIBUTES_A_FOLDER: usize = 1 << 10;
+
 /// What lies at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -28,6 +38,12 @@ enum Place {
 pub(super) struct Layout {
     /// By the hash of the path, under a key that no archive can know.
     places: HashMap<u64, Place>,
+    entries: usize,
+    /// Folders that had no entry of their own when something came to lie in them.
+    above: usize,
+    folders: usize,
+    /// Bytes of the attributes of folders that are set last.
+    held: usize,
     hash: RandomState,
 }
 
@@ -42,9 +58,13 @@ impl Layout {
         if path.as_os_str().is_empty() && entry.kind != Kind::Folder {
             return Err(format!("entry {} has no name", shown()));
         }
+        self.entries += 1;
+        if self.above > FREE_FOLDERS + FOLDERS_AN_ENTRY * self.entries {
+            return Err(format!("entry {} lies in too many folders that have no entry", shown()));
+        }
         for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
             match self.places.insert(self.key(above), Place::Above) {
-                None => {}
+                None => self.above += 1,
                 Some(place @ (Place::Above | Place::Entry(Kind::Folder))) => {
                     self.places.insert(self.key(above), place);
                     break;
@@ -61,6 +81,7 @@ impl Layout {
         if entry.kind == Kind::Hardlink {
             self.check_target(entry)?;
         }
+        self.folders += usize::from(entry.kind == Kind::Folder);
         match (self.places.insert(self.key(&path), Place::Entry(entry.kind)), entry.kind) {
             (None, _) | (Some(Place::Above), Kind::Folder) => Ok(path),
             (Some(Place::Above), _) => Err(format!("entry {} lies where a folder is needed", shown())),
@@ -82,6 +103,18 @@ impl Layout {
         }
     }
 
+    /// Takes note of so many bytes of attributes that are held until everything is there.
+    ///
+    /// # Errors
+    /// When they are too many for the folders so far.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), String> {
+        self.held += bytes;
+        match self.held > FREE_ATTRIBUTES + ATTRIBUTES_A_FOLDER * self.folders {
+            true => Err(format!("the attributes of its folders take {} bytes, more than is held", self.held)),
+            false => Ok(()),
+        }
+    }
+
     fn key(&self, path: &Path) -> u64 {
         self.hash.hash_one(path.as_os_str().as_bytes())
     }
@@ -99,6 +132,19 @@ fn inside(name: &[u8]) -> Result<PathBuf, String> {
         return Err(format!("entry {} would lie outside of the folder", show_bytes(name)));
     }
     Ok(path.components().filter(|part| *part != Component::CurDir).collect())
+}
+
+/// Bytes of the attributes of a folder that are set last.
+pub(super) fn held(entry: &Entry) -> usize {
+    let folder = entry.kind == Kind::Folder;
+    let last = entry.xattrs.iter().filter(|(name, _)| folder && is_set_last(name));
+    last.map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Whether an attribute of a folder is set when all that lies in it is there: an access list or a label would decide over
+/// that; what only users read does not.
+pub(super) fn is_set_last(name: &[u8]) -> bool {
+    !name.starts_with(b"user.")
 }
 
 /// Whether a symbolic link may lead out of the folder, judged by its name alone: a `..` behind the name of a folder

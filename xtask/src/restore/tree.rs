@@ -4,7 +4,7 @@
 //! [`Layout`] judges the names. Files and folders are made first, then hard links, symbolic links last: while
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
-use super::layout::{Layout, leads_out};
+use super::layout::{Layout, held, is_set_last, leads_out};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
@@ -101,8 +101,7 @@ impl Tree {
             let findings = self.files().write(&entry, &path, content)?;
             self.findings.extend(findings);
         }
-        self.keep(path, entry);
-        Ok(())
+        Ok(self.keep(source, path, entry)?)
     }
 
     /// Makes room for an entry: judges its name, makes the folder that it lies in (or is), and returns where it lies.
@@ -117,14 +116,22 @@ impl Tree {
         Ok(path)
     }
 
-    /// What is no file is dressed or made in the end.
-    pub(super) fn keep(&mut self, path: PathBuf, entry: Entry) {
+    /// What is no file is dressed or made in the end. Attributes are set now where they decide over nothing that comes to
+    /// lie in a folder, so that not all of them are held.
+    pub(super) fn keep(&mut self, source: &Source, path: PathBuf, mut entry: Entry) -> Result<()> {
         match entry.kind {
             Kind::File => {}
-            Kind::Folder => drop(self.folders.insert(path, entry)),
+            Kind::Folder => {
+                self.layout.hold(held(&entry)).map_err(|what| damaged(source, what))?;
+                let now;
+                (entry.xattrs, now) = entry.xattrs.into_iter().partition(|(name, _)| is_set_last(name));
+                self.findings.extend(set_attributes(&entry.path, &path, &now));
+                self.folders.insert(path, entry);
+            }
             Kind::Hardlink => self.hardlinks.push((path, entry)),
             Kind::Symlink => self.symlinks.push((path, entry)),
         }
+        Ok(())
     }
 
     pub(super) fn found(&mut self, findings: Vec<Finding>) {
@@ -260,12 +267,7 @@ impl Files {
             owned.map_err(Error::io("set the owner of", path))?;
         }
         if entry.kind != Kind::Symlink {
-            for (name, value) in &entry.xattrs {
-                if let Err(error) = xattr::set(path, OsStr::from_bytes(name), value) {
-                    let what = format!("its attribute {} could not be set: {error}", show_bytes(name));
-                    findings.push(Finding::warning(show_bytes(&entry.path), what, ""));
-                }
-            }
+            findings.extend(set_attributes(&entry.path, path, &entry.xattrs));
             let mode = Permissions::from_mode(entry.mode);
             match file {
                 Some(file) => file.set_permissions(mode),
@@ -282,6 +284,18 @@ impl Files {
         .map_err(|error| Error::io("set the time of", path)(error.into()))?;
         Ok(findings)
     }
+}
+
+/// What could not be set is a warning.
+fn set_attributes(name: &[u8], path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (key, value) in xattrs {
+        if let Err(error) = xattr::set(path, OsStr::from_bytes(key), value) {
+            let what = format!("its attribute {} could not be set: {error}", show_bytes(key));
+            findings.push(Finding::warning(show_bytes(name), what, ""));
+        }
+    }
+    findings
 }
 
 /// Makes the names in a folder durable, and what lies on its file system with them.

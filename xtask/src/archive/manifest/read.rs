@@ -4,7 +4,7 @@ use super::{Block, Group, Header, Line, MAX_PACKED, Record, SCHEMA};
 use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
 use crate::archive::codec::Codec;
-use crate::archive::entry::order;
+use crate::archive::entry::{Entry, RECORD, order};
 use serde::Deserialize;
 use std::io::{BufRead as _, BufReader, Read};
 
@@ -100,9 +100,16 @@ impl<'a> Groups<'a> {
         if group.blocks.is_empty() && !matches!(self.ahead, None | Some(Line::End { .. })) {
             return Err(self.lines.wrong());
         }
+        let mut room: u64 = group.blocks.iter().map(|block| block.size).sum();
         while let Some(Line::Entry(entry)) = self.ahead.take_if(|line| matches!(line, Line::Entry(_))) {
             let record = entry.record().ok_or_else(|| self.lines.wrong())?;
             self.take_record(&record, &group)?;
+            room = least_tar_bytes(&record.entry).and_then(|bytes| room.checked_sub(bytes)).ok_or_else(
+                || {
+                    let path = crate::shown::show_bytes(&record.entry.path);
+                    FormatError::Malformed(format!("entry {path} does not fit the blocks in front of it"))
+                },
+            )?;
             group.records.push(record);
             self.ahead = self.lines.line()?;
         }
@@ -160,6 +167,14 @@ impl<'a> Groups<'a> {
         };
         Err(FormatError::Malformed(format!("entry {} {what}", crate::shown::show_bytes(path))))
     }
+}
+
+/// What an entry takes in the tar at the least: its extended attributes are not known here. `None` when that is no number.
+/// So a block bounds how many entries a group has, and how long their names are together.
+fn least_tar_bytes(entry: &Entry) -> Option<u64> {
+    let long_names =
+        [&entry.path, &entry.link].into_iter().map(|name| name.len() as u64).filter(|len| *len > 99);
+    entry.size.checked_next_multiple_of(RECORD)?.checked_add(RECORD + long_names.sum::<u64>())
 }
 
 /// What the last lines of a manifest say; the lines before are passed over unread.
