@@ -14,6 +14,7 @@ mod interrupt;
 mod json;
 mod live;
 mod odd;
+mod readers;
 mod retention;
 mod snapshot;
 mod status;
