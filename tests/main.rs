@@ -17,6 +17,7 @@ mod odd;
 mod readers;
 mod retention;
 mod snapshot;
+mod stability;
 mod status;
 mod support;
 mod tidy;
