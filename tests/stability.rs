@@ -244,7 +244,6 @@ fn a_small_change_of_a_large_tree_changes_few_blocks() {
             let after = large.backed_up(&number.to_string(), codec);
             let [new, gone] = [changed(before, &after), changed(&after, before)];
             let all = after.blocks.len();
-            println!("{}: {what}: {new} of {all} blocks are new, {gone} are gone", codec.extension());
             for count in [new, gone] {
                 assert!(
                     (1..=places * BLOCKS_PER_PLACE).contains(&count),

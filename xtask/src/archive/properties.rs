@@ -287,7 +287,7 @@ proptest! {
             let made = pack(&tree, codec, 1);
             let others = std::thread::scope(|scope| {
                 let tree = &tree;
-                let start = |workers| scope.spawn(move || pack_moodily(&tree, codec, workers, seed));
+                let start = |workers| scope.spawn(move || pack_moodily(tree, codec, workers, seed));
                 WORKERS.map(start).map(|thread| thread.join().expect("packs"))
             });
             for (workers, other) in WORKERS.into_iter().zip(others) {
