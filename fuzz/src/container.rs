@@ -5,9 +5,10 @@ use super::sealed::{pack, seal};
 use super::tars::{Built, build, mend};
 use std::io::{BufRead, Read};
 use xtask::archive::codec::Codec;
+use xtask::archive::content::Tar;
 use xtask::archive::entry::{END, Entry, read_tar};
 use xtask::archive::manifest::{Block, Group, Groups};
-use xtask::archive::reader::{Ending, Tar, decode, read_groups};
+use xtask::archive::reader::{Ending, decode, read_groups};
 use xtask::archive::{FormatError, digest_stream, sha256_hex};
 
 pub fn run(data: &[u8]) {
