@@ -345,7 +345,7 @@ mod tests {
             state ^= state << 5;
             state
         };
-        (0..len).map(|_| (next() as u8 & spread) + (next() as u8 & next() as u8 & spread / 2)).collect()
+        (0..len).map(|_| (next() as u8 & spread) + (next() as u8 & next() as u8 & (spread / 2))).collect()
     }
 
     proptest! {

@@ -217,7 +217,7 @@ impl Tree {
             }
             self.findings.push(Finding::info(name, what));
         }
-        self.make_above(&path)?;
+        self.make_above(path)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), path).map_err(Error::io("link", path))?;
         self.dress(entry, path)
     }
