@@ -261,8 +261,8 @@ fn the_mount_is_checked() {
     let xtask = env!("CARGO_BIN_EXE_xtask");
     let drive = stack.path("drive").display().to_string();
     let script = format!(
-        "mount -t tmpfs none '{drive}' && '{xtask}' backup --mount-check --json && '{xtask}' verify && mkdir '{drive}/a' '{drive}/a/b' \
-        && '{xtask}' backup --mount-check --source .codex-api --dest '{drive}/a'; ! '{xtask}' backup --mount-check --source .codex-api --dest '{drive}/a/b'"
+        "mount -t tmpfs none '{drive}' && '{xtask}' backup --force --mount-check --json && '{xtask}' verify && mkdir '{drive}/a' '{drive}/a/b' \
+        && '{xtask}' backup --force --mount-check --source .codex-api --dest '{drive}/a'; ! '{xtask}' backup --force --mount-check --source .codex-api --dest '{drive}/a/b'"
     );
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
@@ -279,7 +279,7 @@ fn a_full_drive_leaves_nothing_and_says_so() {
     let xtask = env!("CARGO_BIN_EXE_xtask");
     let drive = stack.path("drive").display().to_string();
     let script = format!(
-        "mount -t tmpfs -o size=2M none '{drive}'; set +e; '{xtask}' backup; echo code $?; find '{drive}' -type f"
+        "mount -t tmpfs -o size=2M none '{drive}'; set +e; '{xtask}' backup --force; echo code $?; find '{drive}' -type f"
     );
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));

@@ -20,3 +20,4 @@ mod status;
 mod support;
 mod tidy;
 mod trust;
+mod unchanged;

@@ -119,8 +119,18 @@ impl Stack {
         command.env("GIT_CONFIG_NOSYSTEM", "1");
     }
 
-    /// The binary, in the repository.
+    /// The binary, in the repository. Most tests want a backup of each run, whether anything was changed or not; those
+    /// that do not, use [`Stack::plain`].
     pub fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        let mut command = self.plain(args);
+        if args.iter().any(|arg| arg.as_ref() == "backup") {
+            command.arg("--force");
+        }
+        command
+    }
+
+    /// The binary, in the repository, with these arguments and no others.
+    pub fn plain<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(args).current_dir(self.path("repo"));
         self.environment(&mut command);
@@ -206,8 +216,14 @@ impl Stack {
 
 /// The binary in the repository of a stack, run by somebody who cannot read everything.
 pub fn unprivileged(stack: &Stack, args: &[&str]) -> Command {
+    let force: &[&str] = if args.contains(&"backup") { &["--force"] } else { &[] };
+    unprivileged_plain(stack, &[args, force].concat())
+}
+
+/// The same with these arguments and no others.
+pub fn unprivileged_plain(stack: &Stack, args: &[&str]) -> Command {
     if stack.sh(".", "id -u").trim() != "0" {
-        return stack.command(args);
+        return stack.plain(args);
     }
     let xtask = stack.path("xtask");
     fs::copy(env!("CARGO_BIN_EXE_xtask"), &xtask).expect("copies");

@@ -7,13 +7,14 @@ pub mod block;
 mod buffer;
 pub mod builder;
 pub mod codec;
+pub mod content;
 mod deflate;
 pub mod entry;
 pub mod manifest;
 #[cfg(test)]
 mod properties;
 pub mod reader;
-mod sha256;
+pub mod sha256;
 pub mod writer;
 
 use sha2::{Digest, Sha256};

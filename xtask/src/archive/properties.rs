@@ -3,7 +3,7 @@
 use super::FormatError;
 use super::block::MAX_BLOCK;
 use super::codec::Codec;
-use super::entry::{Entry, Kind, Mtime};
+use super::entry::{Entry, Kind, Mtime, order};
 use super::manifest::{Group, Groups, Header, Record, SCHEMA};
 use super::reader::{Look, decode, read_groups};
 use super::writer::{Options, Sinks, write};
@@ -45,10 +45,13 @@ fn node() -> impl Strategy<Value = (Entry, Vec<u8>)> {
     )
 }
 
-/// Sorted by the bytes of their paths, each once.
+/// In the archive's order, each once.
 fn tree() -> impl Strategy<Value = Tree> {
     btree_map(path(), node(), 0..60).prop_map(|nodes| {
-        nodes.into_iter().map(|(path, (entry, content))| (Entry { path, ..entry }, content)).collect()
+        let nodes = nodes.into_iter().map(|(path, (entry, content))| (Entry { path, ..entry }, content));
+        let mut tree: Tree = nodes.collect();
+        tree.sort_by(|(one, _), (other, _)| order(&one.path, &other.path));
+        tree
     })
 }
 

@@ -9,10 +9,10 @@ use super::FormatError;
 use super::block::MAX_BLOCK;
 use super::buffer::{Buffer, Pool};
 use super::codec::{Codec, Decoder};
+use super::content::Tar;
 use super::entry::{Entry, read_tar};
 use super::manifest::{Block, Group, MAX_PACKED};
-use super::sha256::digests;
-use std::cell::Cell;
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -25,6 +25,14 @@ pub trait Skip: Read {
     /// # Errors
     /// When the stream fails or ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Fills `part`, and returns its SHA-256 where that comes for nothing.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the stream ends before.
+    fn fill(&mut self, part: &mut [u8]) -> io::Result<Option<[u8; 32]>> {
+        self.read_exact(part).map(|()| None)
+    }
 }
 
 impl Skip for &mut dyn Read {
@@ -97,84 +105,6 @@ where
 
 /// Looks at the tar bytes of a group, which holds whole entries. Called on many threads.
 pub type Look<'a, T, R, E> = &'a (dyn Fn(&Group, &T, Tar<'_>) -> Result<R, E> + Sync);
-
-/// The tar bytes of a group.
-pub enum Tar<'a> {
-    /// All at hand.
-    Whole(&'a [u8]),
-    /// Of one large entry, as they come in.
-    Parts(&'a mut dyn BufRead),
-}
-
-impl Tar<'_> {
-    /// Reads the entries as [`read_tar`] does.
-    ///
-    /// # Errors
-    /// As [`read_tar`]'s.
-    pub fn read<E: From<FormatError>>(
-        self,
-        visit: &mut dyn FnMut(Entry, &mut dyn BufRead) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        match self {
-            Self::Whole(mut bytes) => read_tar(&mut bytes, visit),
-            Self::Parts(parts) => read_tar(parts, visit),
-        }
-    }
-
-    /// The entries, each with the SHA-256 of its content.
-    ///
-    /// # Errors
-    /// As [`read_tar`]'s.
-    pub fn digests(self) -> Result<Vec<(Entry, [u8; 32])>, FormatError> {
-        let mut found = Vec::new();
-        match self {
-            Self::Parts(parts) => {
-                read_tar::<FormatError>(parts, &mut |entry, content| {
-                    found.push((entry, super::digest_stream(content)?.0));
-                    Ok(())
-                })?;
-                Ok(found)
-            }
-            Self::Whole(bytes) => {
-                let mut contents = Vec::new();
-                let position = Cell::new(0);
-                read_tar::<FormatError>(&mut Slice { bytes, position: &position }, &mut |entry, _| {
-                    let content = bytes[position.get()..].get(..entry.size as usize);
-                    contents.push(content.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
-                    found.push((entry, [0; 32]));
-                    Ok(())
-                })?;
-                let digests = digests(&contents);
-                found.iter_mut().zip(digests).for_each(|((_, place), digest)| *place = digest);
-                Ok(found)
-            }
-        }
-    }
-}
-
-/// Bytes that are read while somebody else looks where.
-struct Slice<'a> {
-    bytes: &'a [u8],
-    position: &'a Cell<usize>,
-}
-
-impl BufRead for Slice<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(&self.bytes[self.position.get()..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.position.set(self.position.get() + count);
-    }
-}
-
-impl Read for Slice<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
 
 /// Reads groups of the archive in `stream`, which stands `position` bytes behind its beginning, on `workers` threads
 /// besides this one.
@@ -284,7 +214,7 @@ struct Job<T> {
     of: (u64, Arc<(Group, T)>),
     /// Which block of the group.
     at: usize,
-    packed: Result<Buffer, FormatError>,
+    packed: Result<Fed, FormatError>,
 }
 
 /// What the threads tell the caller's.
@@ -368,7 +298,7 @@ impl Feed<'_> {
         Job { number: self.sent - 1, of: (number, Arc::clone(group)), at, packed }
     }
 
-    fn block(&mut self, number: u64, block: &Block) -> Result<Buffer, FormatError> {
+    fn block(&mut self, number: u64, block: &Block) -> Result<Fed, FormatError> {
         let ahead = block
             .offset
             .checked_sub(self.position)
@@ -376,22 +306,20 @@ impl Feed<'_> {
         self.stream.skip(ahead)?;
         self.position = block.offset;
         let mut packed = self.pools.packed.take();
-        let part = packed.extend(block.packed as usize);
-        let mut filled = 0;
-        while filled < part.len() {
-            match self.stream.read(&mut part[filled..]) {
-                Ok(0) => {
-                    let what = format!("the archive ends within block {number}");
-                    return Err(FormatError::Malformed(what));
+        let digest =
+            self.stream.fill(packed.extend(block.packed as usize)).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    FormatError::Malformed(format!("the archive ends within block {number}"))
                 }
-                Ok(count) => (filled, self.position) = (filled + count, self.position + count as u64),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(packed)
+                _ => error.into(),
+            })?;
+        self.position += block.packed;
+        Ok((packed, digest))
     }
 }
+
+/// A packed block, and its digest where that is known.
+type Fed = (Buffer, Option<[u8; 32]>);
 
 fn work<T, R, E: From<FormatError>>(
     codec: Codec,
@@ -434,9 +362,9 @@ fn unpack(
     pools: &Pools,
     number: u64,
     block: &Block,
-    mut packed: Buffer,
+    (mut packed, digest): Fed,
 ) -> Result<Buffer, FormatError> {
-    if super::sha256_hex(&packed) != block.sha256 {
+    if super::hex(&digest.unwrap_or_else(|| Sha256::digest(&packed[..]).into())) != block.sha256 {
         return Err(FormatError::Malformed(format!("block {number} does not have the manifest's digest")));
     }
     let mut raw = pools.raw.take();

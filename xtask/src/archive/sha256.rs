@@ -28,13 +28,77 @@ pub(super) fn digests(messages: &[&[u8]]) -> Vec<[u8; 32]> {
         }
     }
     for mut lane in lanes.into_iter().flatten() {
-        while !lane.blocks().is_empty() {
-            let count = lane.blocks().len();
-            lane.compress(count);
-        }
+        lane.finish();
         digests[lane.slot] = lane.digest();
     }
     digests
+}
+
+/// A message that comes in parts, of which each may be wanted by itself, too.
+pub struct Running {
+    state: [u32; 8],
+    /// What does not fill a block yet.
+    pending: Vec<u8>,
+    length: u64,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { state: INITIAL, pending: Vec::with_capacity(64), length: 0 }
+    }
+}
+
+impl Running {
+    /// The next part.
+    pub fn update(&mut self, part: &[u8]) {
+        let (blocks, rest) = self.align(part);
+        compress256(&mut self.state, blocks);
+        self.pending.extend(rest);
+    }
+
+    /// The next part, and the digest of that part alone: for little more than one of the two.
+    pub fn update_and_digest(&mut self, part: &[u8]) -> [u8; 32] {
+        let (blocks, rest) = self.align(part);
+        let mut alone = Lane::new(0, part);
+        let mut whole = Lane { slot: 0, state: self.state, body: blocks, end: [[0; 64]; 2], left: 0..0 };
+        let count = blocks.len().min(alone.body.len());
+        compress_both(&mut whole, &mut alone, count);
+        whole.finish();
+        alone.finish();
+        self.state = whole.state;
+        self.pending.extend(rest);
+        alone.digest()
+    }
+
+    /// Fills up the pending block with the beginning of `part`, and returns the whole blocks behind it and the rest.
+    fn align<'a>(&mut self, part: &'a [u8]) -> (&'a [[u8; 64]], &'a [u8]) {
+        self.length += part.len() as u64;
+        let (mut first, mut part) = ([0; 64], part);
+        if !self.pending.is_empty() {
+            let missing = (64 - self.pending.len()).min(part.len());
+            let (head, behind) = part.split_at(missing);
+            self.pending.extend(head);
+            part = behind;
+            if self.pending.len() < 64 {
+                return (&[], &[]);
+            }
+            first.copy_from_slice(&self.pending);
+            compress256(&mut self.state, &[first]);
+            self.pending.clear();
+        }
+        part.as_chunks()
+    }
+
+    /// The digest of all parts.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut end = Lane::new(0, &self.pending);
+        end.state = self.state;
+        // The length that padding tells is that of all of it.
+        let last = end.left.end - 1;
+        end.end[last][56..].copy_from_slice(&(self.length * 8).to_be_bytes());
+        end.finish();
+        end.digest()
+    }
 }
 
 /// One message under way: its whole blocks, then what padding makes of its end (section 5.1.1).
@@ -68,6 +132,12 @@ impl<'a> Lane<'a> {
         compress256(&mut state, &self.blocks()[..count]);
         self.state = state;
         self.pass(count);
+    }
+
+    fn finish(&mut self) {
+        while !self.blocks().is_empty() {
+            self.compress(self.blocks().len());
+        }
     }
 
     fn pass(&mut self, count: usize) {
@@ -265,6 +335,27 @@ mod tests {
             for some in [&messages[..], &messages[..1], &messages[..0], &messages[messages.len() - 2..]] {
                 let expected: Vec<[u8; 32]> = some.iter().map(|one| Sha256::digest(one).into()).collect();
                 assert!(digests(some) == expected, "every {step}th of {} lengths", some.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_running_digest_is_that_of_all_parts() {
+        let bytes: Vec<u8> = (0..40_000_u32).map(|at| (at.wrapping_mul(at) >> 5) as u8).collect();
+        for lengths in [vec![0], vec![1, 63, 64, 65], vec![5, 5, 5, 54, 1, 0, 130], vec![9000, 64, 3, 12_000]]
+        {
+            let (mut running, mut at) = (Running::default(), 0);
+            for (turn, length) in lengths.iter().enumerate() {
+                let part = &bytes[at..at + length];
+                at += length;
+                if turn % 2 == 0 {
+                    let alone: [u8; 32] = Sha256::digest(part).into();
+                    assert!(running.update_and_digest(part) == alone, "{lengths:?}");
+                } else {
+                    running.update(part);
+                }
+                let whole: [u8; 32] = Sha256::digest(&bytes[..at]).into();
+                assert!(running.digest() == whole, "{lengths:?} up to {at}");
             }
         }
     }

@@ -5,16 +5,17 @@
 use super::layout::{Layout, leads_out};
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, differs, digest_file, workers};
+use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Reading, Skip, Tar, decode, read_groups};
+use crate::archive::reader::{Reading, Skip, decode, read_groups};
+use crate::archive::sha256::Running;
 use crate::archive::{FormatError, digest_stream, hex};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
-use sha2::{Digest as _, Sha256};
 use std::io::Read;
 
 /// What a check came to.
@@ -122,7 +123,7 @@ fn check_groups(
 ) -> Result<Option<String>> {
     let codec = listed.codec();
     source.with_stream(&source.archive, secret, |stream| {
-        let mut stream = Hashed { stream, hash: Sha256::new() };
+        let mut stream = Hashed { stream, hash: Running::default() };
         let mut prologue = Vec::new();
         let start = codec.prologue().len() as u64;
         let mut whole = Read::take(&mut stream, start).read_to_end(&mut prologue).is_ok();
@@ -135,14 +136,14 @@ fn check_groups(
         }
         // What stands behind the end belongs to the file, and so to its digest.
         std::io::copy(&mut stream, &mut std::io::sink()).map_err(Error::io("read", &source.archive))?;
-        Ok((!source.encrypted).then(|| hex(&stream.hash.finalize())))
+        Ok((!source.encrypted).then(|| hex(&stream.hash.digest())))
     })
 }
 
 /// A stream of which every byte is hashed, in passing over it, too.
 struct Hashed<'a> {
     stream: &'a mut dyn Skip,
-    hash: Sha256,
+    hash: Running,
 }
 
 impl Read for Hashed<'_> {
@@ -157,6 +158,11 @@ impl Skip for Hashed<'_> {
     fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
         let skipped = std::io::copy(&mut Read::take(self, bytes), &mut std::io::sink())?;
         if skipped == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
+        self.stream.read_exact(part)?;
+        Ok(Some(self.hash.update_and_digest(part)))
     }
 }
 

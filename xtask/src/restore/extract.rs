@@ -6,9 +6,10 @@
 use super::tree::{Files, Tree};
 use super::{Listed, Source, Trouble, damaged, differs, workers};
 use crate::archive::codec::Codec;
+use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::archive::manifest::{Group, Record};
-use crate::archive::reader::{Look, Reading, Tar, decode, read_groups};
+use crate::archive::reader::{Look, Reading, decode, read_groups};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;

@@ -6,19 +6,18 @@
 //!
 //! Names are looked up from their open folder, and files are opened at once: with many small files it is the lookups that
 //! cost.
-use super::{Content, Inode, Item, Kept, patterns};
+use super::state::{Facts, State};
+use super::{Content, Item, Kept, patterns};
 use crate::archive::entry::{Entry, Kind, MAX_EXTENSION, Mtime};
-use crate::archive::hex;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::sqlite::is_database;
 use ignore::gitignore::Gitignore;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -26,7 +25,6 @@ use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use xattr::FileExt as _;
 
 /// Whether SQLite databases are copied through SQLite or as they lie.
@@ -86,14 +84,6 @@ enum Purpose {
     Read,
 }
 
-/// What a digest of the state of a folder has seen.
-#[derive(Default)]
-struct State {
-    hash: Sha256,
-    /// When something in it was changed last: seconds and nanoseconds since 1970.
-    newest: (i64, i64),
-}
-
 impl Folder {
     /// The folder at `root`; `exclude` holds gitignore patterns relative to it.
     ///
@@ -121,23 +111,21 @@ impl Folder {
     /// When the folder itself cannot be read.
     pub fn survey(&self, now: Mtime) -> Result<Survey> {
         let (mut survey, state) = self.look()?;
-        let tick = tick(state.newest);
-        let (seconds, nanos) = state.newest;
-        let age =
-            i128::from(now.seconds - seconds) * 1_000_000_000 + i128::from(i64::from(now.nanos) - nanos);
-        let first = hex(&state.hash.finalize());
-        if age > tick.as_nanos() as i128 {
+        let wait = state.unsettled(now);
+        let first = state.digest();
+        let Some(wait) = wait else {
             survey.state = Some(first);
             return Ok(survey);
-        }
-        std::thread::sleep(tick);
+        };
+        std::thread::sleep(wait);
         let (mut survey, state) = self.look()?;
-        survey.state = Some(hex(&state.hash.finalize())).filter(|second| *second == first);
+        survey.state = Some(state.digest()).filter(|second| *second == first);
         Ok(survey)
     }
 
     fn look(&self) -> Result<(Survey, State)> {
-        let (mut survey, mut kept, mut state) = (Survey::default(), Kept::default(), State::default());
+        let (mut survey, mut kept) = (Survey::default(), Kept::default());
+        let mut state = State::under(u8::from(self.databases == Databases::Copy));
         self.walk_for::<Error>(Purpose::Look, &mut state, &mut |met| {
             match met {
                 // Its database will hold what it holds.
@@ -179,7 +167,6 @@ impl Folder {
         let stat = rustix::fs::stat(&self.root).map_err(failed)?;
         let dir = open_folder(CWD, &self.root, OFlags::empty()).map_err(failed)?;
         let facts = Facts::of(&stat);
-        state.hash.update([u8::from(self.databases == Databases::Copy)]);
         state.add(&self.name, &facts);
         let mut walk = Walk { folder: self, purpose, state, visit };
         walk.item(&self.root, None, &facts, self.name.clone(), Kind::Folder, Content::None)?;
@@ -196,72 +183,6 @@ struct Walk<'a, E> {
     purpose: Purpose,
     state: &'a mut State,
     visit: &'a mut dyn FnMut(Met) -> Result<(), E>,
-}
-
-/// What the system says of a name.
-struct Facts {
-    kind: FileType,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    size: u64,
-    mtime: Mtime,
-    ctime: (i64, i64),
-    links: u64,
-    inode: Inode,
-}
-
-impl Facts {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the fields differ between systems"
-    )]
-    fn of(stat: &Stat) -> Self {
-        Self {
-            kind: FileType::from_raw_mode(stat.st_mode),
-            mode: stat.st_mode as u32 & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            size: stat.st_size as u64,
-            mtime: Mtime { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
-            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-            links: stat.st_nlink as u64,
-            inode: (stat.st_dev as u64, stat.st_ino as u64),
-        }
-    }
-}
-
-impl State {
-    fn add(&mut self, name: &[u8], facts: &Facts) {
-        let (seconds, nanos) = facts.ctime;
-        self.newest = self.newest.max(facts.ctime);
-        let kind = match facts.kind {
-            FileType::Directory => 1,
-            FileType::Symlink => 2,
-            FileType::RegularFile => 3,
-            _ => 4,
-        };
-        // A fixed number of fixed-size fields behind a length: no two states share their bytes.
-        let mut bytes = Vec::with_capacity(name.len() + 80);
-        bytes.extend((name.len() as u64).to_le_bytes());
-        bytes.extend(name);
-        bytes.extend([kind]);
-        for number in [facts.mode, facts.uid, facts.gid, facts.mtime.nanos] {
-            bytes.extend(number.to_le_bytes());
-        }
-        for number in [facts.mtime.seconds, seconds, nanos] {
-            bytes.extend(number.to_le_bytes());
-        }
-        bytes.extend(facts.size.to_le_bytes());
-        self.hash.update(&bytes);
-    }
-}
-
-/// How coarse the clock of a file system is whose newest change is this: a few milliseconds, or seconds where it has
-/// nothing finer.
-fn tick((_, nanos): (i64, i64)) -> Duration {
-    if nanos == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) }
 }
 
 fn open_folder(at: BorrowedFd<'_>, path: &Path, links: OFlags) -> rustix::io::Result<Dir> {

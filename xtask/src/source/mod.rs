@@ -8,6 +8,7 @@ pub mod folder;
 pub mod git;
 pub mod sqlite;
 pub mod staged;
+mod state;
 
 use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;

@@ -48,7 +48,12 @@ impl Lines<'_> {
 
     fn line(&mut self) -> Result<Option<Line>, FormatError> {
         let Some(text) = self.next()? else { return Ok(None) };
-        serde_json::from_slice(&text).map(Some).map_err(|_| self.wrong())
+        // Nearly all lines are of entries, and written like this; that they say what they are need not be found out twice.
+        let line = match text.starts_with(br#"{"line":"entry","#) {
+            true => serde_json::from_slice(&text).map(Line::Entry),
+            false => serde_json::from_slice(&text),
+        };
+        line.map(Some).map_err(|_| self.wrong())
     }
 
     fn wrong(&self) -> FormatError {

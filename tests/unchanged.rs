@@ -1,0 +1,123 @@
+//! A backup of what was backed up already: confirmed where nothing was changed, and made anew at the least doubt.
+use super::support::{Outcome, Stack, outcome};
+use std::fs;
+
+/// A stack with one backup.
+fn scene() -> Stack {
+    let stack = Stack::configured();
+    stack.sh("repo", "setfattr -n user.note -v one .codex-api/config.toml");
+    backup(&stack, &[]).ok();
+    assert_eq!(archives(&stack), 1);
+    stack
+}
+
+fn backup(stack: &Stack, more: &[&str]) -> Outcome {
+    outcome(&mut stack.plain(&[&["backup", "--json"], more].concat()))
+}
+
+fn archives(stack: &Stack) -> usize {
+    stack.files("drive").iter().filter(|file| file.ends_with(".tar.gz") || file.ends_with(".tar.zst")).count()
+}
+
+fn status(outcome: &Outcome) -> String {
+    outcome.json()["sets"][0]["status"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn nothing_changed_writes_nothing_and_is_remembered() {
+    let stack = scene();
+    let before = stack.world("drive");
+    let said = backup(&stack, &[]).ok();
+    let set = &said.json()["sets"][0];
+    assert_eq!((status(&said).as_str(), archives(&stack)), ("unchanged", 1), "{set}");
+    assert!(
+        set["sha256"].as_str().is_some_and(|digest| digest.len() == 64) && set["bytes"].as_u64() > Some(0),
+        "{set}"
+    );
+    assert_eq!(stack.world("drive"), before, "a byte of the drive was changed");
+    let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+    let last = history.lines().last().unwrap_or_default();
+    assert!(last.contains("confirmed") && last.contains(".tar.gz"), "{last}");
+    assert_eq!(status(&backup(&stack, &["--dry-run"]).ok()), "unchanged");
+    // The age that counts is that of the last look.
+    outcome(stack.plain(&["backup"]).env("RECOVERY_NOW", "2026-03-20T12:00:00Z")).ok();
+    let mut asked = stack.plain(&["status", "--json"]);
+    let data = outcome(asked.env("RECOVERY_NOW", "2026-03-20T12:00:30Z")).json()["data"][0].clone();
+    assert_eq!(
+        (&data["age_seconds"], &data["confirmed_at"]),
+        (&30.into(), &"2026-03-20T12:00:00Z".into()),
+        "{data}"
+    );
+    assert_eq!(status(&backup(&stack, &["--force"]).ok()), "ok");
+    assert_eq!(archives(&stack), 2);
+}
+
+/// Each change by itself, also those that leave size and `mtime` as they were.
+#[test]
+fn every_change_makes_a_new_backup() {
+    for change in [
+        "printf 'model = \"y\"\\n' > config.toml",
+        "touch -r config.toml ../t; tr a-y b-z < config.toml > ../new; cat ../new > config.toml; touch -r ../t config.toml",
+        "touch -r config.toml ../t; cp -p config.toml ../new; tr a-y b-z < ../new > config.toml; touch -r ../t config.toml",
+        "chmod 640 config.toml",
+        "touch -d 2020-02-02T02:02:02Z config.toml",
+        "setfattr -n user.note -v two config.toml",
+        "mv config.toml config.json",
+        "rm config.toml",
+        "touch -r . ../t; : > new; touch -r ../t .",
+        "rmdir empty",
+        "ln -s config.toml link",
+        "ln config.toml third",
+    ] {
+        let stack = scene();
+        stack.sh("repo/.codex-api", change);
+        assert_eq!((status(&backup(&stack, &[]).ok()).as_str(), archives(&stack)), ("ok", 2), "{change}");
+        assert_eq!(status(&backup(&stack, &[]).ok()), "unchanged", "after: {change}");
+    }
+}
+
+/// What is not certain to be the same, is not.
+#[test]
+fn any_doubt_makes_a_new_backup() {
+    for doubt in [
+        "echo x >> drive/*/*/*.tar.gz",
+        "truncate -s -1 drive/*/*/*.tar.gz",
+        "rm drive/*/*/*.manifest.jsonl.gz",
+        "echo x >> drive/*/*/*.manifest.jsonl.gz",
+        "sed -i 's/^./0/' drive/*/*/*.sha256; sed -i '2s/^./f/' drive/*/*/*.sha256",
+        "printf '[destination.drive]\npath = \"%s\"\ncompression = \"zstd\"\n' \"$PWD/drive\" > t; \
+         sed -i '/destination.drive/,$d' repo/recovery.toml; cat t >> repo/recovery.toml",
+    ] {
+        let stack = scene();
+        stack.sh(".", doubt);
+        let said = backup(&stack, &[]);
+        assert_eq!(status(&said), "ok", "{doubt}: {}", said.shown());
+    }
+}
+
+#[test]
+fn a_backup_with_a_warning_is_never_confirmed() {
+    let stack = Stack::configured();
+    stack.sh("repo", "mkfifo .codex-api/pipe");
+    backup(&stack, &[]).ok();
+    assert_eq!(status(&backup(&stack, &[]).ok()), "unchanged", "a pipe is no reason");
+    let stack = Stack::configured();
+    stack.sh("repo", "chmod 000 .codex-api/config.toml");
+    for _ in 0..2 {
+        let said = outcome(&mut super::support::unprivileged_plain(&stack, &["backup", "--json"])).exits(1);
+        assert_eq!(status(&said), "findings");
+    }
+    assert_eq!(archives(&stack), 2);
+}
+
+#[test]
+fn an_encrypted_one_is_confirmed_with_its_key_alone() {
+    let stack = scene();
+    let run = |key: &str| {
+        let mut command = stack.plain(&["backup", "--json", "--encrypt", "--suffix", "sealed"]);
+        status(&outcome(command.env("CODEX_BACKUP_GPG_KEY", key)).ok())
+    };
+    assert_eq!(run("one horse"), "ok");
+    assert_eq!(run("one horse"), "unchanged");
+    assert_eq!(run("another horse"), "ok", "with the new key there is no backup yet");
+}
