@@ -2,10 +2,10 @@
 //!
 //! Runs on the caller's thread, and cuts by the rule of [`super::block`]. A file is read to the place from which it is
 //! packed, so its bytes are copied once on their way.
-use super::FormatError;
 use super::block::{Cut, MAX_BLOCK, Rule};
 use super::buffer::{Buffer, Pool};
 use super::entry::{END, Entry, Kind, Mtime, RECORD};
+use super::{FormatError, read_full};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::ops::Range;
@@ -155,7 +155,10 @@ impl<'a> Builder<'a> {
         while left > 0 {
             let want = (MAX_BLOCK - self.raw.len() as u64).min(left) as usize;
             let part = self.raw.extend(want);
-            fill(content, part, left)?;
+            let count = read_full(content, part).map_err(StreamError::Read)?;
+            if count < want {
+                return Err(StreamError::Short { missing: left - count as u64 });
+            }
             hash.update(&*part);
             left -= want as u64;
             if left == 0 {
@@ -228,17 +231,4 @@ impl Drop for Filling<'_> {
 fn pad(raw: &mut Buffer) {
     let missing = raw.len().next_multiple_of(RECORD as usize) - raw.len();
     raw.extend(missing).fill(0);
-}
-
-fn fill(content: &mut dyn Read, buffer: &mut [u8], left: u64) -> Result<(), StreamError> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match content.read(&mut buffer[filled..]) {
-            Ok(0) => return Err(StreamError::Short { missing: left - filled as u64 }),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(StreamError::Read(error)),
-        }
-    }
-    Ok(())
 }

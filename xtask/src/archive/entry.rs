@@ -5,7 +5,7 @@
 //! ignores pax names. A pax header (POSIX.1-2001, type `x`) is written only for extended attributes, in the
 //! `SCHILY.xattr.` records that GNU tar and libarchive read. Times in the tar are whole seconds; the
 //! manifest keeps the nanoseconds.
-use super::FormatError;
+use super::{FormatError, read_full};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::io::{BufRead, Read};
@@ -290,13 +290,10 @@ fn pax_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 fn next_header(stream: &mut dyn BufRead) -> Result<Next, FormatError> {
     let mut bytes = [0; RECORD as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match stream.read(&mut bytes[filled..])? {
-            0 if filled == 0 => return Ok(Next::End),
-            0 => return Err(malformed("the tar stream ends within a header".into())),
-            count => filled += count,
-        }
+    match read_full(stream, &mut bytes)? {
+        0 => return Ok(Next::End),
+        count if count < bytes.len() => return Err(malformed("the tar stream ends within a header".into())),
+        _ => {}
     }
     if bytes == [0; RECORD as usize] {
         return Ok(Next::Marker);

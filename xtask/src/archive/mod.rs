@@ -18,7 +18,10 @@ pub mod sha256;
 pub mod writer;
 
 use sha2::{Digest, Sha256};
-use std::io::BufRead;
+use std::io::{BufRead, Read};
+
+/// No more threads than this pack or unpack, whatever the machine: memory grows with each.
+pub const MAX_WORKERS: usize = 7;
 
 /// What can be wrong with an archive or a manifest, without the name of the file it came from: the
 /// caller knows that and adds it.
@@ -82,6 +85,23 @@ pub fn digest_stream(stream: &mut dyn BufRead) -> std::io::Result<([u8; 32], u64
         stream.consume(count);
         bytes += count as u64;
     }
+}
+
+/// Reads until `buffer` is full or the stream ends, and returns how much there was.
+///
+/// # Errors
+/// When the stream fails.
+pub fn read_full(stream: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Lower-case hexadecimal of any bytes.

@@ -5,13 +5,13 @@
 //!
 //! Threads decide only *when* a group is looked at: what they find is handed over in the order of the archive. No more
 //! than a few blocks exist at a time, however large the archive or a file in it.
-use super::FormatError;
 use super::block::MAX_BLOCK;
 use super::buffer::{Buffer, Pool};
 use super::codec::{Codec, Decoder};
 use super::content::Tar;
 use super::entry::{Entry, read_tar};
 use super::manifest::{Block, Group, MAX_PACKED};
+use super::{FormatError, MAX_WORKERS};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
@@ -41,9 +41,6 @@ impl Skip for &mut dyn Read {
         if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
-
-/// No more threads than this decode: memory grows with each.
-const MAX_WORKERS: usize = 7;
 
 /// The tar stream that came out of [`read_groups`], to be compared with what stands behind it.
 pub struct Ending {

@@ -9,15 +9,12 @@ use super::builder::{Builder, Built, Digested, Job, Laid, Pools};
 use super::codec::{Codec, Encoder};
 use super::manifest::{Block, Collector, Header, Record};
 use super::sha256::digests;
-use super::{FormatError, hex};
+use super::{FormatError, MAX_WORKERS, hex};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// No more threads than this compress, whatever the machine: memory grows with each.
-pub const MAX_WORKERS: usize = 7;
 
 /// Blocks that exist at a time: one filled, one with each worker, and one waiting for its turn to be written.
 fn in_flight(workers: usize) -> usize {

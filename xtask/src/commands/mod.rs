@@ -93,11 +93,6 @@ fn memory(config: &Config) -> Option<Memory> {
     known.then(|| Memory::at(&config.root))
 }
 
-/// Threads that compress.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// What went wrong while an archive was written at `path`.
 fn at(path: &Path, error: PourError) -> Error {
     if interrupted() {

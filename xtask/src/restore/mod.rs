@@ -157,8 +157,8 @@ impl Source {
     }
 }
 
-/// Threads that decode.
-fn workers() -> usize {
+/// Threads that pack and unpack: one a core.
+pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -77,13 +77,6 @@ pub struct Survey {
     pub state: Option<String>,
 }
 
-/// Whether a walk only looks at what there is, or opens files to read them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Look,
-    Read,
-}
-
 impl Folder {
     /// The folder at `root`; `exclude` holds gitignore patterns relative to it.
     ///
@@ -126,7 +119,7 @@ impl Folder {
     fn look(&self) -> Result<(Survey, State)> {
         let (mut survey, mut kept) = (Survey::default(), Kept::default());
         let mut state = State::under(u8::from(self.databases == Databases::Copy));
-        self.walk_for::<Error>(Purpose::Look, &mut state, &mut |met| {
+        self.walk_for::<Error>(Some(&mut state), &mut |met| {
             match met {
                 // Its database will hold what it holds.
                 Met::Item(Item { content: Content::Journal(_), .. }, _) => {}
@@ -153,13 +146,12 @@ impl Folder {
     /// # Errors
     /// When the folder itself cannot be read, the run is interrupted, or `visit` fails.
     pub fn walk<E: From<Error>>(&self, visit: &mut dyn FnMut(Met) -> Result<(), E>) -> Result<(), E> {
-        self.walk_for(Purpose::Read, &mut State::default(), visit)
+        self.walk_for(None, visit)
     }
 
     fn walk_for<E: From<Error>>(
         &self,
-        purpose: Purpose,
-        state: &mut State,
+        state: Option<&mut State>,
         visit: &mut dyn FnMut(Met) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |error: Errno| Error::io("read the source", &self.root)(error.into());
@@ -167,8 +159,8 @@ impl Folder {
         let stat = rustix::fs::stat(&self.root).map_err(failed)?;
         let dir = open_folder(CWD, &self.root, OFlags::empty()).map_err(failed)?;
         let facts = Facts::of(&stat);
-        state.add(&self.name, &facts);
-        let mut walk = Walk { folder: self, purpose, state, visit };
+        let mut walk = Walk { folder: self, state, visit };
+        walk.note(&self.name, &facts);
         walk.item(&self.root, None, &facts, self.name.clone(), Kind::Folder, Content::None)?;
         walk.folder(dir, &self.root, &self.name, 0)
     }
@@ -180,8 +172,8 @@ const OPEN_FOLDERS: usize = 100;
 /// A walk under way.
 struct Walk<'a, E> {
     folder: &'a Folder,
-    purpose: Purpose,
-    state: &'a mut State,
+    /// Of a walk that only looks at what there is; one without it opens files, to read them.
+    state: Option<&'a mut State>,
     visit: &'a mut dyn FnMut(Met) -> Result<(), E>,
 }
 
@@ -226,6 +218,16 @@ impl<E: From<Error>> Walk<'_, E> {
         Ok(())
     }
 
+    fn reads(&self) -> bool {
+        self.state.is_none()
+    }
+
+    fn note(&mut self, name: &[u8], facts: &Facts) {
+        if let Some(state) = &mut self.state {
+            state.add(name, facts);
+        }
+    }
+
     fn unreadable(&mut self, name: &[u8], error: Errno) -> Result<(), E> {
         (self.visit)(Met::Finding(super::unreadable(&show_bytes(name), &error.into())))
     }
@@ -247,7 +249,7 @@ impl<E: From<Error>> Walk<'_, E> {
         if listed != FileType::Unknown && excluded(listed == FileType::Directory) {
             return leave_out(self);
         }
-        let read = self.purpose == Purpose::Read && listed == FileType::RegularFile;
+        let read = self.reads() && listed == FileType::RegularFile;
         let opened = read.then(|| super::open_at(fd, relative)).transpose();
         let (stat, file) = match opened {
             Ok(Some(file)) => (rustix::fs::fstat(&file), Some(file)),
@@ -264,7 +266,7 @@ impl<E: From<Error>> Walk<'_, E> {
         if listed == FileType::Unknown && excluded(facts.kind == FileType::Directory) {
             return leave_out(self);
         }
-        self.state.add(&name, &facts);
+        self.note(&name, &facts);
         let (kind, content) = match facts.kind {
             FileType::Directory => (Kind::Folder, Content::None),
             FileType::Symlink => (Kind::Symlink, Content::None),
@@ -308,7 +310,7 @@ impl<E: From<Error>> Walk<'_, E> {
         kind: Kind,
         content: Content,
     ) -> Result<(), E> {
-        let reading = self.purpose == Purpose::Read;
+        let reading = self.reads();
         let link = match kind {
             Kind::Symlink if reading => match fs::read_link(path) {
                 Ok(target) => target.as_os_str().as_bytes().to_vec(),
@@ -468,5 +470,29 @@ mod tests {
         );
         let survey = folder.survey(Mtime::default()).expect("surveys");
         assert_eq!((survey.entries, survey.files, survey.bytes, survey.excluded), (8, 4, 4, 2));
+    }
+
+    /// Further down than folders are kept open.
+    #[test]
+    fn a_deep_folder_is_walked_to_its_end() {
+        let home = tempfile::tempdir().expect("a folder");
+        let deep = (0..OPEN_FOLDERS + 20).fold(home.path().join("set"), |path, _| path.join("d"));
+        fs::create_dir_all(&deep).expect("makes");
+        fs::write(deep.join("file"), "x").expect("writes");
+        let folder = Folder::open(&home.path().join("set"), &[], Databases::Copy).expect("opens");
+        let mut files = Vec::new();
+        folder
+            .walk::<Error>(&mut |met| {
+                match met {
+                    Met::Item(item, Some(_)) => files.push(item.entry.path.len()),
+                    Met::Item(..) => {}
+                    other => panic!("{other:?}"),
+                }
+                Ok(())
+            })
+            .expect("walks");
+        assert_eq!(files, ["set/file".len() + 2 * (OPEN_FOLDERS + 20)]);
+        let survey = folder.survey(Mtime::default()).expect("surveys");
+        assert_eq!((survey.entries as usize, survey.files), (OPEN_FOLDERS + 22, 1));
     }
 }

@@ -10,10 +10,10 @@ pub mod sqlite;
 pub mod staged;
 mod state;
 
-use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
 use crate::archive::builder::{Builder, StreamError};
 use crate::archive::entry::{Entry, Kind, Mtime, order};
+use crate::archive::{FormatError, read_full};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
@@ -23,7 +23,6 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
-use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -249,7 +248,7 @@ impl<'a, 'b> Pour<'a, 'b> {
                 return self.large(entry, &meta, file);
             }
             let mut filling = self.builder.begin(entry.clone())?;
-            let read = read_into(&mut file, filling.content());
+            let read = read_full(&mut file, filling.content());
             let (count, after) = match read.and_then(|count| Ok((count, file.metadata()?))) {
                 Ok(read) => read,
                 Err(error) => {
@@ -340,20 +339,6 @@ impl Steady {
             )),
         }
     }
-}
-
-/// Reads until `content` is full or the file ends, and returns how much there was.
-fn read_into(file: &mut File, content: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < content.len() {
-        match file.read(&mut content[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// A file that stops being read when the run is interrupted.

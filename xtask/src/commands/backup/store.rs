@@ -2,7 +2,7 @@
 //!
 //! The marker is what makes it a backup, and it is written last, after the drive was looked at once more. Until then
 //! everything is removed again when the run ends in any way but a kill; what a kill leaves has no marker.
-use super::super::{TOOL, at, workers};
+use super::super::{TOOL, at};
 use super::Plan;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
@@ -13,6 +13,7 @@ use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
+use crate::restore::workers;
 use crate::shown::show_bytes;
 use crate::source::folder::Met;
 use crate::source::{Pour, PourError};

@@ -1,5 +1,5 @@
 //! One bundle in its folder: made, or found whole. Its lock is written last: without it there is no bundle.
-use super::super::{TOOL, at, workers};
+use super::super::{TOOL, at};
 use super::{Outcome, Plan, short};
 use crate::archive::codec::Codec;
 use crate::archive::hex;
@@ -11,7 +11,7 @@ use crate::destination::releases::{Bundle, Encoder, ReleaseLock};
 use crate::error::{Error, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
-use crate::restore::{Source, check};
+use crate::restore::{Source, check, workers};
 use crate::shown::show;
 use crate::source::{Pour, PourError};
 use crate::tools::git::Blobs;
