@@ -121,3 +121,24 @@ fn an_encrypted_one_is_confirmed_with_its_key_alone() {
     assert_eq!(run("one horse"), "unchanged");
     assert_eq!(run("another horse"), "ok", "with the new key there is no backup yet");
 }
+
+/// Who backs up may have the public key alone: then nothing can be read of the last backup, and there is a new one.
+#[test]
+fn one_for_public_keys_is_confirmed_with_the_secret_key_alone() {
+    let stack = Stack::new();
+    stack.configure("recipients = [\"ops@example.org\"]\n");
+    stack.sh(
+        "home",
+        "mkdir -m 700 .gnupg
+         gpg --batch --quiet --passphrase '' --quick-generate-key ops@example.org default default never 2>/dev/null
+         gpg --batch --quiet --export ops@example.org > public",
+    );
+    assert_eq!(status(&backup(&stack, &[]).ok()), "ok");
+    assert_eq!(status(&backup(&stack, &[]).ok()), "unchanged");
+    stack.sh(
+        "home",
+        "gpgconf --kill all; rm -r .gnupg; mkdir -m 700 .gnupg; gpg --batch --quiet --import public; gpgconf --kill all",
+    );
+    assert_eq!(status(&backup(&stack, &[]).ok()), "ok");
+    assert_eq!(stack.files("drive").iter().filter(|file| file.ends_with(".tar.gz.gpg")).count(), 2);
+}
