@@ -18,7 +18,7 @@ def parts(world, rounds):
     packed = {"gzip": f"{world.work}/whole.gz", "zstd": f"{world.work}/whole.zst"}
     world.plain(["tar", "-C", above, "-c", world.name], out=tar)
     digest = ["openssl", "dgst", "-sha256"] if world.has("openssl") else ["sha256sum"]
-    gzip = ["libdeflate-gzip", "-6"] if world.has("libdeflate-gzip") else ["gzip", "-6"]
+    gzip = ["libdeflate-gzip", "-5"] if world.has("libdeflate-gzip") else ["gzip", "-6"]
     gunzip = ["libdeflate-gunzip"] if world.has("libdeflate-gunzip") else ["gzip", "-d"]
     found = {
         "walk": (["find", world.data, "-printf", "%s"], None),

@@ -24,7 +24,7 @@ pub const ZSTD_ENCODER: &str = "libzstd (zstd 0.14.4)";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
-    /// `.tar.gz`, level 6.
+    /// `.tar.gz`, level 5.
     #[default]
     Gzip,
     /// `.tar.zst`, level 3 with smaller tables.
@@ -43,7 +43,7 @@ impl Codec {
     /// The level that is used.
     pub fn level(self) -> i32 {
         match self {
-            Self::Gzip => 6,
+            Self::Gzip => 5,
             Self::Zstd => 3,
         }
     }
