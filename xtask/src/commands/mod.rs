@@ -68,9 +68,14 @@ pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
 
 /// The configuration of the repository around the start, or of the start itself.
 fn configuration(ctx: &Context) -> Result<Config> {
+    // None that git may or can read is none: a backup goes on without.
+    configuration_of(Repository::discover(&ctx.start).unwrap_or(None).as_ref(), ctx)
+}
+
+/// The configuration of a repository; without one, of the start itself.
+fn configuration_of(repository: Option<&Repository>, ctx: &Context) -> Result<Config> {
     let file = ctx.config_file.as_deref();
-    match Repository::discover(&ctx.start).unwrap_or(None) {
-        // No repository, or none that git may or can read: a backup goes on without.
+    match repository {
         None => {
             let marked =
                 |folder: &&Path| folder.join("recovery.toml").exists() || folder.join(".git").exists();

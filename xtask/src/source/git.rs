@@ -13,6 +13,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+/// git's mode of a symbolic link.
+const LINK: u32 = 0o120_000;
+/// git's mode of a submodule.
+const SUBMODULE: u32 = 0o160_000;
 /// An LFS pointer is smaller than this (git-lfs, `docs/spec.md`).
 const LFS_MAX: u64 = 1024;
 const LFS_MAGIC: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -28,47 +32,54 @@ pub fn list(
     blobs: &mut Blobs,
 ) -> Result<Listing> {
     let exclude = patterns(exclude)?;
-    let tree = repository.tree(&commit.sha)?;
+    let mut tree = repository.tree(&commit.sha)?;
     let paths: Vec<Vec<u8>> = tree.iter().map(|entry| entry.path.clone()).collect();
     let attributes = repository.attributes(&commit.sha, &paths)?;
-    let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
+    let attributes = |path: &Vec<u8>| attributes.get(path).cloned().unwrap_or_default();
     let mut listing = Listing::default();
-    for entry in tree {
+    tree.retain(|entry| {
         let path = Path::new(OsStr::from_bytes(&entry.path));
         let excluded = exclude.matched_path_or_any_parents(path, false).is_ignore();
-        let attributes = attributes.get(&entry.path).cloned().unwrap_or_default();
-        if excluded || attributes.export_ignore {
-            listing.excluded.push(show_bytes(&entry.path));
-            continue;
-        }
-        push(entry, Eol::of(&attributes.text, &attributes.eol), time, blobs, &mut listing)?;
+        let left_out = excluded || attributes(&entry.path).export_ignore;
+        listing.excluded.extend(left_out.then(|| show_bytes(&entry.path)));
+        !left_out
+    });
+    let mut looked_at =
+        blobs.ahead(tree.iter().filter(|entry| is_small(entry)).map(|entry| entry.id.clone()).collect());
+    let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
+    for entry in tree {
+        let small = if is_small(&entry) { looked_at.read(&entry.id)? } else { Vec::new() };
+        let attributes = attributes(&entry.path);
+        push(entry, &small, Eol::of(&attributes.text, &attributes.eol), time, &mut listing);
     }
+    drop(looked_at);
     listing.sort();
     Ok(listing)
 }
 
-fn push(entry: TreeEntry, eol: Eol, time: Mtime, blobs: &mut Blobs, listing: &mut Listing) -> Result<()> {
+/// Whether the content has to be looked at: the target of a link, and what may be an LFS pointer.
+fn is_small(entry: &TreeEntry) -> bool {
+    entry.mode == LINK
+        || (entry.mode != SUBMODULE && entry.size.is_some_and(|size| size > 0 && size < LFS_MAX))
+}
+
+fn push(entry: TreeEntry, small: &[u8], eol: Eol, time: Mtime, listing: &mut Listing) {
     let name = show_bytes(&entry.path);
-    let size = entry.size.unwrap_or(0);
     let item = match entry.mode {
-        0o160_000 => {
+        SUBMODULE => {
             let what = format!("is a submodule at commit {}; its content is not in the bundle", entry.id);
-            listing.findings.push(Finding::warning(name, what, "bundle that repository on its own"));
-            return Ok(());
+            return listing.findings.push(Finding::warning(name, what, "bundle that repository on its own"));
         }
-        0o120_000 => {
-            let target = blobs.read(&entry.id)?;
-            Item::new(Entry::symlink(&entry.path, &target, time), Content::None)
-        }
+        LINK => Item::new(Entry::symlink(&entry.path, small, time), Content::None),
         mode => {
-            let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-            if size < LFS_MAX && size > 0 && blobs.read(&entry.id)?.starts_with(LFS_MAGIC) {
+            if small.starts_with(LFS_MAGIC) {
                 let what = "is a Git LFS pointer; the file that it points to is not in the bundle";
                 listing.findings.push(Finding::warning(name, what, "keep the LFS store with the bundle"));
             }
-            Item::new(Entry::file(&entry.path, size, mode, time), Content::Blob(entry.id, eol))
+            let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
+            let file = Entry::file(&entry.path, entry.size.unwrap_or(0), mode, time);
+            Item::new(file, Content::Blob(entry.id, eol))
         }
     };
     listing.items.push(item);
-    Ok(())
 }

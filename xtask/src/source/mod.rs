@@ -18,11 +18,12 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
-use crate::tools::git::Blobs;
+use crate::tools::git::Ahead;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
+use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,15 @@ impl Listing {
         self.items.iter().filter(|item| item.content != Content::None).count()
     }
 
+    /// The git objects of all entries, in their order.
+    pub fn objects(&self) -> Vec<String> {
+        let id = |item: &Item| match &item.content {
+            Content::Blob(id, _) => Some(id.clone()),
+            _ => None,
+        };
+        self.items.iter().filter_map(id).collect()
+    }
+
     fn sort(&mut self) {
         self.items.sort_unstable_by(|a, b| order(&a.entry.path, &b.entry.path));
     }
@@ -155,7 +165,7 @@ impl From<Error> for PourError {
 /// Adds items to an archive, one by one.
 pub struct Pour<'a, 'b> {
     builder: &'a mut Builder<'b>,
-    blobs: Option<&'a mut Blobs>,
+    objects: Option<Ahead<'a>>,
     kept: Kept,
     /// Databases that were copied through SQLite.
     copied: HashSet<Vec<u8>>,
@@ -164,9 +174,14 @@ pub struct Pour<'a, 'b> {
 }
 
 impl<'a, 'b> Pour<'a, 'b> {
-    /// Into `builder`; `blobs` reads the objects of a commit.
-    pub fn new(builder: &'a mut Builder<'b>, blobs: Option<&'a mut Blobs>) -> Self {
-        Self { builder, blobs, kept: Kept::default(), copied: HashSet::new(), findings: Vec::new() }
+    /// Into `builder`; `objects` are those of the items to come, in their order.
+    pub fn new(builder: &'a mut Builder<'b>, objects: Option<Ahead<'a>>) -> Self {
+        Self { builder, objects, kept: Kept::default(), copied: HashSet::new(), findings: Vec::new() }
+    }
+
+    /// What was found on the way.
+    pub fn finish(self) -> Vec<Finding> {
+        self.findings
     }
 
     /// Adds an item; `open` is its file, if it is open already. What cannot be read is a finding. The second and later names of a file that is in the archive
@@ -189,23 +204,7 @@ impl<'a, 'b> Pour<'a, 'b> {
             Content::Live(path) => self.named(entry, inode, |pour, entry| pour.live(entry, &path, open))?,
             Content::Database(path) => self.named(entry, inode, |pour, entry| pour.database(entry, &path))?,
             Content::Journal(path) => self.named(entry, inode, |pour, entry| pour.journal(entry, &path))?,
-            Content::Blob(id, eol) => {
-                let blobs = self.blobs.as_deref_mut().ok_or_else(|| {
-                    Error::refused("a commit's objects without a repository", "this is a defect: report it")
-                })?;
-                if entry.encoded_len() > MAX_BLOCK && eol == eol::Eol::Asis {
-                    let (size, mut content) = blobs.stream(&id)?;
-                    return match self.builder.stream(Entry { size, ..entry }, &mut content) {
-                        Err(StreamError::Format(error)) => Err(error.into()),
-                        Err(error) => {
-                            Err(Error::refused(format!("object {id}: {error}"), "run `git fsck`").into())
-                        }
-                        Ok(()) => Ok(()),
-                    };
-                }
-                let content = eol.apply(blobs.read(&id)?);
-                self.builder.add(Entry { size: content.len() as u64, ..entry }, &content)?;
-            }
+            Content::Blob(id, eol) => self.blob(entry, &id, eol)?,
         }
         Ok(())
     }
@@ -221,6 +220,32 @@ impl<'a, 'b> Pour<'a, 'b> {
         if add(self, entry)? {
             self.kept.keep(inode, &name.unwrap_or_default());
         }
+        Ok(())
+    }
+
+    /// An object of a commit.
+    fn blob(&mut self, entry: Entry, id: &str, eol: eol::Eol) -> Result<(), PourError> {
+        let defect =
+            || Error::refused("a commit's objects without a repository", "this is a defect: report it");
+        let objects = self.objects.as_mut().ok_or_else(defect)?;
+        let broken = |error: &dyn std::fmt::Display| {
+            PourError::Source(Error::refused(format!("object {id}: {error}"), "run `git fsck`"))
+        };
+        if eol != eol::Eol::Asis {
+            let content = eol.apply(objects.read(id)?);
+            return Ok(self.builder.add(Entry { size: content.len() as u64, ..entry }, &content)?);
+        }
+        let (size, mut content) = objects.open(id)?;
+        let entry = Entry { size, ..entry };
+        if entry.encoded_len() > MAX_BLOCK {
+            return self.builder.stream(entry, &mut content).map_err(|error| match error {
+                StreamError::Format(error) => error.into(),
+                error => broken(&error),
+            });
+        }
+        let mut filling = self.builder.begin(entry)?;
+        content.read_exact(filling.content()).map_err(|error| broken(&error))?;
+        filling.keep();
         Ok(())
     }
 

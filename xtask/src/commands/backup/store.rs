@@ -118,7 +118,7 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
                 }
                 Ok::<_, PourError>(())
             })?;
-            let findings = pour.findings;
+            let findings = pour.finish();
             let whole = left_out.is_empty() && findings.iter().all(|found| found.severity == Severity::Info);
             if let (true, Some(state)) = (whole, &plan.survey.state) {
                 builder.source_state(state.clone());

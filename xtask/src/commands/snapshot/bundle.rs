@@ -148,9 +148,9 @@ fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding
     };
     let listing = plan.contents();
     writer::write(sinks, &header, Options { workers: workers(), tar_sha256: true }, |builder| {
-        let mut pour = Pour::new(builder, Some(blobs));
+        let mut pour = Pour::new(builder, Some(blobs.ahead(listing.objects())));
         listing.items.iter().cloned().try_for_each(|item| pour.add(item, None))?;
-        Ok(pour.findings)
+        Ok(pour.finish())
     })
 }
 

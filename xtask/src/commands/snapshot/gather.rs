@@ -14,6 +14,7 @@ use crate::source::{self, Listing, staged::Staged};
 use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
 use jiff::{SignedDuration, Timestamp};
+use std::thread::ScopedJoinHandle;
 
 /// Reads the repository and decides what the bundle holds, what it is called and where it goes.
 ///
@@ -26,23 +27,30 @@ pub(super) fn gather(
     repository: Repository,
     blobs: &mut Blobs,
 ) -> Result<Plan> {
-    let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"))?;
+    let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"), blobs)?;
     let release = release(ctx, config, repository.is_bare(), &commit, blobs)?;
     if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
         let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
         commit.time = Timestamp::from_second(seconds).map_err(|_| wrong())?;
     }
-    let edited = !repository.is_bare() && repository.is_dirty()?;
+    // Three slow questions at a time.
+    let (tags, edited, listing) = std::thread::scope(|scope| {
+        let tags = scope.spawn(|| repository.tags(&commit));
+        let edited = scope.spawn(|| Ok(!repository.is_bare() && repository.is_dirty()?));
+        let listing = source::git::list(&repository, &commit, &release.exclude, blobs);
+        (joined(tags), joined(edited), listing)
+    });
+    let (edited, listing) = (edited?, listing?);
+    commit.tags = tags?;
     let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
-    if dirty && args.rev.is_some() && repository.resolve("HEAD")?.sha != commit.sha {
+    if dirty && args.rev.is_some() && repository.resolve("HEAD", blobs)?.sha != commit.sha {
         let what = "`include` stages from the working tree, which is not at that revision";
         return Err(Error::refused(
             what,
             "check the revision out first (`git worktree add`), and run it there",
         ));
     }
-    let listing = source::git::list(&repository, &commit, &release.exclude, blobs)?;
     let staged = match dirty {
         true => Some(stage(args, &release, &repository, &commit, &listing)?),
         false => None,
@@ -95,6 +103,10 @@ pub(super) fn gather(
         ));
     }
     Ok(plan)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that

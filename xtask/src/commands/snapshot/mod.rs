@@ -76,7 +76,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             "run it inside of one, or name one with -C; `git init` makes one",
         )
     })?;
-    let config = super::configuration(ctx)?;
+    let config = super::configuration_of(Some(&repository), ctx)?;
     let mut blobs = repository.blobs()?;
     let memory = Memory::at(&config.root);
     let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;

@@ -1,15 +1,15 @@
 //! git: what a commit holds, read from its objects. Never writes to a repository.
-use super::process::environment;
-use super::{failed, not_started, output_of, output_with, shell_in};
+mod objects;
+
+pub use objects::{Ahead, Blobs};
+
+use super::{failed, output_of, output_with, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::Builder;
 use xshell::{Shell, cmd};
 
@@ -106,34 +106,35 @@ impl Repository {
         output_of(cmd!(shell, "git {args...}"))
     }
 
-    /// The commit that `rev` names.
+    /// The commit that `rev` names; its tags are not looked up.
     ///
     /// # Errors
     /// When there is none.
-    pub fn resolve(&self, rev: &str) -> Result<Commit> {
-        let spec = format!("{rev}^{{commit}}");
-        let found = self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]);
-        let sha = match found {
-            Ok(sha) => text(sha),
-            Err(Error::Tool { .. }) if self.git(&["rev-parse", "--verify", "--quiet", "HEAD"]).is_err() => {
-                let what = format!("{} has no commit yet", self.root.display());
-                return Err(Error::refused(what, "commit something first: a bundle holds a commit"));
-            }
-            Err(Error::Tool { .. }) => {
-                let what = format!("no commit is named {rev:?} in {}", self.root.display());
-                return Err(Error::refused(what, "`git log --oneline --all` lists what there is"));
-            }
-            Err(error) => return Err(error),
-        };
-        let shown = text(self.git(&["log", "-1", "--no-show-signature", "--format=%T %ct", &sha, "--"])?);
-        let parsed = shown.split_once(' ').and_then(|(tree, time)| {
-            Some((tree.to_owned(), Timestamp::from_second(time.parse().ok()?).ok()?))
-        });
-        let (tree, time) = parsed.ok_or_else(|| failed("git log", "unexpected answer", &shown))?;
-        let tags = text(self.git(&["tag", "--points-at", &sha])?);
+    pub fn resolve(&self, rev: &str, blobs: &mut Blobs) -> Result<Commit> {
+        if let Some(commit) = blobs.commit(rev)? {
+            return Ok(commit);
+        }
+        Err(match blobs.commit("HEAD")? {
+            None => Error::refused(
+                format!("{} has no commit yet", self.root.display()),
+                "commit something first: a bundle holds a commit",
+            ),
+            Some(_) => Error::refused(
+                format!("no commit is named {rev:?} in {}", self.root.display()),
+                "`git log --oneline --all` lists what there is",
+            ),
+        })
+    }
+
+    /// The tags that point at a commit, sorted.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn tags(&self, commit: &Commit) -> Result<Vec<String>> {
+        let tags = text(self.git(&["tag", "--points-at", &commit.sha])?);
         let mut tags: Vec<String> = tags.lines().map(str::to_owned).collect();
         tags.sort();
-        Ok(Commit { sha, tree, time, tags })
+        Ok(tags)
     }
 
     /// Every file, link and submodule of a commit.
@@ -223,24 +224,6 @@ impl Repository {
         let listed = self.git(&["ls-files", "-z"])?;
         Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
-
-    /// A reader of objects.
-    ///
-    /// # Errors
-    /// When git does not start.
-    #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
-    pub fn blobs(&self) -> Result<Blobs> {
-        let mut command = Command::new("git");
-        command.args(["cat-file", "--batch"]).current_dir(&self.root).env_clear().envs(environment());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut child = command.spawn().map_err(|error| not_started("git cat-file --batch", &error))?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(ask), Some(answer)) => {
-                Ok(Blobs { child, ask: Some(ask), answer: BufReader::with_capacity(1 << 16, answer) })
-            }
-            _ => Err(failed("git cat-file --batch", "has no pipes", "")),
-        }
-    }
 }
 
 /// The folders above a path, and the path.
@@ -256,102 +239,4 @@ fn tree_entry(line: &[u8]) -> Option<TreeEntry> {
     let _kind = fields.next()?;
     let id = fields.next()?.to_owned();
     Some(TreeEntry { path: line[tab + 1..].to_vec(), mode, id, size: fields.next()?.parse().ok() })
-}
-
-/// Objects through one `git cat-file --batch`.
-pub struct Blobs {
-    child: Child,
-    ask: Option<ChildStdin>,
-    answer: BufReader<ChildStdout>,
-}
-
-impl Blobs {
-    /// The content of an object.
-    ///
-    /// # Errors
-    /// When it is missing or git fails.
-    pub fn read(&mut self, id: &str) -> Result<Vec<u8>> {
-        self.exchange(id)
-            .map_err(|error| failed("git cat-file --batch", &format!("object {id}"), &error.to_string()))
-    }
-
-    /// The text of a file such as `HEAD:package.json`; `None` when there is none.
-    ///
-    /// # Errors
-    /// When git fails.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>> {
-        match self.exchange(name) {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("git cat-file --batch", name, &error.to_string())),
-        }
-    }
-
-    /// The content of an object as a stream, for one that is too large to be held: its size, and a reader that must be
-    /// read to its end.
-    ///
-    /// # Errors
-    /// When it is missing or git fails.
-    pub fn stream(&mut self, id: &str) -> Result<(u64, impl Read + '_)> {
-        let size = self
-            .size(id)
-            .map_err(|error| failed("git cat-file --batch", &format!("object {id}"), &error.to_string()))?;
-        Ok((size, Object { answer: &mut self.answer, left: size }))
-    }
-
-    fn exchange(&mut self, id: &str) -> std::io::Result<Vec<u8>> {
-        let size = self.size(id)?;
-        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        Object { answer: &mut self.answer, left: size }.read_to_end(&mut content)?;
-        Ok(content)
-    }
-
-    /// Asks for an object, and returns how many bytes will come.
-    fn size(&mut self, id: &str) -> std::io::Result<u64> {
-        let ask = self.ask.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        writeln!(ask, "{id}")?;
-        ask.flush()?;
-        let mut head = String::new();
-        self.answer.read_line(&mut head)?;
-        if head.trim_end().ends_with(" missing") {
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is missing"));
-        }
-        let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse().ok());
-        let size =
-            size.ok_or_else(|| std::io::Error::other(format!("git answered {:?}", head.trim_end())))?;
-        if size == 0 {
-            self.answer.read_exact(&mut [0])?;
-        }
-        Ok(size)
-    }
-}
-
-/// An object on its way; a line end stands behind it.
-struct Object<'a> {
-    answer: &'a mut BufReader<ChildStdout>,
-    left: u64,
-}
-
-impl Read for Object<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.left == 0 || buffer.is_empty() {
-            return Ok(0);
-        }
-        let count = Read::take(&mut *self.answer, self.left).read(buffer)?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= count as u64;
-        if self.left == 0 {
-            self.answer.read_exact(&mut [0])?;
-        }
-        Ok(count)
-    }
-}
-
-impl Drop for Blobs {
-    fn drop(&mut self) {
-        drop(self.ask.take());
-        let _ = self.child.wait();
-    }
 }
