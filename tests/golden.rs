@@ -27,7 +27,8 @@ const PINNED: [(&str, &str); 3] = [
 ];
 
 /// The SHA-256 of what the same trees and commit give today, in that order. A change here is a change of bytes that
-/// everybody rebuilds: it needs a reason, a new name of the encoder, and a line in the changelog.
+/// everybody rebuilds: it needs a reason, another name, version or level of the
+/// encoder, and a line in the changelog.
 const MADE: [&str; 3] = [
     "99570423d320469104398a0e4efa93da8ee2fbf881b6c958de4fb2f19349d8a7",
     "b5ad7c90aa8435e306b3bb3eb09fce86cf9e3e8f18497e6bfe291c429fa81d8f",

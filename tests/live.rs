@@ -2,6 +2,7 @@
 //! come and go. What is backed up must come back, and what is not must be told.
 use super::support::{Stack, outcome, unprivileged};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 #[test]
@@ -18,6 +19,45 @@ fn what_only_looks_like_a_database_comes_as_it_lies_with_its_journal() {
         "repo/.codex-api",
         "cmp jobs.db ../../back/.codex-api/jobs.db; cmp jobs.db-wal ../../back/.codex-api/jobs.db-wal",
     );
+}
+
+/// Such a write changes `ctime` only when the page was written out before.
+#[test]
+fn a_write_through_a_mapping_is_no_unchanged_folder() {
+    let stack = Stack::configured();
+    if stack.sh("repo", "stat -f -c %T .codex-api").trim() == "tmpfs" {
+        // Nothing is ever written out there, as docs/architecture.md says.
+        eprintln!("not looked at: the folder for temporary files is in memory; set TMPDIR to one on a disk");
+        return;
+    }
+    let mut writer = std::process::Command::new("python3")
+        .args([
+            "-c",
+            "import mmap, sys\nfile = open('live', 'r+b')\nmapped = mmap.mmap(file.fileno(), 0)\n\
+            for line in sys.stdin:\n    mapped[:3] = line[:3].encode()\n    print('wrote', flush=True)",
+        ])
+        .current_dir({
+            stack.file("repo/.codex-api/live", "zero\n");
+            stack.path("repo/.codex-api")
+        })
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 starts");
+    let (mut ask, answer) = (writer.stdin.take().expect("a pipe"), writer.stdout.take().expect("a pipe"));
+    let mut answers = BufReader::new(answer).lines();
+    let mut statuses = Vec::new();
+    for word in ["one", "two"] {
+        writeln!(ask, "{word}").expect("asks");
+        assert_eq!(answers.next().expect("an answer").expect("text"), "wrote");
+        let made = outcome(&mut stack.plain(&["backup", "--json"])).ok().json();
+        statuses.push(made["sets"][0]["status"].clone());
+    }
+    drop(ask);
+    writer.wait().expect("ends");
+    assert_eq!(statuses, ["ok", "ok"]);
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    assert_eq!(stack.sh("back", "cat .codex-api/live"), "twoo\n");
 }
 
 #[test]

@@ -203,7 +203,7 @@ const BLOCKS: [Lie; 15] = [
     ("one block listed twice", |work| work.lines.insert(4, work.lines[4].clone()), "out of place"),
 ];
 
-const ENTRIES: [Lie; 16] = [
+const ENTRIES: [Lie; 18] = [
     ("a file that is larger", |work| add(work, 3, "size", 1), "size is not what"),
     ("a file that is smaller", |work| add(work, 3, "size", -1), "size is not what"),
     ("a file larger than its block", |work| work.lines[3]["size"] = (1_u64 << 40).into(), ""),
@@ -217,6 +217,8 @@ const ENTRIES: [Lie; 16] = [
     ("another mode", |work| work.lines[3]["mode"] = "4755".into(), "mode is not what"),
     ("another owner", |work| work.lines[3]["uid"] = 1.into(), "owner is not what"),
     ("another group", |work| work.lines[3]["gid"] = 1.into(), "owner is not what"),
+    ("a time that no clock shows", |work| work.lines[3]["mtime_nanos"] = 1_500_000_000.into(), "line"),
+    ("a time that is an order", |work| work.lines[3]["mtime_nanos"] = 0x3fff_ffff.into(), "line"),
     ("another time", |work| work.lines[3]["mtime"] = 1.into(), "time is not what"),
     ("another target of a link", |work| work.lines[9]["link"] = "d".into(), "link target is not what"),
     (

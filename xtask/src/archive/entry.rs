@@ -213,7 +213,8 @@ pub fn read_tar<E: From<FormatError>>(
         let mut content = Content { stream: &mut *stream, left: entry.size };
         visit(entry, &mut content)?;
         let (left, padding) = (content.left, (RECORD - size % RECORD) % RECORD);
-        discard(stream, left + padding)?;
+        let behind = left.checked_add(padding).ok_or_else(|| malformed("a tar header's size".into()))?;
+        discard(stream, behind)?;
     }
 }
 

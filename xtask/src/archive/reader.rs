@@ -26,7 +26,8 @@ pub trait Skip: Read {
     /// When the stream fails or ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 
-    /// Fills `part`, and returns its SHA-256 where that comes for nothing.
+    /// Fills `part`, and returns its SHA-256 where that comes for nothing. After an error a file stands behind `part` all
+    /// the same, so that what follows can be read.
     ///
     /// # Errors
     /// `UnexpectedEof` when the stream ends before.
@@ -303,15 +304,15 @@ impl Feed<'_> {
         self.stream.skip(ahead)?;
         self.position = block.offset;
         let mut packed = self.pools.packed.take();
-        let digest =
-            self.stream.fill(packed.extend(block.packed as usize)).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    FormatError::Malformed(format!("the archive ends within block {number}"))
-                }
-                _ => error.into(),
-            })?;
+        let filled = self.stream.fill(packed.extend(block.packed as usize));
         self.position += block.packed;
-        Ok((packed, digest))
+        match filled {
+            Ok(digest) => Ok((packed, digest)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(FormatError::Malformed(format!("the archive ends within block {number}")))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -178,7 +178,7 @@ impl Skip for Hashed<'_> {
     }
 
     fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
-        self.stream.read_exact(part)?;
+        self.stream.fill(part)?;
         Ok(Some(self.hash.update_and_digest(part)))
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub use check::{Checked, check};
@@ -165,7 +165,16 @@ pub fn workers() -> usize {
 impl Skip for File {
     fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
         let bytes = i64::try_from(bytes).map_err(|_| std::io::ErrorKind::UnexpectedEof)?;
-        std::io::Seek::seek_relative(self, bytes)
+        self.seek_relative(bytes)
+    }
+
+    fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
+        let start = self.stream_position()?;
+        self.read_exact(part).or_else(|error| {
+            self.seek(SeekFrom::Start(start + part.len() as u64))?;
+            Err(error)
+        })?;
+        Ok(None)
     }
 }
 
@@ -271,5 +280,20 @@ impl Trouble {
             Self::Format(FormatError::Malformed(what)) => damaged(source, what),
             Self::Format(error) => Error::format(&source.archive)(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sector that cannot be read costs what is in it, and nothing behind it.
+    #[test]
+    fn after_an_error_a_file_stands_where_it_would_without() {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut file = File::create(home.path().join("written")).expect("creates");
+        let error = file.fill(&mut [0; 7]).expect_err("it is not open for reading");
+        assert_ne!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert_eq!(file.stream_position().expect("a position"), 7);
     }
 }

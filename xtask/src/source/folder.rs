@@ -2,10 +2,8 @@
 //!
 //! Walks without following links, so a loop of links is just links. Sockets, pipes and devices are passed over and
 //! reported. Holds the names of the folders above it at a time, so a million files take no more memory than the fullest
-//! folder. Does not read content, except the first 16 bytes of what could be a SQLite database.
-//!
-//! Names are looked up from their open folder, and files are opened at once: with many small files it is the lookups that
-//! cost.
+//! folder. Does not read content, except the first 16 bytes of what could be a SQLite database. Names are looked up from
+//! their open folder, and files are opened at once: lookups cost.
 use super::state::{Facts, State};
 use super::{Content, Item, Kept, patterns};
 use crate::archive::entry::{Entry, Kind, MAX_EXTENSION, Mtime};
@@ -65,7 +63,7 @@ pub struct Survey {
     pub entries: u64,
     /// Number of files among them, each name of a hard-linked one.
     pub files: u64,
-    /// Bytes of the files, hard-linked ones once.
+    /// Their bytes, hard-linked ones once.
     pub bytes: u64,
     /// Paths that a pattern leaves out; a folder counts once.
     pub excluded: u64,
@@ -94,26 +92,28 @@ impl Folder {
 
     /// Walks it once for numbers and findings, reading no file.
     ///
-    /// The state that comes with them is a digest of what the system says of every entry: name, kind, mode, owner, size, and
-    /// the times at which content and metadata were last changed (`mtime` and `ctime`, of which nobody can set the second
-    /// back). Where it is the same, nothing was changed. For that, `now` must be a time before the walk: an entry that was
-    /// changed so shortly before it that the clock of the file system could hide another change is waited for; while the
-    /// folder is written to, there is no state.
+    /// Where the state that comes with them is the same, nothing was changed. For that, `now` must be a time before the
+    /// walk: an entry that was changed within a tick of the file system's clock is waited for; while the folder is
+    /// written to, there is no state.
     ///
     /// # Errors
     /// When the folder itself cannot be read.
     pub fn survey(&self, now: Mtime) -> Result<Survey> {
-        let (mut survey, state) = self.look()?;
+        let (survey, state) = self.look()?;
         let wait = state.unsettled(now);
         let first = state.digest();
-        let Some(wait) = wait else {
-            survey.state = Some(first);
-            return Ok(survey);
-        };
+        let Some(wait) = wait else { return Ok(Survey { state: Some(first), ..survey }) };
         std::thread::sleep(wait);
         let (mut survey, state) = self.look()?;
         survey.state = Some(state.digest()).filter(|second| *second == first);
         Ok(survey)
+    }
+
+    /// Between the survey whose state is kept and the reading: has the system write out what was changed in memory. From
+    /// then on the first write to a page, through a mapping too, leaves another `ctime`; one before is read.
+    pub fn settle(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = File::open(&self.root).map(rustix::fs::syncfs);
     }
 
     fn look(&self) -> Result<(Survey, State)> {

@@ -1,8 +1,11 @@
 //! Whether a folder was changed: a digest of what the system says of each entry in it, without reading any.
 //!
 //! Content and metadata that are changed leave another `ctime`, which nobody can set back (POSIX.1-2017, section 4.9), so the
-//! same state means the same entries. It is no proof against a clock that is turned back, or a file system without a
-//! `ctime` of its own (FAT): there size and `mtime` have to do, as they do for `rsync`.
+//! same state means the same entries. A program that writes through a mapping (mmap(2)) leaves one only with the first
+//! write after the system has written the page out, which [`super::folder::Folder::settle`] has it do. It is no proof
+//! against a clock that is turned back; against a mapping on a file system that is never written out (tmpfs) or that is
+//! mounted inside of the folder; or on a file system without a `ctime` of its own (FAT): there size and `mtime` have to
+//! do, as they do for `rsync`.
 use super::Inode;
 use crate::archive::entry::Mtime;
 use crate::archive::hex;

@@ -183,6 +183,8 @@ impl EntryLine {
             Some(digits) => Some(unhex(&digits)?.try_into().ok()?),
             None => None,
         };
+        // A system takes more for an order, such as "now".
+        let nanos = (self.mtime_nanos < 1_000_000_000).then_some(self.mtime_nanos)?;
         Some(Record {
             entry: Entry {
                 path: bytes_of(self.path, self.path_hex.as_deref())?,
@@ -191,7 +193,7 @@ impl EntryLine {
                 mode: u32::from_str_radix(&self.mode, 8).ok()?,
                 uid: self.uid,
                 gid: self.gid,
-                mtime: Mtime { seconds: self.mtime, nanos: self.mtime_nanos },
+                mtime: Mtime { seconds: self.mtime, nanos },
                 link,
                 xattrs: Vec::new(),
             },

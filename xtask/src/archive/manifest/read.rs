@@ -195,13 +195,17 @@ pub fn closing(file: &mut dyn Read, codec: Codec) -> Result<Closing, FormatError
     let header = header_of(&lines.next()?.unwrap_or_default())?;
     let (mut last, mut line) = (Vec::new(), Vec::new());
     while let Some(next) = lines.next()? {
+        if !next.starts_with(b"{\"line\":\"") {
+            return Err(FormatError::Malformed(format!("line {} of the manifest is none", lines.number)));
+        }
         last = std::mem::replace(&mut line, next);
     }
     let parse = |line: &[u8]| serde_json::from_slice(line).ok();
     match (parse(&last), parse(&line)) {
         (Some(Line::Block(block)), Some(Line::End { state, .. })) => {
             let epilogue = header.codec.epilogue(0, 0).len() as u64;
-            Ok(Closing { state, packed_bytes: block.offset.saturating_add(block.packed + epilogue) })
+            let packed_bytes = block.offset.saturating_add(block.packed).saturating_add(epilogue);
+            Ok(Closing { state, packed_bytes })
         }
         _ => Err(FormatError::Malformed("the manifest has no end: it was cut short".into())),
     }

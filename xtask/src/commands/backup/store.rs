@@ -106,6 +106,9 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
         level: codec.level(),
         tool: TOOL.into(),
     };
+    if plan.survey.state.is_some() {
+        plan.folder.settle();
+    }
     let packed =
         writer::write(sinks, &header, Options { workers: workers(), tar_sha256: false }, |builder| {
             let mut pour = Pour::new(builder, None);
