@@ -25,11 +25,11 @@ fn what_only_looks_like_a_database_comes_as_it_lies_with_its_journal() {
 #[test]
 fn a_write_through_a_mapping_is_no_unchanged_folder() {
     let stack = Stack::configured();
-    if stack.sh("repo", "stat -f -c %T .codex-api").trim() == "tmpfs" {
-        // Nothing is ever written out there, as docs/architecture.md says.
-        eprintln!("not looked at: the folder for temporary files is in memory; set TMPDIR to one on a disk");
-        return;
-    }
+    // In memory nothing is ever written out, as docs/architecture.md says.
+    let (second, kept) = match stack.sh("repo", "stat -f -c %T .codex-api").trim() {
+        "tmpfs" => ("unchanged", "oneo\n"),
+        _ => ("ok", "twoo\n"),
+    };
     let mut writer = std::process::Command::new("python3")
         .args([
             "-c",
@@ -55,9 +55,9 @@ fn a_write_through_a_mapping_is_no_unchanged_folder() {
     }
     drop(ask);
     writer.wait().expect("ends");
-    assert_eq!(statuses, ["ok", "ok"]);
+    assert_eq!(statuses, ["ok", second]);
     stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
-    assert_eq!(stack.sh("back", "cat .codex-api/live"), "twoo\n");
+    assert_eq!(stack.sh("back", "cat .codex-api/live"), kept);
 }
 
 #[test]
