@@ -180,6 +180,18 @@ fn the_same_tree_still_gives_the_same_backups() {
     }
 }
 
+/// Kept, too, since zlib-rs made the others: what libdeflate packs today.
+#[test]
+fn what_is_made_today_will_come_back() {
+    let today = stored().join("../today.tar.gz");
+    assert_eq!(sha256(&fs::read(&today).expect("reads")), MADE[0]);
+    let stack = Stack::bare();
+    let copied = fs::copy(&today, stack.path("today.tar.gz"));
+    assert!(copied.is_ok());
+    stack.sh("", "mkdir plain; gzip -t today.tar.gz; tar -xzf today.tar.gz -C plain");
+    assert_eq!(stack.sh("plain/.service", LIST), listed());
+}
+
 /// Many blocks: where they are cut is a part of the format. Too large to be kept, so only their digests are.
 #[test]
 fn the_same_large_tree_is_still_cut_at_the_same_places() {
