@@ -84,7 +84,7 @@ fn any_doubt_makes_a_new_backup() {
         "truncate -s -1 drive/*/*/*.tar.gz",
         "rm drive/*/*/*.manifest.jsonl.gz",
         "echo x >> drive/*/*/*.manifest.jsonl.gz",
-        "sed -i 's/^./0/' drive/*/*/*.sha256; sed -i '2s/^./f/' drive/*/*/*.sha256",
+        "sed -i \"s/^[0-9a-f]*/$(printf %064d 0)/\" drive/*/*/*.sha256",
         "printf '[destination.drive]\npath = \"%s\"\ncompression = \"zstd\"\n' \"$PWD/drive\" > t; \
          sed -i '/destination.drive/,$d' repo/recovery.toml; cat t >> repo/recovery.toml",
     ] {
