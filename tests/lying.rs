@@ -309,3 +309,25 @@ fn a_tar_header_that_lies_about_its_size_is_refused() {
     }
     none(&faults);
 }
+
+/// All digests agree, and the tar is sound: but several blocks are one entry's.
+#[test]
+fn entries_that_share_several_blocks_are_refused() {
+    let stack = Stack::bare();
+    let mut faults = Vec::new();
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let mut work = Work::new(codec);
+        work.group(&[(Kind::File, "data/a", &vec![b'y'; (8 << 20) - 512])]);
+        work.group(&[(Kind::File, "data/b", b"two")]);
+        // Both blocks, then both files.
+        work.lines.swap(1, 2);
+        for file in &mut work.lines[2..] {
+            file["block"] = 0.into();
+            file["blocks"] = 2.into();
+        }
+        let archive = work.end().put(&stack);
+        let expected = "data/b lies in blocks that are another's";
+        faults.extend(refused(&stack, &archive, &format!("two in two blocks ({codec:?})"), expected));
+    }
+    none(&faults);
+}

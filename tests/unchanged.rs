@@ -1,5 +1,5 @@
 //! A backup of what was backed up already: confirmed where nothing was changed, and made anew at the least doubt.
-use super::support::{Outcome, Stack, outcome};
+use super::support::{Outcome, Stack, flip, outcome};
 use std::fs;
 
 /// A stack with one backup.
@@ -84,7 +84,7 @@ fn any_doubt_makes_a_new_backup() {
         "truncate -s -1 drive/*/*/*.tar.gz",
         "rm drive/*/*/*.manifest.jsonl.gz",
         "echo x >> drive/*/*/*.manifest.jsonl.gz",
-        "sed -i 's/^./0/' drive/*/*/*.sha256; sed -i '2s/^./f/' drive/*/*/*.sha256",
+        "sed -i \"s/^[0-9a-f]*/$(printf %064d 0)/\" drive/*/*/*.sha256",
         "printf '[destination.drive]\npath = \"%s\"\ncompression = \"zstd\"\n' \"$PWD/drive\" > t; \
          sed -i '/destination.drive/,$d' repo/recovery.toml; cat t >> repo/recovery.toml",
     ] {
@@ -93,6 +93,26 @@ fn any_doubt_makes_a_new_backup() {
         let said = backup(&stack, &[]);
         assert_eq!(status(&said), "ok", "{doubt}: {}", said.shown());
     }
+}
+
+/// All is as it was made, but for what the memory has of it.
+#[test]
+fn what_is_known_to_be_damaged_or_partial_is_made_anew() {
+    let stack = scene();
+    let archive = stack.one("drive", ".tar.gz");
+    let middle = fs::metadata(&archive).expect("is there").len() / 2;
+    flip(&archive, middle as usize);
+    assert_eq!(status(&backup(&stack, &["--dry-run"]).ok()), "unchanged", "nobody has looked yet");
+    stack.run(&["verify"]).exits(1);
+    let said = backup(&stack, &[]);
+    assert_eq!((status(&said).as_str(), archives(&stack)), ("ok", 2), "damaged: {}", said.shown());
+    let stack = scene();
+    stack.sh(
+        "repo/.recovery",
+        "grep -q '\"errors\":0' history.jsonl; sed -i 's/\"errors\":0/\"errors\":1/' history.jsonl",
+    );
+    let said = backup(&stack, &[]);
+    assert_eq!((status(&said).as_str(), archives(&stack)), ("ok", 2), "partial: {}", said.shown());
 }
 
 #[test]

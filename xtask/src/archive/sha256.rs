@@ -19,7 +19,7 @@ pub(super) fn digests(messages: &[&[u8]]) -> Vec<[u8; 32]> {
     let mut lanes = [next.next(), next.next()];
     while let [Some(one), Some(other)] = &mut lanes {
         let count = one.blocks().len().min(other.blocks().len());
-        compress_both(one, other, count);
+        compress_both(one, other, count, true);
         for lane in &mut lanes {
             if let Some(done) = lane.take_if(|lane| lane.blocks().is_empty()) {
                 digests[done.slot] = done.digest();
@@ -62,7 +62,7 @@ impl Running {
         let mut alone = Lane::new(0, part);
         let mut whole = Lane { slot: 0, state: self.state, body: blocks, end: [[0; 64]; 2], left: 0..0 };
         let count = blocks.len().min(alone.body.len());
-        compress_both(&mut whole, &mut alone, count);
+        compress_both(&mut whole, &mut alone, count, true);
         whole.finish();
         alone.finish();
         self.state = whole.state;
@@ -158,10 +158,15 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// The next `count` blocks of both.
-fn compress_both(one: &mut Lane<'_>, other: &mut Lane<'_>, count: usize) {
+/// The next `count` blocks of both; `accelerated` by the processor's instructions, if it has them.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(unused_variables, reason = "one kind of processor is asked for its instructions")
+)]
+fn compress_both(one: &mut Lane<'_>, other: &mut Lane<'_>, count: usize, accelerated: bool) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("sha")
+    if accelerated
+        && is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("sse4.1")
         && is_x86_feature_detected!("ssse3")
     {
@@ -335,6 +340,29 @@ mod tests {
             for some in [&messages[..], &messages[..1], &messages[..0], &messages[messages.len() - 2..]] {
                 let expected: Vec<[u8; 32]> = some.iter().map(|one| Sha256::digest(one).into()).collect();
                 assert!(digests(some) == expected, "every {step}th of {} lengths", some.len());
+            }
+        }
+    }
+
+    /// Three turns end one of two messages: each has its whole blocks, and its end.
+    #[test]
+    fn two_at_a_time_are_those_of_the_sha2_crate_with_and_without_instructions() {
+        let bytes: Vec<u8> = (0..70_000_u32).map(|at| (at.wrapping_mul(at) >> 6) as u8).collect();
+        for length in (0..200).chain([4096, 65_535, 65_536]) {
+            let pairs = [0, 3, 64, 119, length, 69_000].map(|other| [&bytes[..length], &bytes[1..=other]]);
+            for (messages, accelerated) in pairs.iter().flat_map(|pair| [(pair, false), (pair, true)]) {
+                let [mut one, mut other] = messages.map(|message| Lane::new(0, message));
+                for _ in 0..3 {
+                    let count = one.blocks().len().min(other.blocks().len());
+                    compress_both(&mut one, &mut other, count, accelerated);
+                }
+                let what = format!("{:?}, accelerated: {accelerated}", messages.map(<[u8]>::len));
+                assert!(one.blocks().is_empty() || other.blocks().is_empty(), "{what}: not done");
+                for (mut lane, message) in [one, other].into_iter().zip(messages) {
+                    lane.finish();
+                    let expected: [u8; 32] = Sha256::digest(message).into();
+                    assert!(lane.digest() == expected, "{what}");
+                }
             }
         }
     }

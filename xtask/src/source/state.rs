@@ -108,3 +108,41 @@ impl State {
 fn tick((_, nanos): (i64, i64)) -> Duration {
     if nanos == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(ctime: (i64, i64)) -> Facts {
+        let (kind, mtime) = (FileType::RegularFile, Mtime::default());
+        Facts { kind, mode: 0o644, uid: 0, gid: 0, size: 1, mtime, ctime, links: 1, inode: (0, 0) }
+    }
+
+    /// Whichever of the names it is that was changed last.
+    #[test]
+    fn what_was_changed_within_a_tick_of_the_look_is_unsettled() {
+        let (fine, coarse) = (Some(Duration::from_millis(20)), Some(Duration::from_secs(2)));
+        for (newest, now, wait) in [
+            ((100, 500_000_000), (100, 500_000_000), fine),
+            ((100, 500_000_000), (100, 520_000_000), fine),
+            ((100, 500_000_000), (100, 520_000_001), None),
+            ((100, 990_000_000), (101, 10_000_000), fine),
+            ((100, 990_000_000), (101, 10_000_001), None),
+            ((100, 500_000_000), (100, 499_999_999), fine),
+            ((100, 500_000_000), (7, 0), fine),
+            ((100, 500_000_000), (5000, 0), None),
+            ((100, 0), (100, 0), coarse),
+            ((100, 0), (102, 0), coarse),
+            ((100, 0), (102, 1), None),
+        ] {
+            let older = changed((99, 999_999_999));
+            let changes = [older, changed(newest)];
+            for changes in [[&changes[0], &changes[1]], [&changes[1], &changes[0]]] {
+                let mut state = State::default();
+                changes.iter().for_each(|facts| state.add(b"name", facts));
+                let now = Mtime { seconds: now.0, nanos: now.1 };
+                assert_eq!(state.unsettled(now), wait, "{newest:?} seen at {now:?}");
+            }
+        }
+    }
+}
