@@ -284,3 +284,32 @@ fn the_time_of_a_bundle_can_be_given() {
     assert_eq!(times, "2023-11-14 22:13\n");
     stack.run_with(&[("SOURCE_DATE_EPOCH", "soon")], &["snapshot"]).exits(2).says(&["SOURCE_DATE_EPOCH"]);
 }
+
+#[test]
+fn a_link_that_no_system_takes_is_named_and_not_read() {
+    let stack = Stack::new();
+    stack.sh(
+        "repo",
+        "id=$(head -c 20000000 /dev/zero | git hash-object -w --stdin)
+        git update-index --add --cacheinfo 120000,$id,endless; git -c user.name=a -c user.email=a commit -qm link",
+    );
+    stack.run(&["snapshot"]).exits(3).says(&["endless", "20000000 bytes, which no system takes"]);
+    stack.sh("repo", "printf '[release]\nexclude = [\"/endless\"]\n' > recovery.toml; git add recovery.toml; git -c user.name=a -c user.email=a commit -qm mend");
+    stack.run(&["snapshot"]).ok();
+}
+
+/// A clone may hold anything.
+#[test]
+fn a_configuration_is_a_file_and_not_endless() {
+    let stack = Stack::new();
+    for (odd, code, what) in [
+        ("mkfifo recovery.toml", 3, "is not a file"),
+        ("ln -s /dev/zero recovery.toml", 3, "is not a file"),
+        ("truncate -s 17M recovery.toml", 1, "longer than"),
+    ] {
+        stack.sh("repo", &format!("rm -f recovery.toml; {odd}"));
+        for verb in ["status", "snapshot"] {
+            stack.run(&[verb]).exits(code).says(&["recovery.toml", what]);
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod raw;
 
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
+use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::folder::Databases;
@@ -283,15 +284,17 @@ fn read_small(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// The files that lie in `root`.
+/// The files that lie in `root`, which somebody else may have laid there: no pipe is waited for.
 pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
     move |name| {
         let path = root.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+            Ok(_) => {}
         }
+        let text = String::from_utf8(read::small(&path)?);
+        text.map(Some).map_err(|_| Error::io("read", &path)(std::io::ErrorKind::InvalidData.into()))
     }
 }
 

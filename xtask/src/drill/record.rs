@@ -96,10 +96,9 @@ fn free_id(folder: &Path, id: &str) -> String {
 
 /// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.
 fn add_row(path: &Path, row: &str) -> Result<()> {
-    let known = match fs::read_to_string(path) {
-        Ok(text) => Some(text),
+    let known = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("read", path)(error)),
+        _ => Some(String::from_utf8_lossy(&read::small(path)?).into_owned()),
     };
     match known {
         None => durable::replace(path, format!("{CHECKLIST_HEAD}{CHECKLIST_TABLE}\n").as_bytes(), 0o644)?,

@@ -1,13 +1,13 @@
 //! What a drill works on: an artifact, what decrypts it, and where its digests are on record: beside a backup, or in a
 //! bundle's lock.
 use crate::destination::marker;
-use crate::error::{Error, Result};
+use crate::destination::read;
+use crate::error::Result;
 use crate::finding::Finding;
 use crate::restore::Source;
 use crate::shown::show;
 use crate::tools::gpg::Secret;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What belongs to the artifact of the plan with the same index.
@@ -36,8 +36,8 @@ pub enum Digests {
 pub(super) fn on_record(digests: &Digests) -> Result<(BTreeMap<String, String>, Vec<Finding>)> {
     match digests {
         Digests::Marker(path) => {
-            let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-            let (sums, oddities) = marker::parse(&text);
+            let text = read::small(path)?;
+            let (sums, oddities) = marker::parse(&String::from_utf8_lossy(&text));
             let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
             let odd = |what: String| Finding::warning(&name, what, "");
             let findings = oddities.into_iter().map(odd).collect();

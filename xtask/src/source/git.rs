@@ -17,6 +17,8 @@ use std::path::Path;
 const LINK: u32 = 0o120_000;
 /// git's mode of a submodule.
 const SUBMODULE: u32 = 0o160_000;
+/// Bytes of the longest target of a link: Linux's `PATH_MAX` less its end.
+const MAX_TARGET: u64 = 4095;
 /// An LFS pointer is smaller than this (git-lfs, `docs/spec.md`).
 const LFS_MAX: u64 = 1024;
 const LFS_MAGIC: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -59,8 +61,16 @@ pub fn list(
 
 /// Whether the content has to be looked at: the target of a link, and what may be an LFS pointer.
 fn is_small(entry: &TreeEntry) -> bool {
-    entry.mode == LINK
-        || (entry.mode != SUBMODULE && entry.size.is_some_and(|size| size > 0 && size < LFS_MAX))
+    let size = entry.size.unwrap_or(0);
+    match entry.mode {
+        SUBMODULE => false,
+        LINK => is_target(size),
+        _ => size > 0 && size < LFS_MAX,
+    }
+}
+
+fn is_target(size: u64) -> bool {
+    (1..=MAX_TARGET).contains(&size)
 }
 
 fn push(entry: TreeEntry, small: &[u8], eol: Eol, time: Mtime, listing: &mut Listing) {
@@ -69,6 +79,11 @@ fn push(entry: TreeEntry, small: &[u8], eol: Eol, time: Mtime, listing: &mut Lis
         SUBMODULE => {
             let what = format!("is a submodule at commit {}; its content is not in the bundle", entry.id);
             return listing.findings.push(Finding::warning(name, what, "bundle that repository on its own"));
+        }
+        LINK if !is_target(entry.size.unwrap_or(0)) => {
+            let size = entry.size.unwrap_or(0);
+            let what = format!("is a link with a target of {size} bytes, which no system takes");
+            return listing.findings.push(Finding::error(name, what, "leave it out with `exclude`"));
         }
         LINK => Item::new(Entry::symlink(&entry.path, small, time), Content::None),
         mode => {

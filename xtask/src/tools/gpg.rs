@@ -7,7 +7,9 @@ use super::process::environment;
 use super::{failed, not_started};
 use crate::error::{Error, Result};
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -82,6 +84,7 @@ impl Gpg {
             Some(_) => {
                 let home = tempfile::Builder::new()
                     .prefix("gnupg-")
+                    .permissions(Permissions::from_mode(0o700))
                     .tempdir()
                     .map_err(Error::io("create", &std::env::temp_dir()))?;
                 command.env("GNUPGHOME", home.path());

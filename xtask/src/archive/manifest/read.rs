@@ -195,7 +195,7 @@ pub fn closing(file: &mut dyn Read, codec: Codec) -> Result<Closing, FormatError
     let header = header_of(&lines.next()?.unwrap_or_default())?;
     let (mut last, mut line) = (Vec::new(), Vec::new());
     while let Some(next) = lines.next()? {
-        if !next.starts_with(b"{\"line\":\"") {
+        if next.len() < SHORTEST {
             return Err(FormatError::Malformed(format!("line {} of the manifest is none", lines.number)));
         }
         last = std::mem::replace(&mut line, next);
@@ -210,6 +210,9 @@ pub fn closing(file: &mut dyn Read, codec: Codec) -> Result<Closing, FormatError
         _ => Err(FormatError::Malformed("the manifest has no end: it was cut short".into())),
     }
 }
+
+/// Bytes of a line that says anything: it has a `line` with its kind, at least.
+const SHORTEST: usize = br#"{"line":"end"}"#.len();
 
 fn header_of(line: &[u8]) -> Result<Header, FormatError> {
     #[derive(Deserialize)]

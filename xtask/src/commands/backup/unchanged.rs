@@ -2,7 +2,7 @@
 //!
 //! Decided from what the system says of the files ([`crate::source::folder::Survey::state`]) against what the last manifest
 //! remembers of it. Any doubt makes a new backup: another container or key, a marker that does not fit, an archive of
-//! another length, a backup that is known to be partial or damaged, a source with anything to report.
+//! another length or written to since, a backup that is known to be partial or damaged, a source with anything to report.
 use super::super::Context;
 use super::{Plan, keys};
 use crate::destination::catalog::{Artifact, Catalog};
@@ -41,7 +41,10 @@ pub(super) fn unchanged(ctx: &Context, plan: &Plan, catalog: &Catalog, known: &K
     let closing = source.closing(secret.as_ref()).ok()??;
     let length =
         if last.name.encrypted { known.made.get(&show(&last.archive))?.bytes? } else { closing.packed_bytes };
-    let bytes = std::fs::metadata(&last.archive).ok()?.len();
-    let same = closing.state.as_ref() == Some(state) && bytes == length;
+    let (packed, marker) = (std::fs::metadata(&last.archive).ok()?, std::fs::metadata(&last.marker).ok()?);
+    let bytes = packed.len();
+    // The marker was written last: it does not speak of what was written since.
+    let touched = packed.modified().ok()? > marker.modified().ok()?;
+    let same = closing.state.as_ref() == Some(state) && bytes == length && !touched;
     same.then(|| Same { artifact: last.clone(), sha256: archive.clone(), bytes })
 }

@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 
 /// The program, as errors name it.
 const TOOL: &str = "git cat-file --batch";
+/// No configuration, package file or commit is larger.
+const LARGEST: u64 = 16 << 20;
 /// Bytes of answers that are taken from the pipe at once: all that a pipe holds on Linux.
 const ANSWERS: usize = 1 << 16;
 
@@ -98,6 +100,9 @@ impl Blobs {
         writeln!(ask, "{name}")?;
         ask.flush()?;
         let Some((id, size)) = self.head()? else { return Ok(None) };
+        if size > LARGEST {
+            return Err(IoError::other(format!("{size} bytes, and {LARGEST} is the most")));
+        }
         let mut content = Vec::new();
         Object { answer: &mut self.answer, left: size }.read_to_end(&mut content)?;
         Ok(Some((id, content)))
