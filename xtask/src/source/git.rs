@@ -74,14 +74,13 @@ fn is_target(size: u64) -> bool {
 }
 
 fn push(entry: TreeEntry, small: &[u8], eol: Eol, time: Mtime, listing: &mut Listing) {
-    let name = show_bytes(&entry.path);
+    let (name, size) = (show_bytes(&entry.path), entry.size.unwrap_or(0));
     let item = match entry.mode {
         SUBMODULE => {
             let what = format!("is a submodule at commit {}; its content is not in the bundle", entry.id);
             return listing.findings.push(Finding::warning(name, what, "bundle that repository on its own"));
         }
-        LINK if !is_target(entry.size.unwrap_or(0)) => {
-            let size = entry.size.unwrap_or(0);
+        LINK if !is_target(size) => {
             let what = format!("is a link with a target of {size} bytes, which no system takes");
             return listing.findings.push(Finding::error(name, what, "leave it out with `exclude`"));
         }
@@ -92,8 +91,7 @@ fn push(entry: TreeEntry, small: &[u8], eol: Eol, time: Mtime, listing: &mut Lis
                 listing.findings.push(Finding::warning(name, what, "keep the LFS store with the bundle"));
             }
             let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-            let file = Entry::file(&entry.path, entry.size.unwrap_or(0), mode, time);
-            Item::new(file, Content::Blob(entry.id, eol))
+            Item::new(Entry::file(&entry.path, size, mode, time), Content::Blob(entry.id, eol))
         }
     };
     listing.items.push(item);
