@@ -245,7 +245,7 @@ mod tests {
     use super::super::builder::StreamError;
     use super::super::entry::{Entry, Kind, Mtime, order};
     use super::super::manifest::{Group, Groups, SCHEMA};
-    use super::super::reader::{Look, decode, read_groups};
+    use super::super::reader::{Look, Skip, decode, read_groups};
     use super::*;
     use std::io::{BufRead, Read};
 
@@ -357,6 +357,47 @@ mod tests {
             });
             assert!(digests, "the manifest has every entry and digest");
         }
+    }
+
+    /// A stream of which the second block cannot be read.
+    struct Torn<'a>(std::io::Cursor<&'a [u8]>, usize);
+
+    impl Read for Torn<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Skip for Torn<'_> {
+        fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
+            self.0.set_position(self.0.position() + bytes);
+            Ok(())
+        }
+
+        fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
+            self.read_exact(part)?;
+            self.1 += 1;
+            if self.1 == 2 { Err(std::io::Error::other("a bad sector")) } else { Ok(None) }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_costs_its_own_group_alone() {
+        let (file, manifest, _) = pack(Codec::Gzip, 2);
+        let mut manifest = &manifest[..];
+        let mut groups = Groups::open(&mut manifest, Codec::Gzip).expect("opens");
+        let mut lost = Vec::new();
+        let mut reading = (
+            || Ok(groups.next_group()?.map(|group| (group, ()))),
+            |_: &Group, (): &(), found: Result<_, FormatError>| {
+                lost.push(found.is_err());
+                Ok(())
+            },
+        );
+        let look: Look<'_, (), _, FormatError> = &|_, (), tar| tar.digests();
+        let mut stream = Torn(std::io::Cursor::new(&file), 0);
+        read_groups((&mut stream, 0), Codec::Gzip, 2, &mut reading, look).expect("reads on");
+        assert!(lost.len() > 2 && lost.iter().filter(|lost| **lost).count() == 1, "{lost:?}");
     }
 
     fn sinks<'a>(archive: &'a mut (dyn Write + Send), manifest: &'a mut (dyn Write + Send)) -> Sinks<'a> {
