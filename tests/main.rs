@@ -5,6 +5,7 @@
 mod backup;
 mod config;
 mod damage;
+mod destinations;
 mod docs;
 mod drill;
 mod fuzzed;

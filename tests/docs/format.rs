@@ -13,7 +13,8 @@ const LATER: &str = "2026-03-12T12:00:00Z";
 
 /// A stack with an artifact of every kind, in which every field occurs.
 fn written() -> Stack {
-    let stack = Stack::configured();
+    let stack = Stack::new();
+    stack.configure("confirm = 'true'\n");
     stack.sh(
         "repo/.codex-api",
         "truncate -s 9000000 holes; : > $'not \\xff utf-8'; ln -s $'to \\xff' odd; touch -d '2026-01-01 00:00:00.5' big.bin

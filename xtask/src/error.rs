@@ -104,6 +104,14 @@ pub enum Error {
         /// What was seen.
         what: String,
     },
+    /// Another machine does not answer.
+    #[error("could not reach {}: {what}", path.display())]
+    Unreachable {
+        /// The machine, as ssh takes it.
+        path: PathBuf,
+        /// What ssh or rsync said.
+        what: String,
+    },
     /// Stored bytes are not what they were.
     #[error("{}: {what}", path.display())]
     Damaged {
@@ -140,7 +148,7 @@ impl Error {
                 FormatError::Malformed(_) => Exit::Found,
                 FormatError::Newer { .. } | FormatError::Io(_) => Exit::CouldNotRun,
             },
-            Self::Busy { .. } | Self::NotMounted { .. } => Exit::TryLater,
+            Self::Busy { .. } | Self::NotMounted { .. } | Self::Unreachable { .. } => Exit::TryLater,
             Self::Io { .. }
             | Self::Config { .. }
             | Self::Refused { .. }
@@ -161,6 +169,9 @@ impl Error {
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
             Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
             Self::NotMounted { .. } => Some("mount the drive and run again; nothing was written".into()),
+            Self::Unreachable { path, .. } => {
+                Some(format!("run again when `ssh {} true` works without asking anything", path.display()))
+            }
             Self::Io { source, .. } => io_next_step(source.kind()),
             Self::Format { source: FormatError::Newer { .. }, .. } => {
                 Some("use the version of this tool that wrote it, or a newer one".into())
@@ -200,6 +211,11 @@ impl Error {
             },
             source => Self::format(&path)(source),
         }
+    }
+
+    /// Whether a destination is out of reach at the moment, and may be back in the next.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::NotMounted { .. } | Self::Unreachable { .. })
     }
 
     /// The file whose stored bytes are not what they should be, if that is what this error says.

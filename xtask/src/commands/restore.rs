@@ -2,7 +2,8 @@
 use super::Context;
 use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
-use crate::destination::{catalog, mount};
+use crate::destination::catalog::Artifact;
+use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Select, Source};
@@ -23,15 +24,20 @@ use std::path::Path;
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let at = args.at.as_deref().map(time).transpose()?;
-    let (source, encryption) = find(args, ctx, &config, at)?;
+    let Found { mut source, encryption, far } = find(args, ctx, &config, at)?;
     let to = match (&args.to, args.explain) {
         (Some(to), _) => ctx.path(to),
         (None, true) => ctx.path(Path::new("restored")),
         (None, false) => return Err(Error::Usage("restore needs --to DIR, a new or empty folder".into())),
     };
     if args.explain {
-        return Ok(explain(ctx, &source, &to, encryption.as_ref()));
+        return Ok(explain(ctx, &source, far.as_ref(), &to, encryption.as_ref()));
     }
+    // Held until the end: what was fetched goes with it.
+    let _fetched = match &far {
+        Some((remote, artifact)) => Some(fetch(remote, artifact, &to, &mut source)?),
+        None => None,
+    };
     if source.encrypted {
         preflight(&[Tool::Gpg])?;
     }
@@ -80,22 +86,38 @@ fn time(text: &str) -> Result<Timestamp> {
     })
 }
 
+/// What is to be restored.
+struct Found {
+    source: Source,
+    encryption: Option<Encryption>,
+    /// Where it lies, if that is another machine.
+    far: Option<(Remote, Artifact)>,
+}
+
+/// Copies a backup from another machine into a hidden folder beside the target.
+fn fetch(remote: &Remote, artifact: &Artifact, to: &Path, source: &mut Source) -> Result<tempfile::TempDir> {
+    preflight(&[Tool::Ssh, Tool::Rsync])?;
+    let beside = to.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let folder = tempfile::Builder::new()
+        .prefix(".fetched-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .tempdir_in(beside)
+        .map_err(Error::io("make a folder in", beside))?;
+    remote.fetch(artifact, folder.path())?;
+    *source = Source::of_file(&folder.path().join(artifact.name.file()))?;
+    Ok(folder)
+}
+
 /// An existing file is an archive; anything else names a set, with its suffix if it has one.
-fn find(
-    args: &Args,
-    ctx: &Context,
-    config: &Config,
-    at: Option<Timestamp>,
-) -> Result<(Source, Option<Encryption>)> {
+fn find(args: &Args, ctx: &Context, config: &Config, at: Option<Timestamp>) -> Result<Found> {
     let path = ctx.path(Path::new(&args.what));
     if path.is_file() {
         let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
-        return Ok((Source::of_file(&path)?, encryption));
+        return Ok(Found { source: Source::of_file(&path)?, encryption, far: None });
     }
     let (mut candidates, mut away) = (Vec::new(), None);
     for place in &config.destinations {
-        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
-            .and_then(|_| catalog::scan(&place.path));
+        let scanned = place.place.check(false).and_then(|_| place.place.scan());
         match scanned {
             Ok(catalog) => {
                 candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
@@ -107,7 +129,8 @@ fn find(
             }
         }
     }
-    candidates.sort_by_key(|(found, _)| found.name.time);
+    // Of two copies the one that is nearer.
+    candidates.sort_by_key(|(found, place)| (found.name.time, place.place.remote.is_none()));
     match (candidates.last(), away) {
         (Some((found, _)), _) if at.is_none() && found.name.time.duration_since(ctx.now) > SKEW => {
             let what = format!(
@@ -118,7 +141,11 @@ fn find(
             let next = "set the clock; or name the backup that you mean, with --at TIME or by its file";
             Err(Error::refused(what, next))
         }
-        (Some((found, place)), _) => Ok((Source::from(found), place.encryption.clone())),
+        (Some((found, place)), _) => Ok(Found {
+            source: Source::from(found),
+            encryption: place.encryption.clone(),
+            far: place.place.remote.clone().map(|remote| (remote, found.clone())),
+        }),
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::refused(
             format!(
@@ -146,13 +173,20 @@ fn select(patterns: &[String]) -> Result<Option<Select>> {
     Ok(Some(Select { patterns: patterns.to_vec(), globs }))
 }
 
-fn explain(ctx: &Context, source: &Source, to: &Path, encryption: Option<&Encryption>) -> Exit {
+fn explain(
+    ctx: &Context,
+    source: &Source,
+    far: Option<&(Remote, Artifact)>,
+    to: &Path,
+    encryption: Option<&Encryption>,
+) -> Exit {
     let variable = match encryption {
         Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
         Some(Encryption::Recipients(_)) => None,
         None => Some(keys::DEFAULT_VARIABLE),
     };
-    let lines = restore::recipe::recipe(source, to, variable);
+    let fetch = far.map(|(remote, artifact)| remote.recipe(artifact));
+    let lines = restore::recipe::recipe(source, fetch.as_deref(), to, variable);
     ctx.ui.document(&json!({"schema_version": 1, "command": "restore", "status": "ok", "target": show(to),
         "archive": show(&source.archive), "entries": null, "bytes": null, "recipe": lines}));
     lines.iter().for_each(|line| ctx.ui.result(line));

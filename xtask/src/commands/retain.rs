@@ -4,6 +4,7 @@ use super::Context;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
 use crate::destination::memory::{Known, Memory};
+use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
 use crate::error::Result;
@@ -50,6 +51,7 @@ fn state(known: &Known, artifact: &Artifact) -> State {
         None if known.pruned.contains(&path) => State::Unproven,
         None => State::Foreign,
         Some(_) if known.is_damaged(artifact) => State::Damaged,
+        Some(_) if known.pending.contains(&path) => State::Pending,
         Some(made) if made.partial => State::Partial,
         Some(_) if known.verified.contains(&path) => State::Verified,
         Some(_) => State::Unproven,
@@ -69,6 +71,7 @@ pub fn spare_all(items: &mut [Item]) {
 /// # Errors
 /// When a file cannot be removed; what was removed before is recorded.
 pub fn apply_backups(
+    place: &Place,
     catalog: &Catalog,
     items: &[Item],
     memory: Option<&Memory>,
@@ -85,11 +88,7 @@ pub fn apply_backups(
         if let Some(memory) = memory {
             memory.event("pruned", &now.to_string(), &artifact.archive)?;
         }
-        freed += remove(&artifact.marker)?;
-        if artifact.has_manifest {
-            freed += remove(&artifact.manifest)?;
-        }
-        freed += remove(&artifact.archive)?;
+        freed += place.remove(artifact)?;
         gone.push(id);
     }
     Ok((gone, freed))

@@ -9,7 +9,7 @@ use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -32,24 +32,28 @@ pub struct Known {
     pub damaged: HashSet<String>,
     /// When it was last seen that a backup still holds what its source holds.
     pub confirmed: BTreeMap<String, Timestamp>,
+    /// Those that are not known yet to have arrived for good.
+    pub pending: BTreeSet<String>,
     /// Those that were to be pruned; one that is there all the same is ours still.
     pub pruned: HashSet<String>,
 }
 
 /// A backup as it was made.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Made {
     /// Bytes of the archive; unknown for one that was taken over.
     pub bytes: Option<u64>,
     /// Whether something could not be read, and is not in it.
     pub partial: bool,
+    /// The digest of the source's state, of one that lies on another machine.
+    pub state: Option<String>,
 }
 
 impl Known {
     /// What is wrong with a backup, as far as is known: it holds only a part, is damaged, or has another length.
     pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
         let path = show(&artifact.archive);
-        let made = self.made.get(&path).copied().unwrap_or_default();
+        let made = self.made.get(&path).cloned().unwrap_or_default();
         let (what, repair) = if self.is_damaged(artifact) {
             ("is damaged", "restore from another; keep it until a new backup is verified")
         } else if made.partial {
@@ -68,8 +72,7 @@ impl Known {
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);
         let made = self.made.get(&path).and_then(|made| made.bytes);
-        let length = fs::metadata(&artifact.archive).map(|meta| meta.len()).ok();
-        self.damaged.contains(&path) || made.is_some_and(|bytes| length != Some(bytes))
+        self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
     }
 }
 
@@ -150,7 +153,11 @@ impl Memory {
                 "backup" => {
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
-                    known.made.insert(path, Made { bytes, partial });
+                    let state = record["state"].as_str().map(str::to_owned);
+                    if record["pending"] == true {
+                        known.pending.insert(path.clone());
+                    }
+                    known.made.insert(path, Made { bytes, partial, state });
                 }
                 "confirmed" => {
                     let time = record["time"].as_str().and_then(|time| time.parse().ok());
@@ -165,8 +172,10 @@ impl Memory {
                     known.verified.remove(&path);
                     known.damaged.insert(path);
                 }
+                "uploaded" => drop(known.pending.remove(&path)),
                 "pruned" | "forgotten" => {
                     known.made.remove(&path);
+                    known.pending.remove(&path);
                     known.pruned.insert(path);
                 }
                 _ => {}

@@ -14,6 +14,8 @@ pub enum Durability {
     Local,
     /// FUSE: the bytes may still lie in the mount's cache.
     MountCache,
+    /// Another machine, which was told to flush and read its digests afterwards.
+    Remote,
 }
 
 /// `FUSE_SUPER_MAGIC` of statfs(2).

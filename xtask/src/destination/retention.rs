@@ -67,6 +67,8 @@ pub enum State {
     Partial,
     /// Its last verification found damage. Counts for nothing, and stays until somebody has looked.
     Damaged,
+    /// It is not known yet to have arrived for good. Counts for nothing until it is, and stays.
+    Pending,
     /// This repository does not remember making it. Counts for nothing, and stays.
     Foreign,
 }
@@ -84,6 +86,7 @@ impl State {
             Self::Foreign => {
                 Some("not made by this repository, as far as it remembers (`prune --adopt` takes it over)")
             }
+            Self::Pending => Some("not confirmed yet: its destination's `confirm` has not succeeded"),
             Self::Unproven | Self::Verified | Self::Partial => None,
         }
     }

@@ -9,9 +9,9 @@ use super::steps::{Kind, Plan, Role};
 use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, Destination};
-use crate::destination::catalog::{self, Artifact};
+use crate::destination::catalog::Artifact;
 use crate::destination::memory::Memory;
-use crate::destination::mount::{self, Durability};
+use crate::destination::mount::Durability;
 use crate::destination::releases::{self, Bundle};
 use crate::error::{Exit, Result};
 use crate::finding::Finding;
@@ -103,7 +103,7 @@ pub fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
 
 fn needed_tools(choice: &Choice, config: &Config) -> Vec<Tool> {
     let mut tools = Vec::new();
-    if config.destinations.iter().any(|destination| destination.mount.is_some()) {
+    if config.destinations.iter().any(|destination| destination.place.mount.is_some()) {
         tools.push(Tool::Mountpoint);
     }
     if choice.picked.iter().any(|(planned, _)| planned.encrypted) {
@@ -126,8 +126,9 @@ impl Backups {
     fn gather(&mut self, config: &Config) -> Result<()> {
         let mut places: BTreeMap<PathBuf, &Destination> = BTreeMap::new();
         for set in &config.data {
-            let destination = config.destination_of(set)?;
-            places.insert(destination.path.clone(), destination);
+            for destination in config.destinations_of(set)? {
+                places.insert(destination.place.path.clone(), destination);
+            }
         }
         for destination in places.into_values() {
             if let Err(error) = self.scan(destination, config) {
@@ -139,13 +140,12 @@ impl Backups {
     }
 
     fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
-        let mount = destination.mount.as_deref();
-        let mounted = mount::check(&destination.path, mount, mount.is_some())?;
+        let mounted = destination.place.check(false)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
             self.not_tested.push(format!("whether {name} has uploaded what its mount's cache shows"));
         }
-        let found = catalog::scan(&destination.path)?;
+        let found = destination.place.scan()?;
         // The drive may be shared: what belongs to others is theirs to mend.
         let ours = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or(path);
@@ -176,7 +176,9 @@ fn subjects(
             Taken::Backup(index) => {
                 let backup = &backups[index];
                 let set = config.data.iter().find(|set| set.name == planned.kind.set);
-                let secret = match set.map(|set| config.destination_of(set)).transpose()? {
+                let places = set.map(|set| config.destinations_of(set)).transpose()?.unwrap_or_default();
+                // All destinations of a set are encrypted alike.
+                let secret = match places.first() {
                     Some(destination) if planned.encrypted => {
                         keys::opening(true, destination.encryption.as_ref(), env).unwrap_or_else(|error| {
                             let blocker = error.chain();

@@ -130,6 +130,7 @@ mod tests {
             manifest: "m".into(),
             marker: "s".into(),
             bytes: 1,
+            archive_bytes: 1,
             has_manifest: true,
             name,
         }

@@ -8,16 +8,15 @@ use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
-use crate::destination::mount;
 use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::restore::workers;
 use crate::shown::show_bytes;
-use crate::source::folder::Met;
+use crate::source::folder::{Folder, Met, Survey};
 use crate::source::{Pour, PourError};
-use crate::tools::gpg;
+use crate::tools::gpg::{self, Key};
 use std::collections::HashSet;
 
 /// How often an archive is begun again because a large file ended early, before that file is left out.
@@ -26,25 +25,35 @@ const TRIES: u32 = 3;
 /// A complete backup.
 pub(super) struct Stored {
     pub archive: Written,
+    /// Its marker.
+    pub sums: Sums,
     pub summary: Summary,
     pub findings: Vec<Finding>,
+}
+
+/// What is archived, and how it is locked.
+#[derive(Clone, Copy)]
+pub(super) struct Archiving<'a> {
+    pub folder: &'a Folder,
+    pub survey: &'a Survey,
+    pub key: Option<&'a Key>,
 }
 
 /// Stores the backup of a plan.
 ///
 /// # Errors
 /// When the archive cannot be written, read back or completed; nothing is left of it then.
-pub(super) fn store(plan: &Plan) -> Result<Stored> {
+pub(super) fn store(plan: &Plan, what: Archiving<'_>) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
     let (mut tries, mut findings) = (0, Vec::new());
     loop {
         let mut run = Run::private();
-        match write(plan, &mut run, &left_out)? {
+        match write(plan, what, &mut run, &left_out)? {
             Attempt::Whole { archive, manifest, summary, findings: found } => {
-                commit(plan, &mut run, &archive, &manifest)?;
+                let sums = commit(plan, &mut run, &archive, &manifest)?;
                 run.commit();
                 findings.extend(found);
-                return Ok(Stored { archive, summary, findings });
+                return Ok(Stored { archive, sums, summary, findings });
             }
             Attempt::Short(name, why) => {
                 tries += 1;
@@ -76,14 +85,14 @@ enum Attempt {
 type Packed = std::result::Result<(Vec<Finding>, Summary), (Vec<u8>, String)>;
 
 /// Writes archive and manifest, once.
-fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
+fn write(plan: &Plan, what: Archiving<'_>, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
     let (path, index) = (plan.archive(), plan.day().join(plan.name.manifest()));
     let (mut archive, mut manifest) = (run.create(&path)?, run.create(&index)?);
-    let packed = match &plan.key {
-        None => pack(plan, left_out, Sinks { archive: &mut archive, manifest: &mut manifest })?,
+    let packed = match what.key {
+        None => pack(plan, what, left_out, Sinks { archive: &mut archive, manifest: &mut manifest })?,
         Some(key) => gpg::encrypt(key, &index, &mut manifest, |manifest| {
             gpg::encrypt(key, &path, &mut archive, |archive| {
-                pack(plan, left_out, Sinks { archive, manifest })
+                pack(plan, what, left_out, Sinks { archive, manifest })
             })
         })?,
     };
@@ -95,7 +104,7 @@ fn write(plan: &Plan, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Atte
     })
 }
 
-fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Packed> {
+fn pack(plan: &Plan, what: Archiving<'_>, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Packed> {
     let codec = plan.name.codec;
     let header = Header {
         schema: SCHEMA,
@@ -106,13 +115,13 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
         level: codec.level(),
         tool: TOOL.into(),
     };
-    if plan.survey.state.is_some() {
-        plan.folder.settle();
+    if what.survey.state.is_some() {
+        what.folder.settle();
     }
     let packed =
         writer::write(sinks, &header, Options { workers: workers(), tar_sha256: false }, |builder| {
             let mut pour = Pour::new(builder, None);
-            plan.folder.walk(&mut |met| {
+            what.folder.walk(&mut |met| {
                 match met {
                     Met::Item(item, _) if left_out.contains(&item.entry.path) => {}
                     Met::Item(item, file) => pour.add(item, file)?,
@@ -123,7 +132,7 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
             })?;
             let findings = pour.finish();
             let whole = left_out.is_empty() && findings.iter().all(|found| found.severity == Severity::Info);
-            if let (true, Some(state)) = (whole, &plan.survey.state) {
+            if let (true, Some(state)) = (whole, &what.survey.state) {
                 builder.source_state(state.clone());
             }
             Ok(findings)
@@ -136,13 +145,14 @@ fn pack(plan: &Plan, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Pa
 }
 
 /// The drive once more, then the marker: with it the backup is one.
-fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<()> {
+fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<Sums> {
     if interrupted() {
         return Err(Error::Interrupted);
     }
-    mount::recheck(&plan.mounted, &plan.destination.path)?;
+    plan.place.recheck(&plan.mounted)?;
     let lines =
         vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256.clone(), plan.name.manifest())];
-    run.write(&plan.day().join(plan.name.marker()), Sums { lines }.render().as_bytes())?;
-    Ok(())
+    let sums = Sums { lines };
+    run.write(&plan.day().join(plan.name.marker()), sums.render().as_bytes())?;
+    Ok(sums)
 }
