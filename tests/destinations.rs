@@ -263,3 +263,17 @@ fn a_confirmation_that_hangs_has_a_deadline() {
     let outcome = stack.run(&["backup"]).ok();
     assert!(outcome.stderr.contains("did not end within 1 s"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_drill_says_which_copies_it_leaves_out() {
+    let stack = two("", "");
+    stack.run(&["backup"]).ok();
+    let document = stack.run(&["restore-drill", "--json"]).exits(0).json();
+    assert!(document["not_tested"].to_string().contains("the copies at b of what is drilled"), "{document}");
+    block(&stack, "a");
+    let document = stack.run(&["restore-drill", "--json"]).exits(0).json();
+    assert!(document["not_tested"].to_string().contains("the copies at a: "), "{document}");
+    block(&stack, "b");
+    let document = stack.run(&["restore-drill", "--json"]).exits(3).json();
+    assert_eq!(document["result"], "could_not_run", "{document}");
+}

@@ -12,13 +12,13 @@ use crate::config::{Config, Destination};
 use crate::destination::catalog::Artifact;
 use crate::destination::memory::Memory;
 use crate::destination::mount::Durability;
+use crate::destination::names::ArtifactName;
 use crate::destination::releases::{self, Bundle};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
 use crate::restore::Source;
 use crate::shown::show;
 use crate::tools::Tool;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that is known before the first step.
@@ -123,23 +123,42 @@ struct Backups {
 }
 
 impl Backups {
+    /// Looks at every destination once. A set is in the way of the drill when none of its destinations can be read; where
+    /// several hold the same backup, the first is drilled.
     fn gather(&mut self, config: &Config) -> Result<()> {
-        let mut places: BTreeMap<PathBuf, &Destination> = BTreeMap::new();
+        let mut looked: Vec<(&Destination, Option<Error>)> = Vec::new();
         for set in &config.data {
-            for destination in config.destinations_of(set)? {
-                places.insert(destination.place.path.clone(), destination);
+            let destinations = config.destinations_of(set)?;
+            for destination in &destinations {
+                if !looked.iter().any(|(known, _)| known.name == destination.name) {
+                    looked.push((destination, self.scan(destination, config).err()));
+                }
             }
-        }
-        for destination in places.into_values() {
-            if let Err(error) = self.scan(destination, config) {
-                self.try_later |= error.exit() == Exit::TryLater;
-                self.blockers.push(error.chain());
+            let of_set = |name: &str| destinations.iter().any(|destination| destination.name == name);
+            let failed = || looked.iter().filter(|(known, error)| of_set(&known.name) && error.is_some());
+            for (destination, error) in failed() {
+                let Some(error) = error else { continue };
+                if failed().count() == destinations.len() {
+                    self.try_later |= error.exit() == Exit::TryLater;
+                    if !self.blockers.contains(&error.chain()) {
+                        self.blockers.push(error.chain());
+                    }
+                } else {
+                    let text = format!("the copies at {}: {}", destination.name, error.chain());
+                    if !self.not_tested.contains(&text) {
+                        self.not_tested.push(text);
+                    }
+                }
             }
         }
         Ok(())
     }
 
     fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
+        if destination.place.remote.is_some() {
+            let what = format!("backups at {} lie on another machine", destination.name);
+            return Err(Error::refused(what, "`cargo xtask verify` has that machine compare their digests"));
+        }
         let mounted = destination.place.check(false)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
@@ -156,7 +175,13 @@ impl Backups {
             let what = "has no .sha256: it was never completed, and is not drilled";
             self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
         }
-        self.artifacts.extend(found.complete);
+        let known: Vec<ArtifactName> = self.artifacts.iter().map(|known| known.name.clone()).collect();
+        let (copies, new): (Vec<_>, Vec<_>) =
+            found.complete.into_iter().partition(|one| known.contains(&one.name));
+        if !copies.is_empty() {
+            self.not_tested.push(format!("the copies at {} of what is drilled elsewhere", destination.name));
+        }
+        self.artifacts.extend(new);
         Ok(())
     }
 }
