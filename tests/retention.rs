@@ -28,7 +28,7 @@ fn days(stack: &Stack) -> Vec<String> {
 
 fn archives(stack: &Stack) -> Vec<String> {
     let names = stack.files("drive").into_iter().filter(|name| name.contains(".tar."));
-    names.filter(|name| !name.ends_with(".sha256")).collect()
+    names.filter(|name| name.ends_with(".gz")).collect()
 }
 
 /// The paths that a plan removes.
@@ -167,6 +167,37 @@ fn two_suffixes_do_not_evict_each_other() {
     assert_eq!(archives(&stack), expected);
     stack.run(&["prune"]).ok();
     assert_eq!(archives(&stack), expected);
+}
+
+#[test]
+fn what_is_pinned_by_hand_stays() {
+    let stack = five("keep = 1\n");
+    let pinned = archives(&stack)[1].clone();
+    stack.file(&format!("drive/{pinned}.keep"), "before the great upgrade");
+    let outcome = stack.run(&["prune"]).ok();
+    assert!(outcome.stdout.contains("pinned: a .keep lies beside it"), "{}", outcome.stdout);
+    let left = archives(&stack);
+    assert!(left.len() == 2 && left.contains(&pinned), "{left:?}");
+    stack.run(&["verify"]).ok();
+    stack.run(&["status"]).ok();
+    fs::remove_file(stack.path(&format!("drive/{pinned}.keep"))).expect("removes");
+    stack.run(&["prune"]).ok();
+    assert_eq!(archives(&stack).len(), 1);
+}
+
+#[test]
+fn a_bundle_that_is_pinned_by_hand_stays() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let lock = stack.one("repo/releases", ".lock.json").display().to_string();
+    fs::write(format!("{lock}.keep"), "").expect("writes");
+    for day in ["02", "03"] {
+        stack.commit("more", &format!("2026-03-{day}T08:30:00Z"));
+        stack.run(&["snapshot", "--keep", "1", "--prune"]).ok();
+    }
+    let locks = stack.files("repo/releases").into_iter().filter(|name| name.ends_with(".lock.json"));
+    assert_eq!(locks.count(), 2);
+    assert!(fs::metadata(&lock).is_ok());
 }
 
 #[test]

@@ -253,3 +253,20 @@ fn what_was_made_with_a_suffix_is_listed_beside_its_set() {
         document["data"].as_array().expect("sets").iter().filter_map(|set| set["set"].as_str()).collect();
     assert_eq!(sets, ["codex-api", "codex-api-nightly"]);
 }
+
+/// Two clones with one name for a set and one drive: the other's backup is the newest, and that is told.
+#[test]
+fn a_backup_of_somebody_else_under_our_name_is_told() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let quiet = stack.run(&["status"]);
+    assert!(!quiet.stderr.contains("not made by this repository"), "{}", quiet.stderr);
+    stack.sh(".", "mv repo/.recovery memory");
+    stack.run_at("2026-03-10T13:00:00Z", &["backup"]).ok();
+    stack.sh(".", "rm -r repo/.recovery; mv memory repo/.recovery");
+    stack.run_at("2026-03-10T13:00:00Z", &["status"]).says(&[
+        "T130000Z.tar.gz",
+        "was not made by this repository",
+        "prune --adopt",
+    ]);
+}

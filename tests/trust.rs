@@ -344,3 +344,18 @@ fn a_dry_run_of_taking_over_tells_what_the_real_one_does() {
     stack.run(&["prune", "--forget-lost"]).ok();
     stack.run(&["prune"]).ok();
 }
+
+/// What `verify` has found is told again by `restore`, whose blocks may be whole all the same.
+#[test]
+fn what_is_on_record_against_an_archive_is_told_when_it_is_restored() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let marker = stack.one("drive", ".sha256");
+    let text = fs::read_to_string(&marker).expect("reads");
+    fs::write(&marker, text.replacen(|c: char| c.is_ascii_hexdigit(), "0", 1).replacen("00", "11", 1))
+        .expect("writes");
+    stack.run(&["verify"]).exits(1);
+    let to = stack.path("back").display().to_string();
+    stack.run(&["restore", "codex-api", "--to", &to]).says(&["was found damaged by `verify`", "--at"]);
+    assert!(stack.path("back/.codex-api/config.toml").exists());
+}

@@ -3,6 +3,7 @@ use super::Context;
 use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
+use crate::destination::memory::Known;
 use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -46,10 +47,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
     // Restoring never needs the memory.
     let known = super::memory(&config).and_then(|memory| memory.known().ok()).unwrap_or_default();
-    if known.made.get(&show(&source.archive)).is_some_and(|made| made.partial) {
-        let what = "holds only a part: something could not be read when it was made";
-        extracted.findings.push(Finding::warning(source.name(), what, "`--at` restores an older one"));
-    }
+    let path = far.as_ref().map_or(&source.archive, |(_, artifact)| &artifact.archive);
+    extracted.findings.extend(said_of(&known, path));
     let findings = &extracted.findings;
     let status = if finding::any_error(findings) { "findings" } else { "ok" };
     ctx.ui.document(
@@ -106,6 +105,24 @@ fn fetch(remote: &Remote, artifact: &Artifact, to: &Path, source: &mut Source) -
     remote.fetch(artifact, folder.path())?;
     *source = Source::of_file(&folder.path().join(artifact.name.file()))?;
     Ok(folder)
+}
+
+/// What is on record against an archive: what was restored may not be all, or not what it was.
+fn said_of(known: &Known, archive: &Path) -> Option<Finding> {
+    let path = show(archive);
+    let made = known.made.get(&path);
+    let length = std::fs::metadata(archive).map(|meta| meta.len()).ok();
+    let other = length.zip(made.and_then(|made| made.bytes)).is_some_and(|(found, made)| found != made);
+    let what = if known.damaged.contains(&path) {
+        "was found damaged by `verify` or a drill"
+    } else if other {
+        "has another length than it was made with"
+    } else if made.is_some_and(|made| made.partial) {
+        "holds only a part: something could not be read when it was made"
+    } else {
+        return None;
+    };
+    Some(Finding::warning(path, what, "`--at` restores an older one"))
 }
 
 /// An existing file is an archive; anything else names a set, with its suffix if it has one.

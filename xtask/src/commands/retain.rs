@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The paths that a plan removes.
 pub fn removed(items: &[Item]) -> Vec<String> {
@@ -36,6 +36,7 @@ pub fn plan_backups(
                 state: known.map_or(State::Unproven, |known| state(known, artifact)),
                 series: artifact.name.series.clone(),
                 time: Some(artifact.name.time),
+                pinned: artifact.pinned,
                 bytes: artifact.bytes,
                 id,
             }
@@ -118,6 +119,12 @@ pub fn bundle_series(name: &str, dirty: bool) -> String {
     if dirty { format!("{name} (dirty)") } else { name.to_owned() }
 }
 
+/// Whether a file named like it with `.keep` behind it lies beside a bundle's lock or tarball.
+fn pinned(bundle: &Bundle) -> bool {
+    let keep = |path: &Path| PathBuf::from(format!("{}.keep", path.display())).exists();
+    keep(&bundle.lock_path) || bundle.tarball.as_deref().is_some_and(keep)
+}
+
 /// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit.
 fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
     let path = bundle.tarball.as_deref().map(show).unwrap_or_default();
@@ -130,6 +137,7 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
             () if known.verified.contains(&path) => State::Verified,
             () => State::Unproven,
         },
+        pinned: pinned(bundle),
         bytes: bundle.bytes,
     }
 }

@@ -2,7 +2,7 @@
 use super::Context;
 use super::prune::quota;
 use crate::config::{Config, DataSet};
-use crate::destination::catalog::Catalog;
+use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
 use crate::destination::releases;
 use crate::drill::evidence::{Verdict, check_chain};
@@ -168,6 +168,14 @@ impl Answer {
         if pending {
             let what = "is not known to have arrived: the `confirm` of its destination has not succeeded yet";
             let repair = "the next `cargo xtask backup` asks again";
+            self.findings.push(Finding::warning(show(&latest.archive), what, repair));
+        }
+        let ours = |artifact: &Artifact| known.made.contains_key(&show(&artifact.archive));
+        if !ours(latest) && catalog.series(series).any(ours) {
+            let what =
+                "is the newest of its series, and was not made by this repository, as far as it remembers";
+            let repair =
+                "see who else writes there under this name; `cargo xtask prune --adopt` takes it over";
             self.findings.push(Finding::warning(show(&latest.archive), what, repair));
         }
         if age < -SKEW {

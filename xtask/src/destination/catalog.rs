@@ -25,6 +25,8 @@ pub struct Artifact {
     pub archive_bytes: u64,
     /// Whether the manifest is there.
     pub has_manifest: bool,
+    /// Whether a file named like the archive with `.keep` behind it lies there: it is never pruned.
+    pub pinned: bool,
 }
 
 impl Artifact {
@@ -38,6 +40,7 @@ impl Artifact {
             bytes: 0,
             archive_bytes: 0,
             has_manifest: true,
+            pinned: false,
             name,
         }
     }
@@ -153,6 +156,7 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
             bytes,
             archive_bytes: *archive_bytes,
             has_manifest,
+            pinned: files.contains_key(&format!("{file}.keep")),
             name,
         });
     }

@@ -13,3 +13,5 @@ pub mod read;
 pub mod releases;
 pub mod remote;
 pub mod retention;
+#[cfg(test)]
+mod retention_properties;

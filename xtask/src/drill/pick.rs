@@ -132,6 +132,7 @@ mod tests {
             bytes: 1,
             archive_bytes: 1,
             has_manifest: true,
+            pinned: false,
             name,
         }
     }
