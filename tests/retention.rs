@@ -28,7 +28,7 @@ fn days(stack: &Stack) -> Vec<String> {
 
 fn archives(stack: &Stack) -> Vec<String> {
     let names = stack.files("drive").into_iter().filter(|name| name.contains(".tar."));
-    names.filter(|name| name.ends_with(".gz")).collect()
+    names.filter(|name| ![".sha256", ".keep"].iter().any(|end| name.ends_with(end))).collect()
 }
 
 /// The paths that a plan removes.
