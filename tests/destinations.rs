@@ -195,6 +195,21 @@ fn destinations_of_one_set_are_alike() {
     }
 }
 
+#[test]
+fn what_is_encrypted_is_copied_as_it_is() {
+    let key = "passphrase-env = \"CODEX_BACKUP_GPG_KEY\"";
+    let (stack, secret) = (two(key, key), [("CODEX_BACKUP_GPG_KEY", "correct horse")]);
+    let document = stack.run_with(&secret, &["backup", "--json"]).ok().json();
+    assert_eq!(copies(&document), pairs([("a", "ok"), ("b", "ok")]));
+    stack.sh(".", "diff -r a b && test $(find b -name '*.gpg' | wc -l) = 2");
+    // The second destination alone brings it back.
+    block(&stack, "a");
+    let to = stack.path("back").display().to_string();
+    stack.run_with(&secret, &["restore", "codex-api", "--to", &to]).ok();
+    stack.sh(".", "diff -r repo/.codex-api back/.codex-api");
+    assert_eq!(stack.run(&["backup", "--dest", "u@far:/x"]).exits(2).stdout, "");
+}
+
 /// A mount that comes back while the run waits: the drive is a folder that is a mount point from then on.
 #[test]
 fn one_that_drops_out_for_a_moment_is_waited_for() {

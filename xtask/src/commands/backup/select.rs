@@ -2,6 +2,7 @@
 use super::super::Context;
 use crate::cli::BackupArgs as Args;
 use crate::config::{self, Config, DataSet, Destination};
+use crate::destination::remote::Remote;
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::source::folder::Databases;
@@ -80,6 +81,12 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
 fn destinations(args: &Args, ctx: &Context, config: &Config, set: &DataSet) -> Result<Vec<Destination>> {
     let mut destinations: Vec<Destination> = match &args.dest {
         None => config.destinations_of(set)?.into_iter().cloned().collect(),
+        Some(path) if Remote::parse(&path.to_string_lossy(), &[]).is_some() => {
+            let what = format!("--dest {} names a folder of another machine", show(path));
+            return Err(Error::Usage(format!(
+                "{what}, which [destination.NAME] in recovery.toml has to describe"
+            )));
+        }
         Some(path) => {
             let path = ctx.path(path);
             vec![config.destination_at(&path).cloned().unwrap_or_else(|| Destination::plain(path))]
