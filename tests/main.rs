@@ -7,6 +7,7 @@ mod config;
 mod damage;
 mod docs;
 mod drill;
+mod faults;
 mod fuzzed;
 mod golden;
 mod handmade;
