@@ -13,11 +13,9 @@ mod tools;
 mod trace;
 
 use super::support::Stack;
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,6 +33,7 @@ fn size(short: usize, full: usize) -> usize {
 }
 
 /// Adds to what the suite has done.
+#[allow(clippy::print_stderr, reason = "shown where the test fails")]
 fn count(what: &str, number: usize) {
     eprintln!("{what}: {number}");
     let Some(path) = std::env::var_os("FAULTS_COUNTS") else { return };
@@ -46,6 +45,7 @@ fn count(what: &str, number: usize) {
 struct Dice(u64);
 
 impl Dice {
+    #[allow(clippy::print_stderr, reason = "shown where the test fails")]
     fn named(name: &str) -> Self {
         static SEED: OnceLock<u64> = OnceLock::new();
         let seed = *SEED.get_or_init(|| {
@@ -120,27 +120,6 @@ fn complete(stack: &Stack, drive: &str) -> Vec<String> {
         stack.sh(&format!("{drive}/{folder}"), &format!("sha256sum --check --strict --quiet '{name}'"));
     }
     markers
-}
-
-/// What a folder holds, by path: content, and links as where they lead.
-fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let (mut found, mut open) = (BTreeMap::new(), vec![root.to_owned()]);
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(&next).expect("lists") {
-            let path = entry.expect("an entry").path();
-            let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
-            if path.is_symlink() {
-                let target = fs::read_link(&path).expect("reads");
-                found.insert(name, format!("-> {}", target.display()).into_bytes());
-            } else if path.is_dir() {
-                found.insert(name, b"folder".to_vec());
-                open.push(path);
-            } else {
-                found.insert(name, fs::read(&path).expect("reads"));
-            }
-        }
-    }
-    found
 }
 
 /// What is kept aside and brought back, so that each fault meets the same world.

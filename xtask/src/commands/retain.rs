@@ -64,10 +64,11 @@ pub fn spare_all(items: &mut [Item]) {
     }
 }
 
-/// Removes what the plan removes; returns the paths and the bytes that came free.
+/// Removes what the plan removes; returns the paths and the bytes that came free. Each removal is on record before it
+/// and behind it, so that neither a kill looks like a loss nor a failure like a removal.
 ///
 /// # Errors
-/// When a file cannot be removed; what was removed before is recorded.
+/// When a file cannot be removed, or a record cannot be written; what was removed before is recorded.
 pub fn apply_backups(
     catalog: &Catalog,
     items: &[Item],
@@ -81,18 +82,33 @@ pub fn apply_backups(
         if !doomed.contains(&id) {
             continue;
         }
-        // Recorded before: a kill in between must not look like a loss.
-        if let Some(memory) = memory {
-            memory.event("pruned", &now.to_string(), &artifact.archive)?;
+        let note = |kind: &str| {
+            memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &artifact.archive))
+        };
+        note("pruning")?;
+        match take_away(artifact) {
+            Ok(bytes) => freed += bytes,
+            Err(error) => {
+                if artifact.marker.exists() {
+                    // Without this line the next `prune` finds out.
+                    let _ = note("spared");
+                }
+                return Err(error);
+            }
         }
-        freed += remove(&artifact.marker)?;
-        if artifact.has_manifest {
-            freed += remove(&artifact.manifest)?;
-        }
-        freed += remove(&artifact.archive)?;
+        note("pruned")?;
         gone.push(id);
     }
     Ok((gone, freed))
+}
+
+/// Removes one backup, marker first, and returns its bytes.
+fn take_away(artifact: &Artifact) -> Result<u64> {
+    let mut freed = remove(&artifact.marker)?;
+    if artifact.has_manifest {
+        freed += remove(&artifact.manifest)?;
+    }
+    Ok(freed + remove(&artifact.archive)?)
 }
 
 /// Decides about the bundles of one release in a folder; `extra` is one that the plan's run would add.

@@ -119,6 +119,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
+    // One that cannot be read is told with each destination below.
+    findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {
         let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
             .and_then(|_| catalog::scan(&place.path));

@@ -3,6 +3,7 @@
 //! A second kind of destination (object storage) joins here, behind the same catalogue and writes.
 pub mod catalog;
 pub mod durable;
+mod history;
 pub mod lock;
 pub mod marker;
 pub mod memory;

@@ -371,6 +371,7 @@ fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Re
     let mut found = catalog.findings.clone();
     if let Some(memory) = memory {
         found.extend(memory.lost(&plan.destination.path, &catalog)?);
+        found.extend(memory.damage()?);
     }
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
