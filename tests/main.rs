@@ -8,6 +8,7 @@ mod damage;
 mod destinations;
 mod docs;
 mod drill;
+mod faults;
 mod fuzzed;
 mod golden;
 mod handmade;

@@ -211,7 +211,7 @@ fn the_evidence_has_the_fields_that_the_page_says_and_no_others() {
 #[test]
 fn the_history_has_the_records_that_the_page_says_and_no_others() {
     let (text, stack) = (page(PAGE), written());
-    let common = ["schema", "kind", "time"].map(str::to_owned);
+    let common = ["schema", "kind", "time", "sum"].map(str::to_owned);
     let shown: BTreeSet<(String, BTreeSet<String>)> = table(section(&text, "The history"), "kind")
         .iter()
         .map(|row| (spans(&row[0])[0].clone(), fields(&row[1]).into_iter().map(|field| field.name).collect()))

@@ -100,7 +100,9 @@ fn plan<'a>(
         retain::spare_all(&mut items);
         retain::spare_all(&mut swept);
     }
-    findings.extend(found);
+    // A damaged history is told once, however many destinations there are.
+    let new: Vec<Finding> = found.into_iter().filter(|finding| !findings.contains(finding)).collect();
+    findings.extend(new);
     Ok(Plan { place, mounted, catalog, items, swept, _lock: lock })
 }
 
@@ -116,6 +118,11 @@ fn take_over(
 ) -> Result<Known> {
     let (now, mut known) = (ctx.now.to_string(), memory.known()?);
     let lost = memory.lost(&place.place.path, catalog)?;
+    // What a damaged line told could be that the newest backup is no good.
+    found.extend(memory.damage()?);
+    if !args.dry_run {
+        memory.settle(&mut known, &place.place.path, catalog, &now)?;
+    }
     if args.adopt {
         for artifact in &ours(config, catalog).complete {
             if let Entry::Vacant(strange) = known.made.entry(show(&artifact.archive)) {

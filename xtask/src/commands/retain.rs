@@ -67,10 +67,11 @@ pub fn spare_all(items: &mut [Item]) {
     }
 }
 
-/// Removes what the plan removes; returns the paths and the bytes that came free.
+/// Removes what the plan removes; returns the paths and the bytes that came free. Each removal is on record before it
+/// and behind it, so that neither a kill looks like a loss nor a failure like a removal.
 ///
 /// # Errors
-/// When a file cannot be removed; what was removed before is recorded.
+/// When a file cannot be removed, or a record cannot be written; what was removed before is recorded.
 pub fn apply_backups(
     place: &Place,
     catalog: &Catalog,
@@ -85,11 +86,21 @@ pub fn apply_backups(
         if !doomed.contains(&id) {
             continue;
         }
-        // Recorded before: a kill in between must not look like a loss.
-        if let Some(memory) = memory {
-            memory.event("pruned", &now.to_string(), &artifact.archive)?;
+        let note = |kind: &str| {
+            memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &artifact.archive))
+        };
+        note("pruning")?;
+        match place.remove(artifact) {
+            Ok(bytes) => freed += bytes,
+            Err(error) => {
+                if artifact.marker.exists() {
+                    // Without this line the next `prune` finds out.
+                    let _ = note("spared");
+                }
+                return Err(error);
+            }
         }
-        freed += place.remove(artifact)?;
+        note("pruned")?;
         gone.push(id);
     }
     Ok((gone, freed))

@@ -78,6 +78,7 @@ impl Answer {
     fn backups(&mut self, config: &Config, ctx: &Context) -> Result<()> {
         let memory = super::memory(config);
         let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
+        self.findings.extend(memory.as_ref().map(Memory::damage).transpose()?.unwrap_or_default());
         for place in &config.destinations {
             let state = match place.place.check(false) {
                 Ok(state) => state,

@@ -148,6 +148,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
+    // One that cannot be read is told with each destination below.
+    findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {
         let scanned = place.place.check(false).and_then(|_| place.place.scan());
         let catalog = match scanned {

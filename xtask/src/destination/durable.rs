@@ -230,11 +230,11 @@ pub fn remove(path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Appends one line durably. A line that a kill left half-written is ended first, so that it spoils no other.
+/// Appends one line durably. A line that a kill left half-written is ended first with `gap`, so that it spoils no other.
 ///
 /// # Errors
 /// When a step fails.
-pub fn append_line(path: &Path, line: &str) -> Result<()> {
+pub fn append_line(path: &Path, line: &str, gap: &str) -> Result<()> {
     use std::io::{Seek as _, SeekFrom};
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     let mut file = file.map_err(Error::io("open", path))?;
@@ -242,7 +242,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
     if file.seek(SeekFrom::End(-1)).is_ok() {
         file.read_exact(&mut last).map_err(Error::io("read", path))?;
     }
-    let gap = if last[0] == b'\n' { "" } else { "\n" };
+    let gap = if last[0] == b'\n' { "" } else { gap };
     file.write_all(format!("{gap}{line}\n").as_bytes()).map_err(Error::io("write", path))?;
     file.sync_all().map_err(Error::io("make durable", path))
 }
@@ -301,9 +301,9 @@ mod tests {
     fn a_torn_line_spoils_no_other() {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("log");
-        append_line(&path, "one").expect("appends");
+        append_line(&path, "one", "\n").expect("appends");
         fs::write(&path, "one\ntw").expect("writes");
-        append_line(&path, "three").expect("appends");
+        append_line(&path, "three", "\n").expect("appends");
         assert_eq!(fs::read_to_string(&path).expect("reads"), "one\ntw\nthree\n");
     }
 }

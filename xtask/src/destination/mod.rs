@@ -3,6 +3,7 @@
 //! A further kind of destination (object storage) joins here, in [`place`], behind the same catalogue.
 pub mod catalog;
 pub mod durable;
+mod history;
 pub mod lock;
 pub mod marker;
 pub mod memory;

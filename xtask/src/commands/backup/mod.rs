@@ -255,6 +255,7 @@ fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, one: &Prunable) ->
     let mut found = catalog.findings.clone();
     if let Some(memory) = memory {
         found.extend(memory.lost(&place.path, &catalog)?);
+        found.extend(memory.damage()?);
     }
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
