@@ -103,6 +103,8 @@ pub enum Error {
         path: PathBuf,
         /// What was seen.
         what: String,
+        /// What to do.
+        next: String,
     },
     /// Stored bytes are not what they were.
     #[error("{}: {what}", path.display())]
@@ -157,10 +159,10 @@ impl Error {
             | Self::Refused { next, .. }
             | Self::MissingTools { next, .. }
             | Self::Tool { next, .. }
+            | Self::NotMounted { next, .. }
             | Self::Damaged { next, .. } => (!next.is_empty()).then(|| next.clone()),
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
             Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
-            Self::NotMounted { .. } => Some("mount the drive and run again; nothing was written".into()),
             Self::Io { source, .. } => io_next_step(source.kind()),
             Self::Format { source: FormatError::Newer { .. }, .. } => {
                 Some("use the version of this tool that wrote it, or a newer one".into())

@@ -81,13 +81,13 @@ fn plan<'a>(
     place: &'a Destination,
     findings: &mut Vec<Finding>,
 ) -> Result<Plan<'a>> {
-    let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+    mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
     // Held from before the look to the end of the run: what was seen is what is there.
     let lock = match args.dry_run {
         true => None,
         false => Some(lock::destination(&place.path, "prune", ctx.now)?),
     };
-    let catalog = catalog::scan(&place.path)?;
+    let (mounted, catalog) = mount::checked(&place.path, place.mount.as_deref(), catalog::scan)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
     let mine = ours(config, &catalog);
     let mut found = catalog.findings.clone();

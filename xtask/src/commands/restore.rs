@@ -88,16 +88,15 @@ fn find(
     at: Option<Timestamp>,
 ) -> Result<(Source, Option<Encryption>)> {
     let path = ctx.path(Path::new(&args.what));
+    let place = super::destination_around(config, &path)?;
     if path.is_file() {
-        let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
+        let encryption = place.and_then(|place| place.encryption.clone());
         return Ok((Source::of_file(&path)?, encryption));
     }
     let (mut candidates, mut away) = (Vec::new(), None);
     for place in &config.destinations {
-        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
-            .and_then(|_| catalog::scan(&place.path));
-        match scanned {
-            Ok(catalog) => {
+        match mount::checked(&place.path, place.mount.as_deref(), catalog::scan) {
+            Ok((_, catalog)) => {
                 candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
             }
             // In an emergency what is there must be enough.

@@ -79,8 +79,9 @@ impl Answer {
         let memory = super::memory(config);
         let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
         for place in &config.destinations {
-            let state = match mount::check(&place.path, place.mount.as_deref(), place.mount.is_some()) {
-                Ok(state) => state,
+            let seen = mount::checked(&place.path, place.mount.as_deref(), catalog::scan);
+            let (state, catalog) = match seen {
+                Ok(seen) => seen,
                 Err(error) => {
                     self.findings.push(Finding::of(show(&place.path), &error));
                     self.destinations
@@ -88,7 +89,6 @@ impl Answer {
                     continue;
                 }
             };
-            let catalog = catalog::scan(&place.path)?;
             let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum();
             self.destinations.push(json!({"name": place.name, "path": show(&place.path), "available": true,
                 "used_bytes": used, "free_bytes": state.free_bytes, "quota_bytes": place.quota,

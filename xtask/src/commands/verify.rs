@@ -93,7 +93,7 @@ fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Findin
 
 fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
     let path = ctx.path(path);
-    let place = config.destination_around(&path);
+    let place = super::destination_around(config, &path)?;
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
@@ -120,10 +120,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
         }
     }
     for place in &config.destinations {
-        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
-            .and_then(|_| catalog::scan(&place.path));
-        let catalog = match scanned {
-            Ok(catalog) => catalog,
+        let catalog = match mount::checked(&place.path, place.mount.as_deref(), catalog::scan) {
+            Ok((_, catalog)) => catalog,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
                 findings.push(Finding::of(show(&place.path), &error));

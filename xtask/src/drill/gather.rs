@@ -132,7 +132,8 @@ impl Backups {
         for destination in places.into_values() {
             if let Err(error) = self.scan(destination, config) {
                 self.try_later |= error.exit() == Exit::TryLater;
-                self.blockers.push(error.chain());
+                let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
+                self.blockers.push(error.chain() + &next);
             }
         }
         Ok(())
@@ -140,12 +141,11 @@ impl Backups {
 
     fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
         let mount = destination.mount.as_deref();
-        let mounted = mount::check(&destination.path, mount, mount.is_some())?;
+        let (mounted, found) = mount::checked(&destination.path, mount, catalog::scan)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
             self.not_tested.push(format!("whether {name} has uploaded what its mount's cache shows"));
         }
-        let found = catalog::scan(&destination.path)?;
         // The drive may be shared: what belongs to others is theirs to mend.
         let ours = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or(path);

@@ -240,7 +240,9 @@ fn plan(
         return Ok(Err(Finding::error(show(&set.source), "is the source, and is not there", repair)));
     }
     let (folder, survey) = source?;
-    let catalog = catalog::scan(&destination.path)?;
+    let catalog = catalog::scan(&destination.path);
+    mount::recheck(&mounted, &destination.path)?;
+    let catalog = catalog?;
     if survey.files == 0 && catalog.latest(&series, None).is_some() {
         let what = "is the source, and holds no files, though it was backed up before";
         let repair =
@@ -264,6 +266,9 @@ fn plan(
     if !args.force {
         let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
         plan.same = unchanged::unchanged(ctx, &plan, &catalog, &known);
+    }
+    if plan.same.is_none() {
+        plan.mounted.writable()?;
     }
     Ok(Ok(plan))
 }

@@ -38,7 +38,7 @@ pub(super) fn store(plan: &Plan) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
     let (mut tries, mut findings) = (0, Vec::new());
     loop {
-        let mut run = Run::private();
+        let mut run = Run::private().on(&plan.mounted);
         match write(plan, &mut run, &left_out)? {
             Attempt::Whole { archive, manifest, summary, findings: found } => {
                 commit(plan, &mut run, &archive, &manifest)?;
