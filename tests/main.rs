@@ -17,6 +17,7 @@ mod interrupt;
 mod json;
 mod live;
 mod lying;
+mod mounts;
 mod odd;
 mod readers;
 mod retention;

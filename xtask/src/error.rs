@@ -103,6 +103,8 @@ pub enum Error {
         path: PathBuf,
         /// What was seen.
         what: String,
+        /// What to do.
+        next: String,
     },
     /// Another machine does not answer.
     #[error("could not reach {}: {what}", path.display())]
@@ -165,10 +167,10 @@ impl Error {
             | Self::Refused { next, .. }
             | Self::MissingTools { next, .. }
             | Self::Tool { next, .. }
+            | Self::NotMounted { next, .. }
             | Self::Damaged { next, .. } => (!next.is_empty()).then(|| next.clone()),
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
             Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
-            Self::NotMounted { .. } => Some("mount the drive and run again; nothing was written".into()),
             Self::Unreachable { path, .. } => {
                 Some(format!("run again when `ssh {} true` works without asking anything", path.display()))
             }

@@ -80,13 +80,13 @@ fn plan<'a>(
     place: &'a Destination,
     findings: &mut Vec<Finding>,
 ) -> Result<Plan<'a>> {
-    let mounted = place.place.check(false)?;
+    place.place.check(false)?;
     // Held from before the look to the end of the run: what was seen is what is there.
     let lock = match args.dry_run {
         true => None,
         false => Some(lock::destination(&place.place.path, "prune", ctx.now)?),
     };
-    let catalog = place.place.scan()?;
+    let (mounted, catalog) = place.place.look(false)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
     let mine = ours(config, &catalog);
     let mut found = catalog.findings.clone();

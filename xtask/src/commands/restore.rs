@@ -128,15 +128,15 @@ fn said_of(known: &Known, archive: &Path) -> Option<Finding> {
 /// An existing file is an archive; anything else names a set, with its suffix if it has one.
 fn find(args: &Args, ctx: &Context, config: &Config, at: Option<Timestamp>) -> Result<Found> {
     let path = ctx.path(Path::new(&args.what));
+    let place = super::destination_around(config, &path)?;
     if path.is_file() {
-        let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
+        let encryption = place.and_then(|place| place.encryption.clone());
         return Ok(Found { source: Source::of_file(&path)?, encryption, far: None });
     }
     let (mut candidates, mut away) = (Vec::new(), None);
     for place in &config.destinations {
-        let scanned = place.place.check(false).and_then(|_| place.place.scan());
-        match scanned {
-            Ok(catalog) => {
+        match place.place.look(false) {
+            Ok((_, catalog)) => {
                 candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
             }
             // In an emergency what is there must be enough.

@@ -80,8 +80,8 @@ impl Answer {
         let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
         self.findings.extend(memory.as_ref().map(Memory::damage).transpose()?.unwrap_or_default());
         for place in &config.destinations {
-            let state = match place.place.check(false) {
-                Ok(state) => state,
+            let (state, catalog) = match place.place.look(false) {
+                Ok(seen) => seen,
                 Err(error) => {
                     self.findings.push(Finding::of(show(&place.place.path), &error));
                     self.destinations.push(
@@ -90,7 +90,6 @@ impl Answer {
                     continue;
                 }
             };
-            let catalog = place.place.scan()?;
             let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum();
             self.destinations.push(
                 json!({"name": place.name, "path": show(&place.place.path), "available": true,

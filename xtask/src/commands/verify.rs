@@ -121,7 +121,7 @@ fn there(remote: &Remote, artifact: &Artifact) -> Result<(restore::Checked, Vec<
 
 fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
     let path = ctx.path(path);
-    let place = config.destination_around(&path);
+    let place = super::destination_around(config, &path)?;
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
@@ -151,9 +151,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     // One that cannot be read is told with each destination below.
     findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {
-        let scanned = place.place.check(false).and_then(|_| place.place.scan());
-        let catalog = match scanned {
-            Ok(catalog) => catalog,
+        let catalog = match place.place.look(false) {
+            Ok((_, catalog)) => catalog,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
                 findings.push(Finding::of(show(&place.place.path), &error));

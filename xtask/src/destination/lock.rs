@@ -2,7 +2,7 @@
 //!
 //! The kernel drops the lock with its process, so it is never stale. The file's content only names the holder for
 //! people; it is never trusted.
-use super::mount::resolved;
+use super::mount::{check, resolved};
 use crate::archive::sha256_hex;
 use crate::error::{Error, Result};
 use jiff::Timestamp;
@@ -53,10 +53,11 @@ const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
 /// The lock of a destination, for every user of this machine.
 ///
 /// # Errors
-/// [`Error::Busy`] names the holder.
+/// [`Error::Busy`] names the holder; [`Error::NotMounted`] when the destination is on a mount that has died or hangs.
 pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
     let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
+    check(path, None, false)?;
     let real = resolved(path);
     let name = format!("recovery-{}.lock", &sha256_hex(real.as_os_str().as_bytes())[..32]);
     let lock = Path::new(place).join(name);

@@ -37,6 +37,19 @@ impl Place {
         }
     }
 
+    /// Looks whether it is there, and at what it holds: a drive that goes away meanwhile is not taken for an empty one.
+    ///
+    /// # Errors
+    /// As [`Place::check`]; when it cannot be listed.
+    pub fn look(&self, demanded: bool) -> Result<(Mounted, Catalog)> {
+        let mounted = self.check(demanded)?;
+        let found = self.scan();
+        if self.remote.is_none() {
+            mount::recheck(&mounted, &self.path)?;
+        }
+        Ok((mounted, found?))
+    }
+
     /// Whether it is still what [`Place::check`] has seen.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! that is not mounted over there. Needs `rsync`, `sha256sum`, `df` and a POSIX shell on the other side.
 use super::catalog::{Artifact, Catalog, listing};
 use super::marker::{self, Sums};
-use super::mount::{Durability, Mounted};
+use super::mount::{self, Mounted};
 use crate::error::{Error, Result};
 use crate::tools::rsync;
 use crate::tools::ssh::{Host, quoted};
@@ -54,7 +54,7 @@ impl Remote {
              df -Pk {folder} | tail -n 1; fi"
         );
         let answer = String::from_utf8_lossy(&self.host.run(&script, &[])?).into_owned();
-        let away = |what: &str| Err(Error::NotMounted { path: self.path(), what: what.into() });
+        let away = |what: &str| Err(mount::away(&self.path(), what));
         let mut lines = answer.lines();
         match lines.next() {
             Some("open") => {}
@@ -64,7 +64,7 @@ impl Remote {
         // File system, blocks of 1,024 bytes, used, available (POSIX df).
         let free = lines.next().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
         let free_bytes = free.map_or(u64::MAX, |blocks| blocks.saturating_mul(1024));
-        Ok(Mounted { durability: Durability::Remote, free_bytes, device: 0 })
+        Ok(Mounted::remote(self.path(), free_bytes))
     }
 
     /// What it holds.

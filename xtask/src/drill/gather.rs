@@ -140,8 +140,10 @@ impl Backups {
                 let Some(error) = error else { continue };
                 if failed().count() == destinations.len() {
                     self.try_later |= error.exit() == Exit::TryLater;
-                    if !self.blockers.contains(&error.chain()) {
-                        self.blockers.push(error.chain());
+                    let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
+                    let blocker = error.chain() + &next;
+                    if !self.blockers.contains(&blocker) {
+                        self.blockers.push(blocker);
                     }
                 } else {
                     let text = format!("the copies at {}: {}", destination.name, error.chain());
@@ -159,12 +161,11 @@ impl Backups {
             let what = format!("backups at {} lie on another machine", destination.name);
             return Err(Error::refused(what, "`cargo xtask verify` has that machine compare their digests"));
         }
-        let mounted = destination.place.check(false)?;
+        let (mounted, found) = destination.place.look(false)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
             self.not_tested.push(format!("whether {name} has uploaded what its mount's cache shows"));
         }
-        let found = destination.place.scan()?;
         // The drive may be shared: what belongs to others is theirs to mend.
         let ours = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or(path);

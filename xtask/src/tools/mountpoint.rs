@@ -18,8 +18,9 @@ pub fn is_mount_point(path: &Path) -> Result<bool> {
     match finish(call, "mountpoint", DEADLINE)? {
         Some(output) => Ok(output.status.success()),
         None => {
-            let what = format!("the mount did not answer in {} s", DEADLINE.as_secs());
-            Err(Error::NotMounted { path: path.to_owned(), what })
+            let what = format!("mountpoint got no answer from it in {} s", DEADLINE.as_secs());
+            let next = "see what hangs there, mount the drive again and run again".into();
+            Err(Error::NotMounted { path: path.to_owned(), what, next })
         }
     }
 }

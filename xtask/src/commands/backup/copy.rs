@@ -81,7 +81,7 @@ pub(super) fn copy(master: &Master, ready: &Ready) -> Result<()> {
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         return remote.put(&day, &files, &master.sums, &name.marker());
     }
-    let mut run = Run::private();
+    let mut run = Run::private().on(&ready.mounted);
     for (digest, file) in &master.sums.lines {
         copy_file(&mut run, &from(file), &day.join(file), digest)?;
     }

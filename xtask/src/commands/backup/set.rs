@@ -206,8 +206,7 @@ impl Work<'_> {
         if !self.args.dry_run && !locks.contains_key(path) {
             locks.insert(path.clone(), super::lock::destination(path, "backup", self.ctx.now)?);
         }
-        let mounted = destination.place.check(demanded(self.args, destination))?;
-        let catalog = destination.place.scan()?;
+        let (mounted, catalog) = destination.place.look(demanded(self.args, destination))?;
         Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })
     }
 
@@ -295,6 +294,7 @@ impl Work<'_> {
                     });
                 }
                 None if self.args.dry_run => {
+                    room(ready, master.bytes)?;
                     Copied { status: "planned", pending: false, ..Copied::at(ready, &artifact) }
                 }
                 None => {
@@ -309,11 +309,11 @@ impl Work<'_> {
         let name = self.name();
         let estimate = ready.catalog.latest(&self.series, None).map_or(0, |last| last.bytes);
         let plan = |place: &Place, mounted, name| Plan { place: place.clone(), mounted, name };
+        room(ready, estimate.min(self.survey.bytes))?;
         if self.args.dry_run {
-            let plan = plan(&ready.destination.place, ready.mounted, name);
+            let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
             return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
         }
-        room(ready, estimate.min(self.survey.bytes))?;
         if ready.destination.place.remote.is_some() {
             let outbox = Outbox::open(self.memory)?;
             let place = Place::folder(outbox.path().to_owned());
@@ -323,7 +323,7 @@ impl Work<'_> {
             self.outbox = Some(outbox);
             return self.serve(ready);
         }
-        let plan = plan(&ready.destination.place, ready.mounted, name);
+        let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
         let stored = store(&plan, self.archiving()).map_err(|error| away(ready, error))?;
         self.stored(&plan, stored);
         let copied = Copied::at(ready, &plan.artifact());
@@ -433,6 +433,7 @@ fn away(ready: &Ready, error: Error) -> Error {
 
 /// Room for what is known to be needed, looked at before the first byte.
 fn room(ready: &Ready, needed: u64) -> Result<()> {
+    ready.mounted.writable()?;
     let free = ready.mounted.free_bytes;
     if free >= needed.max(1) {
         return Ok(());

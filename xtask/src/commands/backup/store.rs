@@ -47,7 +47,7 @@ pub(super) fn store(plan: &Plan, what: Archiving<'_>) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
     let (mut tries, mut findings) = (0, Vec::new());
     loop {
-        let mut run = Run::private();
+        let mut run = Run::private().on(&plan.mounted);
         match write(plan, what, &mut run, &left_out)? {
             Attempt::Whole { archive, manifest, summary, findings: found } => {
                 let sums = commit(plan, &mut run, &archive, &manifest)?;
