@@ -252,7 +252,7 @@ fn a_run_that_found_errors_prunes_nothing() {
 fn a_backup_with_unreadable_files_evicts_no_whole_one() {
     let stack = five("");
     let xtask = stack.path("xtask");
-    fs::copy(env!("CARGO_BIN_EXE_xtask"), &xtask).expect("copies");
+    stack.sh(".", concat!("cp '", env!("CARGO_BIN_EXE_xtask"), "' xtask"));
     stack.sh("repo", "rm .codex-api/twin.toml; chmod 000 .codex-api/config.toml");
     let root = stack.sh(".", "id -u").trim() == "0";
     let become_other = if root { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
