@@ -8,6 +8,7 @@ mod damage;
 mod destinations;
 mod docs;
 mod drill;
+mod encryption;
 mod faults;
 mod fuzzed;
 mod golden;

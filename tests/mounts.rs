@@ -191,6 +191,46 @@ fn a_drive_that_goes_away_in_the_middle_of_writing_costs_this_backup_alone() {
     }
 }
 
+/// The run stands between its look at the drive and its first byte: gpg, which it asks for the last backup, waits.
+#[test]
+fn a_drive_that_goes_away_before_the_first_byte_leaves_none_beneath() {
+    for kind in KINDS {
+        let Some(world) = World::new(kind) else { return };
+        let key = ("BACKUP_KEY", "correct horse");
+        world.configure(&format!("mount = \"{}\"\npassphrase-env = \"{}\"\n", world.point(), key.0));
+        let backup = |second: u8| {
+            let mut command = world.plain(&["backup"]);
+            command.env("RECOVERY_NOW", format!("2026-03-10T11:00:{second:02}Z")).env(key.0, key.1);
+            command
+        };
+        outcome(&mut backup(0)).ok();
+        let before = world.stored();
+        world.stack.file("repo/.codex-api/new", "new");
+        let gpg = "mkdir slow; printf '#!/bin/sh\n> %s/asked\nwhile [ ! -e %s/go ]; do sleep 0.02; done\nexec %s \"$@\"\n' \
+                   \"$PWD\" \"$PWD\" $(command -v gpg) > slow/gpg; chmod 755 slow/gpg";
+        world.stack.sh(".", gpg);
+        let path =
+            format!("{}:{}", world.stack.path("slow").display(), std::env::var("PATH").expect("a path"));
+        let mut run = backup(1);
+        run.env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = run.spawn().expect("starts");
+        while !world.stack.path("asked").exists() {
+            sleep(Duration::from_millis(5));
+        }
+        world.sh("umount -l drive");
+        world.stack.file("go", "");
+        let output = run.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(75), "{kind:?}: {said}");
+        assert!(said.contains(&world.point()) && said.contains("went away"), "{kind:?}: {said}");
+        world.untouched();
+        world.plug();
+        assert_eq!(world.stored(), before, "{kind:?}");
+        outcome(&mut backup(2)).ok();
+        outcome(world.command(&["verify"]).env(key.0, key.1)).ok();
+    }
+}
+
 #[test]
 fn another_drive_in_its_place_receives_nothing() {
     for kind in [Kind::Disk, Kind::Bind] {
@@ -242,9 +282,16 @@ fn a_destination_lies_on_the_mount_that_is_asked_for() {
     }
 }
 
-/// A server that neither answers nor dies: whoever asks it waits, but not without end.
+/// Whoever asks a mount that hangs waits, but not without end. The cases wait at the same time.
 #[test]
 fn a_mount_that_hangs_is_given_up_on() {
+    std::thread::scope(|scope| {
+        scope.spawn(a_server_that_takes_a_question_and_never_answers);
+        a_server_that_stands_still();
+    });
+}
+
+fn a_server_that_stands_still() {
     let Some(world) = World::new(Kind::Fuse) else { return };
     world.backup(0).ok();
     let slow = "mkdir slow; printf '#!/bin/sh\n> %s/asked; exec sleep 600\n' \"$PWD\" > slow/mountpoint; chmod 755 slow/mountpoint";
@@ -273,7 +320,7 @@ fn a_mount_that_hangs_is_given_up_on() {
     ] {
         runs.push((start(args, None), code, "did not answer"));
     }
-    runs.push((tool, 75, "no answer"));
+    runs.push((tool, 75, "did not answer"));
     for (run, code, said) in runs {
         let output = run.wait_with_output().expect("ends");
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -283,6 +330,35 @@ fn a_mount_that_hangs_is_given_up_on() {
     world.untouched();
     world.signal_server("CONT");
     all_is_well_again(&world, &[0], 1);
+}
+
+/// A server that has taken the question: nothing ends the one who waits for its answer, so somebody else must ask.
+fn a_server_that_takes_a_question_and_never_answers() {
+    let Some(world) = World::new(Kind::Fuse) else { return };
+    world.unplug();
+    world.sh("python3 -c '
+import socket, time
+server = socket.socket()
+server.bind((\"127.0.0.1\", 0))
+server.listen(50)
+open(\"port\", \"w\").write(str(server.getsockname()[1]))
+time.sleep(3600)' > /dev/null 2>&1 < /dev/null &
+         for n in $(seq 600); do [ -s port ] && break; sleep 0.05; done
+         RCLONE_CONFIG=/dev/null setsid rclone mount :http: drive --http-url http://127.0.0.1:$(cat port) \
+             --http-no-head --cache-dir \"$PWD/cache\" > /dev/null 2>&1 < /dev/null &
+         for n in $(seq 600); do mountpoint -q drive && exit; sleep 0.05; done; false");
+    let mut runs = Vec::new();
+    for (args, code) in [(&["verify"][..], 75), (&["status"], 1), (&["backup"], 75)] {
+        let mut command = world.command(args);
+        runs.push((command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"), code));
+    }
+    for (run, code) in runs {
+        let output = run.wait_with_output().expect("ends");
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(&world.point()) && told.contains("did not answer"), "{told}");
+    }
+    world.untouched();
 }
 
 /// Where a machine cannot run these tests they fail and say how it could, unless they may be left out; then they say so.
@@ -298,5 +374,8 @@ fn no_test_of_mounts_is_left_out_in_silence() {
     one(None).fails().says(&["run the tests as root", WITHOUT]);
     one(Some("0")).fails();
     let left = one(Some("1")).ok();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("reads");
+    assert!(readme.contains(&format!("`{WITHOUT}=1`")), "README.md does not tell of it");
     assert!(left.stderr.contains("LEFT OUT: mounts::a_mount_whose_server_has_died"), "{}", left.shown());
 }

@@ -125,10 +125,10 @@ fn configure(stack: &Stack, more: &str) {
 impl World {
     /// A drive that is plugged in.
     pub fn new(kind: Kind) -> Option<Self> {
-        if kind == Kind::Fuse && fs::metadata("/dev/fuse").is_err() {
+        if kind == Kind::Fuse && fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
             return missing(
-                "there is no /dev/fuse",
-                "load the module (`modprobe fuse`), or give the container `--device /dev/fuse`,",
+                "/dev/fuse cannot be opened",
+                "load the module (`modprobe fuse`), give the container `--device /dev/fuse`, or run the tests as root,",
             );
         }
         let space = Space::open()?;
@@ -194,6 +194,11 @@ impl World {
     /// The binary inside.
     pub fn command(&self, args: &[&str]) -> Command {
         self.space.inside(&self.stack.command(args))
+    }
+
+    /// The same with these arguments and no others.
+    pub fn plain(&self, args: &[&str]) -> Command {
+        self.space.inside(&self.stack.plain(args))
     }
 
     pub fn run(&self, args: &[&str]) -> Outcome {

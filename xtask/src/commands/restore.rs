@@ -9,6 +9,7 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Select, Source};
 use crate::shown::show;
+use crate::tools::gpg::Lock;
 use crate::tools::{Tool, preflight};
 use globset::{GlobBuilder, GlobSetBuilder};
 use jiff::civil::Date;
@@ -197,10 +198,11 @@ fn explain(
     to: &Path,
     encryption: Option<&Encryption>,
 ) -> Exit {
-    let variable = match encryption {
-        Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
-        Some(Encryption::Recipients(_)) => None,
-        None => Some(keys::DEFAULT_VARIABLE),
+    // How this one was made, whatever the configuration says today.
+    let variable = match (encryption, Lock::of(&source.archive)) {
+        (_, Lock::PublicKey) | (Some(Encryption::Recipients(_)), Lock::Unknown) => None,
+        (Some(Encryption::Passphrase { variable }), _) => Some(variable.as_str()),
+        (Some(Encryption::Recipients(_)) | None, _) => Some(keys::DEFAULT_VARIABLE),
     };
     let fetch = far.map(|(remote, artifact)| remote.recipe(artifact));
     let lines = restore::recipe::recipe(source, fetch.as_deref(), to, variable);

@@ -148,7 +148,8 @@ fn values<'a>(
     names: impl Iterator<Item = &'a str>,
     env: fn(&str) -> Option<String>,
 ) -> Vec<(String, String)> {
-    names.filter_map(|name| Some((name.to_owned(), env(name)?))).collect()
+    let whole = |value: &String| !value.contains(char::REPLACEMENT_CHARACTER);
+    names.filter_map(|name| Some((name.to_owned(), env(name).filter(whole)?))).collect()
 }
 
 fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context) -> Evidence {

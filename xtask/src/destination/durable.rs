@@ -332,6 +332,18 @@ mod tests {
         }
     }
 
+    /// The drive that was looked at is away by now, and the bare folder beneath it is all that its path leads to.
+    #[test]
+    fn nothing_is_made_beneath_a_drive_that_went_away() {
+        let home = tempfile::tempdir().expect("a folder");
+        let proc = Path::new("/proc");
+        let away = super::super::mount::check(proc, Some(proc), true).expect("is mounted");
+        let mut run = Run::private().on(&away);
+        let error = run.create(&home.path().join("2026/11-23/a")).expect_err("refused");
+        assert!(matches!(error, Error::NotMounted { .. }), "{error}");
+        assert_eq!(fs::read_dir(home.path()).expect("lists").count(), 0);
+    }
+
     #[test]
     fn a_file_has_the_same_pieces_however_it_comes() {
         let bytes: Vec<u8> = (0..PIECE as usize * 3 + 77).map(|at| (at * at / 977) as u8).collect();

@@ -2,10 +2,13 @@
 //!
 //! A drive is known by the number of its device and of its mount. Both are compared: a bind mount has the device of the
 //! bare folder beneath it, and an old kernel tells no number of a mount. A [`Mounted`] holds what was looked at open, so
-//! that the system gives its numbers to nothing else meanwhile. It looks in a thread of its own, and waits for the answer
-//! no longer than [`DEADLINE`]: a dead mount may never answer, and then that thread ends with the process.
+//! that the system gives its numbers to nothing else meanwhile.
+//!
+//! A dead mount may never answer, so nothing is asked of it without a deadline. Where a server of a FUSE or network mount
+//! has taken a question, nothing ends the one who waits for the answer, not even KILL: there `mountpoint` is sent ahead.
+//! All else is asked in a thread of its own, which ends with the process.
 use crate::error::{Error, Result};
-use crate::tools::mountpoint::is_mount_point;
+use crate::tools::mountpoint::{answers, is_mount_point};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -14,8 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 /// What fsync proves at a destination.
@@ -180,19 +182,61 @@ fn told(point: &Path, path: &Path, error: io::Error) -> Error {
 /// Looks at the drive that `path` lies on, or will: at the nearest folder above it that is there.
 fn look(point: &Path, path: &Path) -> Result<Mounted> {
     let (ours, wanted) = (point.to_owned(), path.to_owned());
-    within(DEADLINE, move || {
-        let there = nearest(&wanted);
-        there
-            .and_then(|there| state(&ours, &there).map_err(|error| (there, error)))
-            .map_err(|(path, error)| told(&ours, &path, error))
-    })
-    .unwrap_or_else(|| {
+    let there = || {
+        within(DEADLINE, move || {
+            let there = nearest(&wanted);
+            there
+                .and_then(|there| state(&ours, &there).map_err(|error| (there, error)))
+                .map_err(|(path, error)| told(&ours, &path, error))
+        })
+    };
+    let seen = if silent(path)? { None } else { there() };
+    seen.unwrap_or_else(|| {
         let next = format!(
             "see what hangs there (`umount -l {}` takes it away), mount it again and run again",
             point.display()
         );
         let what = format!("the mount did not answer in {} s", DEADLINE.as_secs());
         Err(Error::NotMounted { path: point.to_owned(), what, next })
+    })
+}
+
+/// Kinds of file systems whose answers come from a server. A FUSE one may do with them whatever it likes.
+const SERVED: [&str; 12] =
+    ["9p", "afs", "autofs", "ceph", "cifs", "coda", "fuse", "lustre", "ncpfs", "nfs", "smb", "virtiofs"];
+
+/// What did not answer is not asked again in this run: each time would cost its whole deadline.
+static SILENT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Whether a served mount is on the way to `path` and does not answer.
+fn silent(path: &Path) -> Result<bool> {
+    // The system's own list, which asks nobody. Where there is none, the deadline of [`within`] must do.
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    if !served(path, &String::from_utf8_lossy(&table)) {
+        return Ok(false);
+    }
+    if SILENT.lock().is_ok_and(|known| known.iter().any(|known| path.starts_with(known))) {
+        return Ok(true);
+    }
+    match answers(path) {
+        Ok(true) => Ok(false),
+        Ok(false) => {
+            SILENT.lock().iter_mut().for_each(|known| known.push(path.to_owned()));
+            Ok(true)
+        }
+        Err(Error::MissingTools { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `path` lies, by its name, beneath a mount of a [`SERVED`] kind, in a table of the form of
+/// `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn served(path: &Path, table: &str) -> bool {
+    table.lines().any(|line| {
+        let Some((mount, kind)) = line.split_once(" - ") else { return false };
+        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+        SERVED.iter().any(|served| kind.starts_with(served)) && path.starts_with(point)
     })
 }
 
@@ -270,6 +314,9 @@ fn drive(opened: std::os::fd::BorrowedFd<'_>) -> io::Result<Drive> {
 /// The path with every link in it resolved, as far as it exists; as it stands, where a mount in it does not answer.
 pub fn resolved(path: &Path) -> PathBuf {
     let wanted = path.to_owned();
+    if silent(path).unwrap_or(false) {
+        return path.to_owned();
+    }
     let resolved = within(DEADLINE, move || {
         let path = wanted.as_path();
         let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
@@ -307,10 +354,36 @@ mod tests {
     }
 
     #[test]
+    fn a_drive_that_goes_away_while_it_is_looked_at_is_not_an_empty_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("drive");
+        std::os::unix::fs::symlink("/proc", &path).expect("links");
+        let other = path.clone();
+        let seen = checked(&path, None, move |_| {
+            fs::remove_file(&other).map_err(Error::io("remove", &other))?;
+            fs::create_dir(&other).map_err(Error::io("create", &other))
+        });
+        assert!(matches!(seen, Err(Error::NotMounted { .. })), "{seen:?}");
+        assert!(checked(&path, None, |_| Ok(())).is_ok());
+    }
+
+    #[test]
     fn nothing_is_waited_for_without_end() {
         let (_never, held) = mpsc::channel::<()>();
         assert!(within(Duration::from_millis(20), move || held.recv()).is_none());
         assert_eq!(within(DEADLINE, || 7), Some(7));
+    }
+
+    #[test]
+    fn what_a_server_answers_for_is_known_by_the_table() {
+        let table = "23 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n\
+                     40 23 0:44 / /mnt/my\\040drive rw shared:2 - fuse.rclone remote: rw\n\
+                     41 23 0:45 / /srv rw - nfs4 host:/srv rw\n";
+        for (path, is) in
+            [("/mnt/my drive/a", true), ("/mnt/my driver", false), ("/srv", true), ("/home", false)]
+        {
+            assert_eq!(served(Path::new(path), table), is, "{path}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! another length or written to since, a backup that is known to be partial or damaged, a source with anything to report.
 use super::super::Context;
 use super::set::Ready;
-use crate::config::keys;
+use crate::config::{Encryption, keys};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::Sums;
 use crate::destination::memory::Known;
@@ -14,6 +14,7 @@ use crate::finding::Severity;
 use crate::restore::{Source, digest_file};
 use crate::shown::show;
 use crate::source::folder::Survey;
+use crate::tools::gpg::Lock;
 
 /// The backup that is still the source's.
 pub(super) struct Same {
@@ -53,8 +54,16 @@ pub(super) fn unchanged(
     if digest_file(&last.manifest).ok()?.0 != *manifest {
         return None;
     }
-    // With a passphrase that is another now the manifest does not open, and the backup is made anew.
     let encryption = ready.destination.encryption.as_ref();
+    // Nor is one of another kind the backup that is asked for, though something here may open it.
+    let lock = match encryption {
+        Some(Encryption::Recipients(_)) => Lock::PublicKey,
+        Some(Encryption::Passphrase { .. }) | None => Lock::Passphrase,
+    };
+    if last.name.encrypted && lock != Lock::of(&last.archive) {
+        return None;
+    }
+    // With a passphrase that is another now the manifest does not open, and the backup is made anew.
     let secret = keys::opening(last.name.encrypted, encryption, ctx.env).ok()?;
     let closing = source.closing(secret.as_ref()).ok()??;
     let length =
