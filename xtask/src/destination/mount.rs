@@ -358,13 +358,13 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("drive");
         std::os::unix::fs::symlink("/proc", &path).expect("links");
-        let other = path.clone();
-        let seen = checked(&path, None, move |_| {
-            fs::remove_file(&other).map_err(Error::io("remove", &other))?;
-            fs::create_dir(&other).map_err(Error::io("create", &other))
-        });
+        let before = check(&path, None, false).expect("is there");
+        fs::remove_file(&path).expect("removes");
+        fs::create_dir(&path).expect("creates");
+        let seen = recheck(&before, &path);
         assert!(matches!(seen, Err(Error::NotMounted { .. })), "{seen:?}");
-        assert!(checked(&path, None, |_| Ok(())).is_ok());
+        let again = check(&path, None, false).expect("is there");
+        assert!(recheck(&again, &path).is_ok());
     }
 
     #[test]
