@@ -251,7 +251,6 @@ fn a_run_that_found_errors_prunes_nothing() {
 #[test]
 fn a_backup_with_unreadable_files_evicts_no_whole_one() {
     let stack = five("");
-    let xtask = stack.path("xtask");
     stack.sh(".", concat!("cp '", env!("CARGO_BIN_EXE_xtask"), "' xtask"));
     stack.sh("repo", "rm .codex-api/twin.toml; chmod 000 .codex-api/config.toml");
     let root = stack.sh(".", "id -u").trim() == "0";

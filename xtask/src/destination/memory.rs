@@ -49,7 +49,9 @@ pub struct Made {
     pub bytes: Option<u64>,
     /// Whether something could not be read, and is not in it.
     pub partial: bool,
-    /// The digest of the source's state, of one that lies on another machine.
+    /// Whom it is encrypted to, where that is public keys.
+    pub recipients: Option<Vec<String>>,
+    /// The digest of the source's state.
     pub state: Option<String>,
 }
 
@@ -181,7 +183,11 @@ impl Memory {
                     if record["pending"] == true {
                         known.pending.insert(path.clone());
                     }
-                    known.made.insert(path, Made { bytes, partial, state });
+                    let names = |names: &Vec<Value>| {
+                        names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+                    };
+                    let recipients = record["recipients"].as_array().map(names);
+                    known.made.insert(path, Made { bytes, partial, recipients, state });
                 }
                 "confirmed" => {
                     let time = record["time"].as_str().and_then(|time| time.parse().ok());

@@ -357,11 +357,15 @@ impl Work<'_> {
         let recorded = if copied.status == "unchanged" {
             memory.event("confirmed", &now, &copied.archive)
         } else {
+            let recipients = match &self.key {
+                Some(Key::Recipients(names)) => Some(names),
+                Some(Key::Passphrase(_)) | None => None,
+            };
             let record = json!({
                 "schema": 1, "kind": "backup", "time": now, "set": self.set.name,
                 "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
                 "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
-                "state": self.survey.state,
+                "recipients": recipients, "state": self.survey.state,
             });
             memory.record(&record)
         };

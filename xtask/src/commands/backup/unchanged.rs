@@ -40,8 +40,14 @@ pub(super) fn unchanged(
     if !quiet || !alike || last.name.time > name.time || known.wrong_with(last).is_some() {
         return None;
     }
+    let made = known.made.get(&show(&last.archive));
+    if let Some(Encryption::Recipients(names)) = &ready.destination.encryption
+        && made.and_then(|made| made.recipients.as_ref()) != Some(names)
+    {
+        return None;
+    }
     if let Some(remote) = &ready.destination.place.remote {
-        let made = known.made.get(&show(&last.archive))?;
+        let made = made?;
         let same = made.state.as_ref() == Some(state) && made.bytes == Some(last.archive_bytes);
         let (sums, _) = same.then(|| remote.digests(last)).and_then(Result::ok)?;
         return Some(Same { artifact: last.clone(), sums, bytes: last.archive_bytes });
@@ -63,15 +69,19 @@ pub(super) fn unchanged(
     if last.name.encrypted && lock != Lock::of(&last.archive) {
         return None;
     }
-    // With a passphrase that is another now the manifest does not open, and the backup is made anew.
-    let secret = keys::opening(last.name.encrypted, encryption, ctx.env).ok()?;
-    let closing = source.closing(secret.as_ref()).ok()??;
-    let length =
-        if last.name.encrypted { known.made.get(&show(&last.archive))?.bytes? } else { closing.packed_bytes };
+    let (known_state, length) = if last.name.encrypted && lock == Lock::PublicKey {
+        // The secret key may be elsewhere, as it should: what the history remembers has to do.
+        (made?.state.clone(), made?.bytes?)
+    } else {
+        // With a passphrase that is another now the manifest does not open, and the backup is made anew.
+        let secret = keys::opening(last.name.encrypted, encryption, ctx.env).ok()?;
+        let closing = source.closing(secret.as_ref()).ok()??;
+        (closing.state, if last.name.encrypted { made?.bytes? } else { closing.packed_bytes })
+    };
     let (packed, marker) = (std::fs::metadata(&last.archive).ok()?, std::fs::metadata(&last.marker).ok()?);
     let bytes = packed.len();
     // The marker was written last: it does not speak of what was written since.
     let touched = packed.modified().ok()? > marker.modified().ok()?;
-    let same = closing.state.as_ref() == Some(state) && bytes == length && !touched;
+    let same = known_state.as_ref() == Some(state) && bytes == length && !touched;
     same.then(|| Same { artifact: last.clone(), sums, bytes })
 }
