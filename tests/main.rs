@@ -20,6 +20,7 @@ mod live;
 mod lying;
 mod mounts;
 mod odd;
+mod packs;
 mod readers;
 mod retention;
 mod snapshot;

@@ -6,7 +6,7 @@
 //! of it at once, so that git reads while we pack.
 use super::super::failed;
 use super::objects::{Blobs, Object, TOOL};
-use super::store::{Reader, Store};
+use super::store::{LARGEST, Reader, Store};
 use crate::error::Result;
 use std::io::{BufWriter, Error as IoError, Read, Write as _};
 use std::ops::Range;
@@ -172,7 +172,9 @@ fn read<'a>(
     let mut reader = Reader::new();
     for run in runs {
         let wanted = &wanted[run.clone()];
-        let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(wanted.len()));
+        let ours = wanted.iter().map(|wanted| wanted.size).filter(|size| *size <= LARGEST as u64);
+        let mut bytes = Vec::with_capacity(ours.sum::<u64>() as usize);
+        let mut places = Vec::with_capacity(wanted.len());
         for Wanted { id, size } in wanted {
             let place = store.find(id, *size);
             let content = place.and_then(|place| store.read(&place, *size, &mut reader));

@@ -1,6 +1,6 @@
 //! Objects that others are deltas of, kept for the next one: else each object of a long chain would cost all of it.
 //!
-//! Bounded; the oldest go first.
+//! Pure and bounded; the oldest go first.
 use std::collections::{HashMap, VecDeque};
 
 /// Bytes that are kept, and of the largest one.

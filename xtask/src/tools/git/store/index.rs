@@ -2,7 +2,7 @@
 //!
 //! Reads what a search needs, and holds no more than the first of its tables: an index of ten million objects is not
 //! small. It is only believed to be sorted; where it is not, an object is not found, and the search ends all the same.
-use super::Id;
+use super::{Id, open};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -30,8 +30,7 @@ pub(super) struct Index {
 impl Index {
     /// `None` when there is none that can be read, or of another version.
     pub(super) fn open(path: &Path) -> Option<Self> {
-        let file = File::open(path).ok()?;
-        let length = file.metadata().ok()?.len();
+        let (file, length) = open(path)?;
         let mut head = [0; IDS as usize];
         file.read_exact_at(&mut head, 0).ok()?;
         let fanout: Vec<u32> = head[FANOUT as usize..].chunks_exact(4).map(be32).collect();

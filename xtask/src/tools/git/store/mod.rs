@@ -17,7 +17,8 @@ use bases::Bases;
 use libdeflater::Decompressor;
 use pack::Pack;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -25,11 +26,13 @@ use std::path::{Path, PathBuf};
 type Id = [u8; 20];
 
 /// Bytes of the largest object that is read here; git streams what is larger.
-const LARGEST: usize = 4 << 20;
+pub(super) const LARGEST: usize = 4 << 20;
 /// Packs that are opened, each with two files; git reads what is in others.
 const PACKS: usize = 100;
 /// Folders of objects that are looked at, with those of alternates of alternates.
 const FOLDERS: usize = 10;
+/// Bytes of `info/alternates` that are read.
+const ALTERNATES: u64 = 1 << 16;
 
 /// Where the objects of a repository lie.
 pub(super) struct Store {
@@ -125,10 +128,19 @@ fn indexes(folder: &Path) -> Vec<(u64, PathBuf)> {
     paths.filter_map(|path| Some((path.metadata().ok()?.len(), path))).collect()
 }
 
+/// Opens a file, and gives its length; nothing else of that name is waited for.
+fn open(path: &Path) -> Option<(File, u64)> {
+    let meta = path.metadata().ok().filter(fs::Metadata::is_file)?;
+    Some((File::open(path).ok()?, meta.len()))
+}
+
 /// What `info/alternates` names: a folder a line, from `folder` where it is relative. A line in quotation marks is left
 /// to git.
 fn alternates(folder: &Path) -> Vec<PathBuf> {
-    let lines = fs::read(folder.join("info/alternates")).unwrap_or_default();
+    let mut lines = Vec::new();
+    if let Some((file, _)) = open(&folder.join("info/alternates")) {
+        let _ = file.take(ALTERNATES).read_to_end(&mut lines);
+    }
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !matches!(line, [] | [b'#' | b'"', ..]));
     lines.map(|line| folder.join(OsStr::from_bytes(line))).collect()
 }
@@ -146,3 +158,7 @@ fn parse(id: &str) -> Option<Id> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

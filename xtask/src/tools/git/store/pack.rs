@@ -6,7 +6,7 @@
 //! [`DEPTH`]. Nothing is held that is larger than [`LARGEST`].
 use super::delta::apply;
 use super::index::Index;
-use super::{Id, LARGEST, Reader};
+use super::{Id, LARGEST, Reader, open};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -45,8 +45,8 @@ type Head = (Kind, usize, usize);
 impl Pack {
     /// The pack of an index `NAME.idx`; `None` when it cannot be read, or is another one than the index knows.
     pub(super) fn open(index: &Path) -> Option<Self> {
-        let (file, index) = (File::open(index.with_extension("pack")).ok()?, Index::open(index)?);
-        let end = file.metadata().ok()?.len().checked_sub(TRAILER)?;
+        let ((file, length), index) = (open(&index.with_extension("pack"))?, Index::open(index)?);
+        let end = length.checked_sub(TRAILER)?;
         let (mut head, mut digest) = ([0; HEAD as usize], [0; TRAILER as usize]);
         file.read_exact_at(&mut head, 0).and_then(|()| file.read_exact_at(&mut digest, end)).ok()?;
         let known = matches!(head, [b'P', b'A', b'C', b'K', 0, 0, 0, 2 | 3, ..]);
