@@ -13,7 +13,7 @@ const IDS: u64 = FANOUT + 4 * 256;
 /// Two digests at the end: that of the pack, and its own.
 const TRAILER: u64 = 40;
 /// Ids that are read at once.
-const WINDOW: u64 = 256;
+const WINDOW: u64 = 128;
 /// An offset with this bit is one of the table of long ones.
 const LONG: u32 = 1 << 31;
 

@@ -19,8 +19,8 @@ const TRAILER: u64 = 20;
 const DEPTH: usize = 4095;
 /// A chain of more deltas is kept for the next object: files of one commit seldom share a short one.
 const LONG: usize = 4;
-/// Bytes that are read at once of an object whose size is not known yet.
-const FIRST: usize = 4096;
+/// Bytes that hold every head: a size, and the id or the distance of a base.
+const MOST_HEAD: usize = 32;
 
 pub(super) struct Pack {
     pub(super) index: Index,
@@ -38,9 +38,6 @@ enum Kind {
     /// Of the object with this id, in the same pack.
     Named(Id),
 }
-
-/// The head of an object: its kind, its size or that of the delta, and its own length.
-type Head = (Kind, usize, usize);
 
 impl Pack {
     /// The pack of an index `NAME.idx`; `None` when it cannot be read, or is another one than the index knows.
@@ -63,10 +60,10 @@ impl Pack {
                 reader.object.extend_from_slice(kept);
                 break;
             }
-            let (kind, size, head) = self.fill(at, reader)?;
+            let (kind, size, content) = self.head(at)?;
             let base = match kind {
                 Kind::Blob => {
-                    self.inflate(at, head, size, reader)?;
+                    self.inflate(content, size, reader)?;
                     std::mem::swap(&mut reader.delta, &mut reader.object);
                     break;
                 }
@@ -76,17 +73,16 @@ impl Pack {
             if deltas.len() == DEPTH {
                 return None;
             }
-            deltas.push(at);
+            deltas.push((at, size, content));
             at = base;
         }
         // From the base up to what was asked for.
         let long = deltas.len() > LONG;
-        for delta in deltas.into_iter().rev() {
+        for (delta, size, content) in deltas.into_iter().rev() {
             if long {
                 reader.bases.keep((number, at), &reader.object);
             }
-            let (_, size, head) = self.fill(delta, reader)?;
-            self.inflate(delta, head, size, reader)?;
+            self.inflate(content, size, reader)?;
             apply(&reader.object, &reader.delta, &mut reader.result, LARGEST)?;
             std::mem::swap(&mut reader.object, &mut reader.result);
             at = delta;
@@ -94,30 +90,27 @@ impl Pack {
         Some(())
     }
 
-    /// Reads the first bytes of an object into `reader.packed`, and gives what they say.
-    fn fill(&self, at: u64, reader: &mut Reader) -> Option<Head> {
-        if at < HEAD {
-            return None;
-        }
-        let count = FIRST.min(usize::try_from(self.end.checked_sub(at)?).unwrap_or(FIRST));
-        reader.packed.resize(count, 0);
-        self.file.read_exact_at(&mut reader.packed, at).ok()?;
-        head(&reader.packed)
+    /// The head of the object that begins at `at`: its kind, the size of what is packed, and where that begins.
+    fn head(&self, at: u64) -> Option<(Kind, usize, u64)> {
+        let mut bytes = [0; MOST_HEAD];
+        let count = self.end.checked_sub(at).filter(|_| at >= HEAD)?.min(MOST_HEAD as u64);
+        let bytes = &mut bytes[..count as usize];
+        self.file.read_exact_at(bytes, at).ok()?;
+        let (kind, size, length) = head(bytes)?;
+        Some((kind, size, at + length as u64))
     }
 
-    /// Unpacks the object at `at`, whose first bytes were just read, into `reader.delta`.
-    fn inflate(&self, at: u64, head: usize, size: usize, reader: &mut Reader) -> Option<()> {
+    /// Unpacks the `size` bytes that are packed at `content` into `reader.delta`.
+    fn inflate(&self, content: u64, size: usize, reader: &mut Reader) -> Option<()> {
         reader.delta.resize(size, 0);
-        let end = usize::try_from(self.end - at).unwrap_or(usize::MAX);
+        reader.packed.clear();
+        let end = usize::try_from(self.end.checked_sub(content)?).unwrap_or(usize::MAX);
         // Mostly, half of what it may take is enough.
         for most in [bound(size) / 2, bound(size)] {
-            let (have, most) = (reader.packed.len(), end.min(head + most));
-            if have < most {
-                reader.packed.resize(most, 0);
-                self.file.read_exact_at(&mut reader.packed[have..], at + have as u64).ok()?;
-            }
-            let made = reader.inflater.zlib_decompress(&reader.packed[head..], &mut reader.delta);
-            if made == Ok(size) {
+            let (have, most) = (reader.packed.len(), end.min(most));
+            reader.packed.resize(most.max(have), 0);
+            self.file.read_exact_at(&mut reader.packed[have..], content + have as u64).ok()?;
+            if reader.inflater.zlib_decompress(&reader.packed, &mut reader.delta) == Ok(size) {
                 return Some(());
             }
         }
@@ -130,8 +123,9 @@ pub(super) fn bound(size: usize) -> usize {
     size + (size >> 12) + (size >> 14) + (size >> 25) + 64
 }
 
-/// `None` when it is cut, is no blob and no delta, or says that it is larger than [`LARGEST`].
-fn head(bytes: &[u8]) -> Option<Head> {
+/// Kind, size of what is packed, and the length of the head; `None` when it is cut, is no blob and no delta, or says that
+/// it is larger than [`LARGEST`].
+fn head(bytes: &[u8]) -> Option<(Kind, usize, usize)> {
     let first = *bytes.first()?;
     let (mut size, mut used) = (usize::from(first & 15), 1);
     let mut more = first & 0x80 != 0;
