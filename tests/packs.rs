@@ -115,7 +115,7 @@ fn git_is_asked_only_for_what_is_not_read_here() {
     let real = real.trim();
     stack.file(
         "bin/git",
-        &format!("#!/bin/bash\n[[ $1 == cat-file ]] || exec {real} \"$@\"\ntee '{asked}' | {real} \"$@\"\n"),
+        &format!("#!/bin/bash\n[[ \" $* \" == *\" cat-file \"* ]] || exec {real} \"$@\"\ntee '{asked}' | {real} \"$@\"\n"),
     );
     stack.sh("bin", "chmod 755 git");
     let path = format!("{}:{}", stack.path("bin").display(), std::env::var("PATH").expect("a path"));

@@ -18,6 +18,10 @@ use std::thread::JoinHandle;
 
 /// The program, as errors name it.
 pub(super) const TOOL: &str = "git cat-file --batch";
+/// git holds an object whole that is smaller than its threshold, and maps a gigabyte of a pack at a time, unless it is told
+/// otherwise: what it streams should not cost memory by its size.
+const BOUNDED: [&str; 6] =
+    ["-c", "core.bigFileThreshold=4m", "-c", "core.packedGitWindowSize=16m", "-c", "core.packedGitLimit=96m"];
 /// No configuration, package file or commit is larger.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of answers that are taken from the pipe at once: all that a pipe holds on Linux.
@@ -40,7 +44,12 @@ impl Repository {
     #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     pub fn blobs(&self) -> Result<Blobs> {
         let mut command = Command::new("git");
-        command.args(["cat-file", "--batch"]).current_dir(&self.root).env_clear().envs(environment());
+        command
+            .args(BOUNDED)
+            .args(["cat-file", "--batch"])
+            .current_dir(&self.root)
+            .env_clear()
+            .envs(environment());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().map_err(|error| not_started(TOOL, &error))?;
         let (Some(ask), Some(answer)) = (child.stdin.take(), child.stdout.take()) else {
