@@ -4,6 +4,7 @@
 //! nothing.
 mod detect;
 pub mod keys;
+pub mod live;
 mod raw;
 
 use crate::archive::codec::Codec;
@@ -11,7 +12,7 @@ use crate::destination::mount::resolved;
 use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
-use crate::source::folder::Databases;
+use crate::source::rules::Databases;
 use jiff::SignedDuration;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -70,6 +71,8 @@ pub struct DataSet {
     pub key_files: Vec<String>,
     /// Whether SQLite databases are copied through SQLite.
     pub sqlite: Databases,
+    /// How it is read while it is in use.
+    pub live: live::Live,
 }
 
 /// How archives of a destination are encrypted.
@@ -202,6 +205,7 @@ impl Config {
             if let Some(place) = place {
                 apart(source, place)?;
             }
+            set.may_be_staged(destination.is_some_and(|place| place.encryption.is_some()))?;
         }
         for (index, destination) in self.destinations.iter().enumerate() {
             good_name("a destination", &destination.name)?;
@@ -420,6 +424,14 @@ stop = "docker compose stop app"
             ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
             ("[drill]\nspot-every = \"often\"\n", "spot-every"),
+            (&format!("{set}max-size = \"big\"\n"), "max-size"),
+            (&format!("{set}consistency = \"sometimes\"\n"), "sometimes"),
+            (
+                &format!(
+                    "{set}consistency = \"staged\"\n[destination.d]\npath = \"d\"\nrecipients = [\"b\"]\n"
+                ),
+                "where its plaintext may lie",
+            ),
         ] {
             let error = load(text).expect_err(text);
             assert!(error.to_string().contains(expected), "{text:?}: {error}");

@@ -3,14 +3,17 @@
 //! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
 //! catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is still the
 //! source's → record → prune. One set that fails does not stop the others.
+mod hooks;
 mod select;
+mod stage;
 mod store;
 mod unchanged;
 
 use super::{Context, retain};
 use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
-use crate::config::{self, DataSet, Destination, keys};
+use crate::config::live::{Consistency, Live};
+use crate::config::{self, Config, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::lock;
 use crate::destination::memory::{Made, Memory};
@@ -22,10 +25,11 @@ use crate::finding::{self, Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
+use crate::source::rules::Excluded;
 use crate::tools::gpg::Key;
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use store::{Stored, store};
 use unchanged::Same;
@@ -85,7 +89,8 @@ struct Done {
     bytes: u64,
     source_bytes: u64,
     entries: u64,
-    excluded: u64,
+    excluded: Excluded,
+    live: Live,
     findings: Vec<Finding>,
     pruned: Vec<String>,
 }
@@ -99,8 +104,9 @@ impl Done {
         json!({
             "set": self.set, "status": self.status, "archive": self.archive.as_deref().map(show),
             "sha256": self.sha256, "bytes": self.bytes, "source_bytes": self.source_bytes, "entries": self.entries,
-            "excluded": self.excluded, "durability": self.durability, "findings": self.findings,
-            "pruned": self.pruned,
+            "excluded": self.excluded.total(), "excluded_by": BTreeMap::from(self.excluded.reasons()),
+            "durability": self.durability, "findings": self.findings, "pruned": self.pruned,
+            "before": self.live.before, "after": self.live.after,
         })
     }
 }
@@ -126,7 +132,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let (mut first, mut errors) = (None, 0);
     for gathered in gathered {
         let name = gathered.set.name.clone();
-        match one(args, ctx, memory.as_ref(), &mut locks, gathered) {
+        match one(args, ctx, &config, memory.as_ref(), &mut locks, gathered) {
             Ok((one, plan)) => {
                 plans.extend(plan.map(|plan| (done.len(), plan)));
                 done.push(one);
@@ -176,7 +182,7 @@ type Locks = HashMap<PathBuf, lock::Lock>;
 fn gather((set, destination): (DataSet, Destination), ctx: &Context) -> Gathered {
     let now = Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() };
     let survey = |folder: Folder| folder.survey(now).map(|survey| (folder, survey));
-    let source = Folder::open(&set.source, &set.exclude, set.sqlite).and_then(survey);
+    let source = Folder::open(&set.source, &set.rules()).and_then(survey);
     Gathered { set, destination, source }
 }
 
@@ -184,10 +190,11 @@ fn gather((set, destination): (DataSet, Destination), ctx: &Context) -> Gathered
 fn tools(args: &Args, gathered: &[Gathered]) -> Vec<Tool> {
     let any = |needs: &dyn Fn(&Gathered) -> bool| gathered.iter().any(needs);
     let databases = |one: &Gathered| one.source.as_ref().is_ok_and(|(_, survey)| survey.databases);
-    let needs = [
+    let needs: [(Tool, bool); 4] = [
         (Tool::Mountpoint, any(&|one| demanded(args, &one.destination))),
         (Tool::Gpg, any(&|one| encrypted(args, &one.destination))),
         (Tool::Sqlite3, any(&databases)),
+        (Tool::Rsync, any(&|one| one.set.live.consistency == Consistency::Staged)),
     ];
     needs.into_iter().filter_map(|(tool, needed)| needed.then_some(tool)).collect()
 }
@@ -203,6 +210,7 @@ fn encrypted(args: &Args, destination: &Destination) -> bool {
 fn one(
     args: &Args,
     ctx: &Context,
+    config: &Config,
     memory: Option<&Memory>,
     locks: &mut Locks,
     gathered: Gathered,
@@ -212,14 +220,14 @@ fn one(
         locks.insert(destination.clone(), lock::destination(destination, "backup", ctx.now)?);
     }
     let name = gathered.set.name.clone();
-    match plan(args, ctx, memory, gathered)? {
+    hooks::around(args, ctx, config, gathered, |gathered| match plan(args, ctx, memory, gathered)? {
         Err(finding) => Ok((Done::failed(&name, finding), None)),
         Ok(plan) if args.dry_run => Ok((preview(&plan), Some(plan))),
         Ok(plan) => match &plan.same {
             Some(same) => Ok((confirm(ctx, memory, &plan, same), Some(plan))),
             None => Ok((execute(ctx, memory, &plan)?, Some(plan))),
         },
-    }
+    })
 }
 
 /// Everything that can be known before the first byte. A source that is missing or was emptied is a finding.
@@ -231,6 +239,7 @@ fn plan(
 ) -> Result<std::result::Result<Plan, Finding>> {
     let Gathered { set, destination, source } = gathered;
     let encrypted = encrypted(args, &destination);
+    set.may_be_staged(encrypted).map_err(|(what, next)| Error::refused(what, next))?;
     let key = encrypted.then(|| keys::sealing(destination.encryption.as_ref(), ctx.env)).transpose()?;
     let mounted =
         mount::check(&destination.path, destination.mount.as_deref(), demanded(args, &destination))?;
@@ -290,6 +299,7 @@ fn preview(plan: &Plan) -> Done {
         source_bytes: plan.survey.bytes,
         entries: plan.survey.entries,
         excluded: plan.survey.excluded,
+        live: plan.set.live.clone(),
         findings,
         ..Done::default()
     }
@@ -319,6 +329,7 @@ fn confirm(ctx: &Context, memory: Option<&Memory>, plan: &Plan, same: &Same) -> 
         source_bytes: plan.survey.bytes,
         entries: plan.survey.entries,
         excluded: plan.survey.excluded,
+        live: plan.set.live.clone(),
         findings,
         pruned: Vec::new(),
     }
@@ -327,7 +338,8 @@ fn confirm(ctx: &Context, memory: Option<&Memory>, plan: &Plan, same: &Same) -> 
 fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> {
     // A drive that went away makes any error; it is told as what it is.
     let away = |error| mount::recheck(&plan.mounted, &plan.destination.path).err().unwrap_or(error);
-    let Stored { archive, summary, mut findings } = store(plan).map_err(away)?;
+    let Stored { archive, summary, mut findings } =
+        stage::ready(ctx, memory, plan).and_then(|ready| store(plan, &ready)).map_err(away)?;
     findings.extend(empty(plan));
     if let Some(memory) = memory {
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
@@ -349,6 +361,7 @@ fn execute(ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Result<Done> 
         source_bytes: summary.content_bytes,
         entries: summary.entries,
         excluded: plan.survey.excluded,
+        live: plan.set.live.clone(),
         findings,
         pruned: Vec::new(),
     })
@@ -380,6 +393,13 @@ fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, plan: &Plan) -> Re
     }
     mount::recheck(&plan.mounted, &plan.destination.path)?;
     Ok(retain::apply_backups(&catalog, &items, memory, ctx.now)?.0)
+}
+
+/// Each reason that left something out.
+fn reasons(excluded: &Excluded) -> String {
+    let words = ["by `exclude`", "as caches", "on other file systems", "over `max-size`"];
+    let counted = excluded.reasons().into_iter().zip(words).filter(|((_, count), _)| *count > 0);
+    counted.map(|((_, count), words)| format!("{count} {words}")).collect::<Vec<_>>().join(", ")
 }
 
 fn report(args: &Args, ctx: &Context, done: &[Done]) {
@@ -414,8 +434,13 @@ fn report(args: &Args, ctx: &Context, done: &[Done]) {
                 done.sha256.as_deref().unwrap_or("-")
             )),
         }
-        if done.excluded > 0 {
-            ctx.ui.say(&format!("{}: {} paths left out by `exclude`", done.set, done.excluded));
+        if done.excluded.total() > 0 {
+            ctx.ui.say(&format!(
+                "{}: {} paths left out: {}",
+                done.set,
+                done.excluded.total(),
+                reasons(&done.excluded)
+            ));
         }
         if done.durability == Some(Durability::MountCache) {
             let text = "is in the cache of a FUSE mount; fsync does not prove that it has been uploaded";
