@@ -3,6 +3,7 @@
 mod format;
 mod json;
 mod markdown;
+mod safety;
 
 use super::support::Stack;
 use markdown::{blocks, page, prose, root, section, spans, table, tables};

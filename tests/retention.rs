@@ -28,7 +28,7 @@ fn days(stack: &Stack) -> Vec<String> {
 
 fn archives(stack: &Stack) -> Vec<String> {
     let names = stack.files("drive").into_iter().filter(|name| name.contains(".tar."));
-    names.filter(|name| !name.ends_with(".sha256")).collect()
+    names.filter(|name| ![".sha256", ".keep"].iter().any(|end| name.ends_with(end))).collect()
 }
 
 /// The paths that a plan removes.
@@ -170,6 +170,37 @@ fn two_suffixes_do_not_evict_each_other() {
 }
 
 #[test]
+fn what_is_pinned_by_hand_stays() {
+    let stack = five("keep = 1\n");
+    let pinned = archives(&stack)[1].clone();
+    stack.file(&format!("drive/{pinned}.keep"), "before the great upgrade");
+    let outcome = stack.run(&["prune"]).ok();
+    assert!(outcome.stdout.contains("pinned: a .keep lies beside it"), "{}", outcome.stdout);
+    let left = archives(&stack);
+    assert!(left.len() == 2 && left.contains(&pinned), "{left:?}");
+    stack.run(&["verify"]).ok();
+    stack.run(&["status"]).ok();
+    fs::remove_file(stack.path(&format!("drive/{pinned}.keep"))).expect("removes");
+    stack.run(&["prune"]).ok();
+    assert_eq!(archives(&stack).len(), 1);
+}
+
+#[test]
+fn a_bundle_that_is_pinned_by_hand_stays() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let lock = stack.one("repo/releases", ".lock.json").display().to_string();
+    fs::write(format!("{lock}.keep"), "").expect("writes");
+    for day in ["02", "03"] {
+        stack.commit("more", &format!("2026-03-{day}T08:30:00Z"));
+        stack.run(&["snapshot", "--keep", "1", "--prune"]).ok();
+    }
+    let locks = stack.files("repo/releases").into_iter().filter(|name| name.ends_with(".lock.json"));
+    assert_eq!(locks.count(), 2);
+    assert!(fs::metadata(&lock).is_ok());
+}
+
+#[test]
 fn the_newest_and_the_newest_verified_stay_whatever_the_policy() {
     let stack = five("keep = 1\n");
     let named = stack.path("drive/2026/03-02/codex-api-2026-03-02T120000Z.tar.gz").display().to_string();
@@ -220,8 +251,7 @@ fn a_run_that_found_errors_prunes_nothing() {
 #[test]
 fn a_backup_with_unreadable_files_evicts_no_whole_one() {
     let stack = five("");
-    let xtask = stack.path("xtask");
-    fs::copy(env!("CARGO_BIN_EXE_xtask"), &xtask).expect("copies");
+    stack.sh(".", concat!("cp '", env!("CARGO_BIN_EXE_xtask"), "' xtask"));
     stack.sh("repo", "rm .codex-api/twin.toml; chmod 000 .codex-api/config.toml");
     let root = stack.sh(".", "id -u").trim() == "0";
     let become_other = if root { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };

@@ -144,10 +144,22 @@ fn status_and_every_dry_run_write_nothing() {
     for stack in [Stack::configured(), sound("")] {
         // A file that only looks changed: git would note in its index that it is not.
         stack.sh("repo", "touch -d '2026-03-09T00:00:00Z' server.js");
+        // The folder of temporary files lies apart: git gets one of its own there, which leaves nothing behind.
+        fs::create_dir(stack.path("tmp")).expect("makes a folder");
+        let tmp = stack.path("tmp").display().to_string();
+        let listing = || {
+            stack
+                .listing(".")
+                .lines()
+                .filter(|line| !line.starts_with("tmp d "))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         for args in verbs {
-            let before = stack.listing(".");
-            let said = stack.run(args);
-            assert_eq!(stack.listing("."), before, "{args:?}: {}", said.shown());
+            let before = listing();
+            let said = stack.run_with(&[("TMPDIR", &tmp)], args);
+            assert!(listing() == before, "{args:?}: {}", said.shown());
+            assert_eq!(stack.files("tmp"), [""; 0], "{args:?}");
             assert!(said.code < 2, "{}", said.shown());
         }
     }
@@ -252,4 +264,21 @@ fn what_was_made_with_a_suffix_is_listed_beside_its_set() {
     let sets: Vec<&str> =
         document["data"].as_array().expect("sets").iter().filter_map(|set| set["set"].as_str()).collect();
     assert_eq!(sets, ["codex-api", "codex-api-nightly"]);
+}
+
+/// Two clones with one name for a set and one drive: the other's backup is the newest, and that is told.
+#[test]
+fn a_backup_of_somebody_else_under_our_name_is_told() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let quiet = stack.run(&["status"]);
+    assert!(!quiet.stderr.contains("not made by this repository"), "{}", quiet.stderr);
+    stack.sh(".", "mv repo/.recovery memory");
+    stack.run_at("2026-03-10T13:00:00Z", &["backup"]).ok();
+    stack.sh(".", "rm -r repo/.recovery; mv memory repo/.recovery");
+    stack.run_at("2026-03-10T13:00:00Z", &["status"]).says(&[
+        "T130000Z.tar.gz",
+        "was not made by this repository",
+        "prune --adopt",
+    ]);
 }

@@ -226,7 +226,8 @@ pub fn unprivileged_plain(stack: &Stack, args: &[&str]) -> Command {
         return stack.plain(args);
     }
     let xtask = stack.path("xtask");
-    fs::copy(env!("CARGO_BIN_EXE_xtask"), &xtask).expect("copies");
+    // A process of its own copies it: a child that another test forks meanwhile would hold it open for writing.
+    stack.sh(".", concat!("cp '", env!("CARGO_BIN_EXE_xtask"), "' xtask"));
     stack.sh(".", "chmod 755 .; chown -R 65534:65534 repo drive home; mkdir -p tmp; chmod 1777 tmp");
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&xtask).args(args);

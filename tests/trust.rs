@@ -190,16 +190,46 @@ fn another_folder_does_not_pass_for_a_configured_set() {
 }
 
 #[test]
-fn a_history_with_other_bytes_in_it_is_read_as_far_as_it_goes() {
+fn a_damaged_history_is_told_and_nothing_is_pruned_by_it() {
     let stack = three("keep = 1\n");
     let path = stack.path("repo/.recovery/history.jsonl");
-    let mut bytes = b"\xff\xfe{\"kind\": \xc3\x28\n".to_vec();
-    bytes.extend(fs::read(&path).expect("reads"));
-    bytes.extend(b"{\"schema\": 1, \"kind\": \"bac\x80");
-    fs::write(&path, bytes).expect("writes");
+    let whole = fs::read(&path).expect("reads");
+    let other = [b"\xff\xfe{\"kind\": \xc3\x28\n", &whole[..]].concat();
+    let torn_by_no_kill = [&whole[..], b"{\"schema\": 1, \"kind\": \"bac\x80"].concat();
+    let text = String::from_utf8(whole.clone()).expect("text");
+    let bent = text.replacen("\"errors\":0", "\"errors\":1", 1).into_bytes();
+    for (bytes, line) in [(other, 1), (torn_by_no_kill, 4), (bent, 1)] {
+        fs::write(&path, &bytes).expect("writes");
+        for verb in ["status", "verify", "prune"] {
+            stack.run(&[verb]).exits(1).says(&[
+                "history.jsonl",
+                &format!("in line {line}"),
+                "remove these lines",
+            ]);
+        }
+        stack.run_at(&at("04"), &["backup", "--keep", "1", "--prune"]).ok();
+        assert_eq!(days(&stack), ["01", "02", "03", "04"], "a line that tells of damage may be gone");
+        stack.sh("drive", "rm -r 2026/03-04");
+    }
+    fs::write(&path, &whole).expect("writes");
     stack.run(&["status"]).ok();
     stack.run(&["prune"]).ok();
-    assert_eq!(days(&stack), ["03"], "what it holds is known");
+    assert_eq!(days(&stack), ["03"]);
+}
+
+/// What a kill leaves of a record is in nobody's way.
+#[test]
+fn a_torn_history_is_no_damage() {
+    let stack = three("keep = 1\n");
+    let path = stack.path("repo/.recovery/history.jsonl");
+    let whole = fs::read(&path).expect("reads");
+    for end in [whole.len() - 1, whole.len() - 40] {
+        fs::write(&path, &whole[..end]).expect("writes");
+        stack.run(&["status"]).ok();
+        stack.run(&["verify"]).ok();
+        stack.run(&["status"]).ok();
+    }
+    assert!(fs::read_to_string(&path).expect("reads").contains("\"torn\""));
 }
 
 #[test]
@@ -343,4 +373,19 @@ fn a_dry_run_of_taking_over_tells_what_the_real_one_does() {
     stack.run(&["prune"]).exits(1);
     stack.run(&["prune", "--forget-lost"]).ok();
     stack.run(&["prune"]).ok();
+}
+
+/// What `verify` has found is told again by `restore`, whose blocks may be whole all the same.
+#[test]
+fn what_is_on_record_against_an_archive_is_told_when_it_is_restored() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let marker = stack.one("drive", ".sha256");
+    let text = fs::read_to_string(&marker).expect("reads");
+    fs::write(&marker, text.replacen(|c: char| c.is_ascii_hexdigit(), "0", 1).replacen("00", "11", 1))
+        .expect("writes");
+    stack.run(&["verify"]).exits(1);
+    let to = stack.path("back").display().to_string();
+    stack.run(&["restore", "codex-api", "--to", &to]).says(&["was found damaged by `verify`", "--at"]);
+    assert!(stack.path("back/.codex-api/config.toml").exists());
 }

@@ -146,9 +146,9 @@ fn an_encrypted_one_is_confirmed_with_its_key_alone() {
     assert_eq!(run("another horse"), "ok", "with the new key there is no backup yet");
 }
 
-/// Who backs up may have the public key alone: then nothing can be read of the last backup, and there is a new one.
+/// Who backs up may have the public key alone: then the history knows what the last backup holds, and for whom.
 #[test]
-fn one_for_public_keys_is_confirmed_with_the_secret_key_alone() {
+fn one_for_public_keys_is_confirmed_without_the_secret_key_but_for_the_same_keys_alone() {
     let stack = Stack::new();
     stack.configure("recipients = [\"ops@example.org\"]\n");
     stack.sh(
@@ -163,6 +163,14 @@ fn one_for_public_keys_is_confirmed_with_the_secret_key_alone() {
         "home",
         "gpgconf --kill all; rm -r .gnupg; mkdir -m 700 .gnupg; gpg --batch --quiet --import public; gpgconf --kill all",
     );
+    assert_eq!(status(&backup(&stack, &[]).ok()), "unchanged");
+    // Who cannot open the last one is to have one that he can.
+    stack.sh(
+        "home",
+        "gpg --batch --quiet --passphrase '' --quick-generate-key you@example.org default default never 2>/dev/null",
+    );
+    let toml = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &toml.replace("\"]\n", "\", \"you@example.org\"]\n"));
     assert_eq!(status(&backup(&stack, &[]).ok()), "ok");
     assert_eq!(stack.files("drive").iter().filter(|file| file.ends_with(".tar.gz.gpg")).count(), 2);
 }

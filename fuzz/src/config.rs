@@ -45,12 +45,13 @@ fn accepted(config: &Config) {
         |path: &Path| path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
     for set in &config.data {
         assert!(whole(&set.source), "{}", set.source.display());
-        if let Ok(place) = config.destination_of(set) {
-            assert!(!place.path.starts_with(&set.source) && !set.source.starts_with(&place.path));
+        for place in config.destinations_of(set).unwrap_or_default() {
+            assert!(!place.place.path.starts_with(&set.source) && !set.source.starts_with(&place.place.path));
         }
     }
     for place in &config.destinations {
-        assert!(whole(&place.path) && (1..=100).contains(&place.alert_at_percent));
-        assert!(config.destination_at(&place.path).is_some_and(|found| found.name == place.name));
+        let far = place.place.remote.as_ref().is_some_and(|far| far.folder.starts_with('/'));
+        assert!((far || whole(&place.place.path)) && (1..=100).contains(&place.alert_at_percent));
+        assert!(config.destination_at(&place.place.path).is_some_and(|found| found.name == place.name));
     }
 }

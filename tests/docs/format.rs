@@ -13,7 +13,8 @@ const LATER: &str = "2026-03-12T12:00:00Z";
 
 /// A stack with an artifact of every kind, in which every field occurs.
 fn written() -> Stack {
-    let stack = Stack::configured();
+    let stack = Stack::new();
+    stack.configure("confirm = 'true'\n");
     stack.sh(
         "repo/.codex-api",
         "truncate -s 9000000 holes; : > $'not \\xff utf-8'; ln -s $'to \\xff' odd; touch -d '2026-01-01 00:00:00.5' big.bin
@@ -210,7 +211,7 @@ fn the_evidence_has_the_fields_that_the_page_says_and_no_others() {
 #[test]
 fn the_history_has_the_records_that_the_page_says_and_no_others() {
     let (text, stack) = (page(PAGE), written());
-    let common = ["schema", "kind", "time"].map(str::to_owned);
+    let common = ["schema", "kind", "time", "sum"].map(str::to_owned);
     let shown: BTreeSet<(String, BTreeSet<String>)> = table(section(&text, "The history"), "kind")
         .iter()
         .map(|row| (spans(&row[0])[0].clone(), fields(&row[1]).into_iter().map(|field| field.name).collect()))

@@ -103,6 +103,16 @@ pub enum Error {
         path: PathBuf,
         /// What was seen.
         what: String,
+        /// What to do.
+        next: String,
+    },
+    /// Another machine does not answer.
+    #[error("could not reach {}: {what}", path.display())]
+    Unreachable {
+        /// The machine, as ssh takes it.
+        path: PathBuf,
+        /// What ssh or rsync said.
+        what: String,
     },
     /// Stored bytes are not what they were.
     #[error("{}: {what}", path.display())]
@@ -140,7 +150,7 @@ impl Error {
                 FormatError::Malformed(_) => Exit::Found,
                 FormatError::Newer { .. } | FormatError::Io(_) => Exit::CouldNotRun,
             },
-            Self::Busy { .. } | Self::NotMounted { .. } => Exit::TryLater,
+            Self::Busy { .. } | Self::NotMounted { .. } | Self::Unreachable { .. } => Exit::TryLater,
             Self::Io { .. }
             | Self::Config { .. }
             | Self::Refused { .. }
@@ -157,10 +167,13 @@ impl Error {
             | Self::Refused { next, .. }
             | Self::MissingTools { next, .. }
             | Self::Tool { next, .. }
+            | Self::NotMounted { next, .. }
             | Self::Damaged { next, .. } => (!next.is_empty()).then(|| next.clone()),
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
             Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
-            Self::NotMounted { .. } => Some("mount the drive and run again; nothing was written".into()),
+            Self::Unreachable { path, .. } => {
+                Some(format!("run again when `ssh {} true` works without asking anything", path.display()))
+            }
             Self::Io { source, .. } => io_next_step(source.kind()),
             Self::Format { source: FormatError::Newer { .. }, .. } => {
                 Some("use the version of this tool that wrote it, or a newer one".into())
@@ -200,6 +213,11 @@ impl Error {
             },
             source => Self::format(&path)(source),
         }
+    }
+
+    /// Whether a destination is out of reach at the moment, and may be back in the next.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::NotMounted { .. } | Self::Unreachable { .. })
     }
 
     /// The file whose stored bytes are not what they should be, if that is what this error says.

@@ -60,7 +60,8 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]
 fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    // Not as if it were unset: a passphrase of other bytes is refused as what it is.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn fail(ui: &Ui, command: &str, error: &Error) {

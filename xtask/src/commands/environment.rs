@@ -20,7 +20,8 @@ pub(super) fn seen(config: &Config, named: &[String], env: Env) -> Seen {
 }
 
 fn values<'a>(names: impl Iterator<Item = &'a str>, env: Env) -> Vec<(String, String)> {
-    names.filter_map(|name| Some((name.to_owned(), env(name)?))).collect()
+    let whole = |value: &String| !value.contains(char::REPLACEMENT_CHARACTER);
+    names.filter_map(|name| Some((name.to_owned(), env(name).filter(whole)?))).collect()
 }
 
 #[cfg(test)]

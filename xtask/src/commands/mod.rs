@@ -14,8 +14,9 @@ pub mod verify;
 use crate::archive::FormatError;
 use crate::cli::Verb;
 use crate::config::keys::Env;
-use crate::config::{self, Config, beneath};
+use crate::config::{self, Config, Destination, beneath};
 use crate::destination::memory::Memory;
+use crate::destination::mount;
 use crate::error::{Error, Exit, Result};
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
@@ -97,6 +98,18 @@ fn memory(config: &Config) -> Option<Memory> {
     let known =
         config.file.is_some() || config.root.join(".git").exists() || config.root.join("HEAD").exists();
     known.then(|| Memory::at(&config.root))
+}
+
+/// The destination that holds a file that was named. A file that is there is taken for what it is; one that is not
+/// there may be on a drive that is away.
+fn destination_around<'a>(config: &'a Config, file: &Path) -> Result<Option<&'a Destination>> {
+    let Some(place) = config.destination_around(file) else { return Ok(None) };
+    // First of all whether it answers, since nothing else has a deadline.
+    mount::check(&place.place.path, None, false)?;
+    if !file.is_file() {
+        place.place.check(false)?;
+    }
+    Ok(Some(place))
 }
 
 /// What went wrong while an archive was written at `path`.

@@ -3,10 +3,9 @@ use super::{Context, retain};
 use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
-use crate::destination::durable::remove;
 use crate::destination::lock::{self, Lock};
 use crate::destination::memory::{Known, Made, Memory};
-use crate::destination::mount::{self, Mounted};
+use crate::destination::mount::Mounted;
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
 use crate::error::{Error, Exit, Result};
@@ -81,13 +80,13 @@ fn plan<'a>(
     place: &'a Destination,
     findings: &mut Vec<Finding>,
 ) -> Result<Plan<'a>> {
-    let mounted = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())?;
+    place.place.check(false)?;
     // Held from before the look to the end of the run: what was seen is what is there.
     let lock = match args.dry_run {
         true => None,
-        false => Some(lock::destination(&place.path, "prune", ctx.now)?),
+        false => Some(lock::destination(&place.place.path, "prune", ctx.now)?),
     };
-    let catalog = catalog::scan(&place.path)?;
+    let (mounted, catalog) = place.place.look(false)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
     let mine = ours(config, &catalog);
     let mut found = catalog.findings.clone();
@@ -101,7 +100,9 @@ fn plan<'a>(
         retain::spare_all(&mut items);
         retain::spare_all(&mut swept);
     }
-    findings.extend(found);
+    // A damaged history is told once, however many destinations there are.
+    let new: Vec<Finding> = found.into_iter().filter(|finding| !findings.contains(finding)).collect();
+    findings.extend(new);
     Ok(Plan { place, mounted, catalog, items, swept, _lock: lock })
 }
 
@@ -116,7 +117,12 @@ fn take_over(
     found: &mut Vec<Finding>,
 ) -> Result<Known> {
     let (now, mut known) = (ctx.now.to_string(), memory.known()?);
-    let lost = memory.lost(&place.path, catalog)?;
+    let lost = memory.lost(&place.place.path, catalog)?;
+    // What a damaged line told could be that the newest backup is no good.
+    found.extend(memory.damage()?);
+    if !args.dry_run {
+        memory.settle(&mut known, &place.place.path, catalog, &now)?;
+    }
     if args.adopt {
         for artifact in &ours(config, catalog).complete {
             if let Entry::Vacant(strange) = known.made.entry(show(&artifact.archive)) {
@@ -154,10 +160,11 @@ impl Plan<'_> {
         if swept.is_empty() && retain::removed(&self.items).is_empty() {
             return Ok(0);
         }
-        mount::recheck(&self.mounted, &self.place.path)?;
-        let mut freed = retain::apply_backups(&self.catalog, &self.items, memory, ctx.now)?.1;
+        self.place.place.recheck(&self.mounted)?;
+        let mut freed =
+            retain::apply_backups(&self.place.place, &self.catalog, &self.items, memory, ctx.now)?.1;
         for path in swept {
-            freed += remove(Path::new(&path))?;
+            freed += self.place.place.remove_files(Path::new(&path), &[])?.unwrap_or(0);
         }
         Ok(freed)
     }
@@ -201,9 +208,10 @@ pub fn quota(place: &Destination, catalog: &Catalog, freed: u64) -> Option<Findi
         format!("holds {} of its quota of {} ({percent} %)", crate::ui::bytes(used), crate::ui::bytes(quota));
     let repair = "`cargo xtask prune` lists what may go; or raise `quota`";
     if used > quota {
-        Some(Finding::error(show(&place.path), what, repair))
+        Some(Finding::error(show(&place.place.path), what, repair))
     } else {
-        (percent >= place.alert_at_percent.into()).then(|| Finding::warning(show(&place.path), what, repair))
+        (percent >= place.alert_at_percent.into())
+            .then(|| Finding::warning(show(&place.place.path), what, repair))
     }
 }
 

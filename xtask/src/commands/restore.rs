@@ -2,11 +2,14 @@
 use super::Context;
 use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
-use crate::destination::{catalog, mount};
+use crate::destination::catalog::Artifact;
+use crate::destination::memory::Known;
+use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Select, Source};
 use crate::shown::show;
+use crate::tools::gpg::Lock;
 use crate::tools::{Tool, preflight};
 use globset::{GlobBuilder, GlobSetBuilder};
 use jiff::civil::Date;
@@ -23,15 +26,20 @@ use std::path::Path;
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let at = args.at.as_deref().map(time).transpose()?;
-    let (source, encryption) = find(args, ctx, &config, at)?;
+    let Found { mut source, encryption, far } = find(args, ctx, &config, at)?;
     let to = match (&args.to, args.explain) {
         (Some(to), _) => ctx.path(to),
         (None, true) => ctx.path(Path::new("restored")),
         (None, false) => return Err(Error::Usage("restore needs --to DIR, a new or empty folder".into())),
     };
     if args.explain {
-        return Ok(explain(ctx, &source, &to, encryption.as_ref()));
+        return Ok(explain(ctx, &source, far.as_ref(), &to, encryption.as_ref()));
     }
+    // Held until the end: what was fetched goes with it.
+    let _fetched = match &far {
+        Some((remote, artifact)) => Some(fetch(remote, artifact, &to, &mut source)?),
+        None => None,
+    };
     if source.encrypted {
         preflight(&[Tool::Gpg])?;
     }
@@ -40,10 +48,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut extracted = restore::extract(&source, secret.as_ref(), &to, select.as_ref())?;
     // Restoring never needs the memory.
     let known = super::memory(&config).and_then(|memory| memory.known().ok()).unwrap_or_default();
-    if known.made.get(&show(&source.archive)).is_some_and(|made| made.partial) {
-        let what = "holds only a part: something could not be read when it was made";
-        extracted.findings.push(Finding::warning(source.name(), what, "`--at` restores an older one"));
-    }
+    let path = far.as_ref().map_or(&source.archive, |(_, artifact)| &artifact.archive);
+    extracted.findings.extend(said_of(&known, path));
     let findings = &extracted.findings;
     let status = if finding::any_error(findings) { "findings" } else { "ok" };
     ctx.ui.document(
@@ -80,24 +86,58 @@ fn time(text: &str) -> Result<Timestamp> {
     })
 }
 
+/// What is to be restored.
+struct Found {
+    source: Source,
+    encryption: Option<Encryption>,
+    /// Where it lies, if that is another machine.
+    far: Option<(Remote, Artifact)>,
+}
+
+/// Copies a backup from another machine into a hidden folder beside the target.
+fn fetch(remote: &Remote, artifact: &Artifact, to: &Path, source: &mut Source) -> Result<tempfile::TempDir> {
+    preflight(&[Tool::Ssh, Tool::Rsync])?;
+    let beside = to.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let folder = tempfile::Builder::new()
+        .prefix(".fetched-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .tempdir_in(beside)
+        .map_err(Error::io("make a folder in", beside))?;
+    remote.fetch(artifact, folder.path())?;
+    *source = Source::of_file(&folder.path().join(artifact.name.file()))?;
+    Ok(folder)
+}
+
+/// What is on record against an archive: what was restored may not be all, or not what it was.
+fn said_of(known: &Known, archive: &Path) -> Option<Finding> {
+    let path = show(archive);
+    let made = known.made.get(&path);
+    let length = std::fs::metadata(archive).map(|meta| meta.len()).ok();
+    let other = length.zip(made.and_then(|made| made.bytes)).is_some_and(|(found, made)| found != made);
+    let what = if known.damaged.contains(&path) {
+        "was found damaged by `verify` or a drill"
+    } else if other {
+        "has another length than it was made with"
+    } else if made.is_some_and(|made| made.partial) {
+        "holds only a part: something could not be read when it was made"
+    } else {
+        return None;
+    };
+    Some(Finding::warning(path, what, "`--at` restores an older one"))
+}
+
 /// An existing file is an archive; anything else names a set, with its suffix if it has one.
-fn find(
-    args: &Args,
-    ctx: &Context,
-    config: &Config,
-    at: Option<Timestamp>,
-) -> Result<(Source, Option<Encryption>)> {
+fn find(args: &Args, ctx: &Context, config: &Config, at: Option<Timestamp>) -> Result<Found> {
     let path = ctx.path(Path::new(&args.what));
+    let place = super::destination_around(config, &path)?;
     if path.is_file() {
-        let encryption = config.destination_around(&path).and_then(|place| place.encryption.clone());
-        return Ok((Source::of_file(&path)?, encryption));
+        let encryption = place.and_then(|place| place.encryption.clone());
+        return Ok(Found { source: Source::of_file(&path)?, encryption, far: None });
     }
     let (mut candidates, mut away) = (Vec::new(), None);
     for place in &config.destinations {
-        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
-            .and_then(|_| catalog::scan(&place.path));
-        match scanned {
-            Ok(catalog) => {
+        match place.place.look(false) {
+            Ok((_, catalog)) => {
                 candidates.extend(catalog.latest(&args.what, at).cloned().map(|found| (found, place)));
             }
             // In an emergency what is there must be enough.
@@ -107,7 +147,8 @@ fn find(
             }
         }
     }
-    candidates.sort_by_key(|(found, _)| found.name.time);
+    // Of two copies the one that is nearer.
+    candidates.sort_by_key(|(found, place)| (found.name.time, place.place.remote.is_none()));
     match (candidates.last(), away) {
         (Some((found, _)), _) if at.is_none() && found.name.time.duration_since(ctx.now) > SKEW => {
             let what = format!(
@@ -118,7 +159,11 @@ fn find(
             let next = "set the clock; or name the backup that you mean, with --at TIME or by its file";
             Err(Error::refused(what, next))
         }
-        (Some((found, place)), _) => Ok((Source::from(found), place.encryption.clone())),
+        (Some((found, place)), _) => Ok(Found {
+            source: Source::from(found),
+            encryption: place.encryption.clone(),
+            far: place.place.remote.clone().map(|remote| (remote, found.clone())),
+        }),
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::refused(
             format!(
@@ -146,13 +191,21 @@ fn select(patterns: &[String]) -> Result<Option<Select>> {
     Ok(Some(Select { patterns: patterns.to_vec(), globs }))
 }
 
-fn explain(ctx: &Context, source: &Source, to: &Path, encryption: Option<&Encryption>) -> Exit {
-    let variable = match encryption {
-        Some(Encryption::Passphrase { variable }) => Some(variable.as_str()),
-        Some(Encryption::Recipients(_)) => None,
-        None => Some(keys::DEFAULT_VARIABLE),
+fn explain(
+    ctx: &Context,
+    source: &Source,
+    far: Option<&(Remote, Artifact)>,
+    to: &Path,
+    encryption: Option<&Encryption>,
+) -> Exit {
+    // How this one was made, whatever the configuration says today.
+    let variable = match (encryption, Lock::of(&source.archive)) {
+        (_, Lock::PublicKey) | (Some(Encryption::Recipients(_)), Lock::Unknown) => None,
+        (Some(Encryption::Passphrase { variable }), _) => Some(variable.as_str()),
+        (Some(Encryption::Recipients(_)) | None, _) => Some(keys::DEFAULT_VARIABLE),
     };
-    let lines = restore::recipe::recipe(source, to, variable);
+    let fetch = far.map(|(remote, artifact)| remote.recipe(artifact));
+    let lines = restore::recipe::recipe(source, fetch.as_deref(), to, variable);
     ctx.ui.document(&json!({"schema_version": 1, "command": "restore", "status": "ok", "target": show(to),
         "archive": show(&source.archive), "entries": null, "bytes": null, "recipe": lines}));
     lines.iter().for_each(|line| ctx.ui.result(line));

@@ -4,13 +4,14 @@ use super::Context;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
 use crate::destination::memory::{Known, Memory};
+use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
 use crate::error::Result;
 use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The paths that a plan removes.
 pub fn removed(items: &[Item]) -> Vec<String> {
@@ -35,6 +36,7 @@ pub fn plan_backups(
                 state: known.map_or(State::Unproven, |known| state(known, artifact)),
                 series: artifact.name.series.clone(),
                 time: Some(artifact.name.time),
+                pinned: artifact.pinned,
                 bytes: artifact.bytes,
                 id,
             }
@@ -50,6 +52,7 @@ fn state(known: &Known, artifact: &Artifact) -> State {
         None if known.pruned.contains(&path) => State::Unproven,
         None => State::Foreign,
         Some(_) if known.is_damaged(artifact) => State::Damaged,
+        Some(_) if known.pending.contains(&path) => State::Pending,
         Some(made) if made.partial => State::Partial,
         Some(_) if known.verified.contains(&path) => State::Verified,
         Some(_) => State::Unproven,
@@ -64,11 +67,13 @@ pub fn spare_all(items: &mut [Item]) {
     }
 }
 
-/// Removes what the plan removes; returns the paths and the bytes that came free.
+/// Removes what the plan removes; returns the paths and the bytes that came free. Each removal is on record before it
+/// and behind it, so that neither a kill looks like a loss nor a failure like a removal.
 ///
 /// # Errors
-/// When a file cannot be removed; what was removed before is recorded.
+/// When a file cannot be removed, or a record cannot be written; what was removed before is recorded.
 pub fn apply_backups(
+    place: &Place,
     catalog: &Catalog,
     items: &[Item],
     memory: Option<&Memory>,
@@ -81,15 +86,21 @@ pub fn apply_backups(
         if !doomed.contains(&id) {
             continue;
         }
-        // Recorded before: a kill in between must not look like a loss.
-        if let Some(memory) = memory {
-            memory.event("pruned", &now.to_string(), &artifact.archive)?;
+        let note = |kind: &str| {
+            memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &artifact.archive))
+        };
+        note("pruning")?;
+        match place.remove(artifact) {
+            Ok(bytes) => freed += bytes,
+            Err(error) => {
+                if artifact.marker.exists() {
+                    // Without this line the next `prune` finds out.
+                    let _ = note("spared");
+                }
+                return Err(error);
+            }
         }
-        freed += remove(&artifact.marker)?;
-        if artifact.has_manifest {
-            freed += remove(&artifact.manifest)?;
-        }
-        freed += remove(&artifact.archive)?;
+        note("pruned")?;
         gone.push(id);
     }
     Ok((gone, freed))
@@ -119,6 +130,12 @@ pub fn bundle_series(name: &str, dirty: bool) -> String {
     if dirty { format!("{name} (dirty)") } else { name.to_owned() }
 }
 
+/// Whether a file named like it with `.keep` behind it lies beside a bundle's lock or tarball.
+fn pinned(bundle: &Bundle) -> bool {
+    let keep = |path: &Path| PathBuf::from(format!("{}.keep", path.display())).exists();
+    keep(&bundle.lock_path) || bundle.tarball.as_deref().is_some_and(keep)
+}
+
 /// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit.
 fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
     let path = bundle.tarball.as_deref().map(show).unwrap_or_default();
@@ -131,6 +148,7 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
             () if known.verified.contains(&path) => State::Verified,
             () => State::Unproven,
         },
+        pinned: pinned(bundle),
         bytes: bundle.bytes,
     }
 }

@@ -2,9 +2,9 @@
 use super::Context;
 use super::prune::quota;
 use crate::config::{Config, DataSet};
-use crate::destination::catalog::{self, Catalog};
+use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
-use crate::destination::{mount, releases};
+use crate::destination::releases;
 use crate::drill::evidence::{Verdict, check_chain};
 use crate::drill::record;
 use crate::error::{Exit, Result};
@@ -79,21 +79,24 @@ impl Answer {
     fn backups(&mut self, config: &Config, ctx: &Context) -> Result<()> {
         let memory = super::memory(config);
         let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
+        self.findings.extend(memory.as_ref().map(Memory::damage).transpose()?.unwrap_or_default());
         for place in &config.destinations {
-            let state = match mount::check(&place.path, place.mount.as_deref(), place.mount.is_some()) {
-                Ok(state) => state,
+            let (state, catalog) = match place.place.look(false) {
+                Ok(seen) => seen,
                 Err(error) => {
-                    self.findings.push(Finding::of(show(&place.path), &error));
-                    self.destinations
-                        .push(json!({"name": place.name, "path": show(&place.path), "available": false}));
+                    self.findings.push(Finding::of(show(&place.place.path), &error));
+                    self.destinations.push(
+                        json!({"name": place.name, "path": show(&place.place.path), "available": false}),
+                    );
                     continue;
                 }
             };
-            let catalog = catalog::scan(&place.path)?;
             let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum();
-            self.destinations.push(json!({"name": place.name, "path": show(&place.path), "available": true,
+            self.destinations.push(
+                json!({"name": place.name, "path": show(&place.place.path), "available": true,
                 "used_bytes": used, "free_bytes": state.free_bytes, "quota_bytes": place.quota,
-                "durability": state.durability}));
+                "durability": state.durability}),
+            );
             let limit = place.quota.map_or(String::new(), |quota| format!("of {}", bytes(quota)));
             self.row([
                 "drive".into(),
@@ -112,9 +115,12 @@ impl Answer {
                 ));
             }
             if let Some(memory) = &memory {
-                self.findings.extend(memory.lost(&place.path, &catalog)?);
+                self.findings.extend(memory.lost(&place.place.path, &catalog)?);
             }
-            let mine = |set: &&DataSet| config.destination_of(set).is_ok_and(|home| home.name == place.name);
+            let mine = |set: &&DataSet| {
+                let homes = config.destinations_of(set).unwrap_or_default();
+                homes.iter().any(|home| home.name == place.name)
+            };
             for set in config.data.iter().filter(mine) {
                 self.set(config, ctx, set, &catalog, &known);
             }
@@ -159,6 +165,20 @@ impl Answer {
         let (count, age) = (catalog.series(series).count(), age(ctx, as_of));
         let proven = known.verified.contains(&show(&latest.archive));
         self.findings.extend(known.wrong_with(latest));
+        let pending = known.pending.contains(&show(&latest.archive));
+        if pending {
+            let what = "is not known to have arrived: the `confirm` of its destination has not succeeded yet";
+            let repair = "the next `cargo xtask backup` asks again";
+            self.findings.push(Finding::warning(show(&latest.archive), what, repair));
+        }
+        let ours = |artifact: &Artifact| known.made.contains_key(&show(&artifact.archive));
+        if !ours(latest) && catalog.series(series).any(ours) {
+            let what =
+                "is the newest of its series, and was not made by this repository, as far as it remembers";
+            let repair =
+                "see who else writes there under this name; `cargo xtask prune --adopt` takes it over";
+            self.findings.push(Finding::warning(show(&latest.archive), what, repair));
+        }
         if age < -SKEW {
             let what = "is dated in the future: its clock or this machine's is wrong";
             self.findings.push(Finding::error(
@@ -168,9 +188,13 @@ impl Answer {
             ));
         }
         self.data.push(json!({"set": series, "latest": show(&latest.archive),
-            "created_at": latest.name.time.to_string(), "confirmed_at": confirmed.map(|time| time.to_string()), "age_seconds": age.as_secs(), "verified": proven,
+            "created_at": latest.name.time.to_string(), "confirmed_at": confirmed.map(|time| time.to_string()), "age_seconds": age.as_secs(), "verified": proven, "pending": pending,
             "count": count, "bytes": latest.bytes}));
-        let proof = if proven { "verified" } else { "not verified yet" };
+        let proof = match (pending, proven) {
+            (true, _) => "pending",
+            (false, true) => "verified",
+            (false, false) => "not verified yet",
+        };
         self.row([
             "data".into(),
             series.to_owned(),

@@ -2,9 +2,10 @@
 use super::Context;
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
-use crate::destination::catalog;
-use crate::destination::mount;
+use crate::destination::catalog::Artifact;
+use crate::destination::marker::Sums;
 use crate::destination::releases;
+use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Source};
@@ -15,6 +16,8 @@ use serde_json::json;
 struct Subject {
     source: Source,
     encryption: Option<Encryption>,
+    /// Where it lies, if that is another machine.
+    far: Option<(Remote, Artifact)>,
 }
 
 /// Runs the verb.
@@ -85,18 +88,44 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 }
 
 fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
+    if let Some((remote, artifact)) = &subject.far {
+        return there(remote, artifact);
+    }
     let secret = keys::opening(subject.source.encrypted, subject.encryption.as_ref(), ctx.env)?;
     let mut checked = restore::check(&subject.source, secret.as_ref())?;
     let findings = std::mem::take(&mut checked.findings);
     Ok((checked, findings))
 }
 
+/// A backup on another machine is compared with its marker by that machine, and its entries are not looked at: it is the
+/// same bytes as the one that was made here.
+fn there(remote: &Remote, artifact: &Artifact) -> Result<(restore::Checked, Vec<Finding>)> {
+    let (marker, found) = remote.digests(artifact)?;
+    let mut findings = Vec::new();
+    for path in [&artifact.archive, &artifact.manifest] {
+        let name = show(path.file_name().unwrap_or_default().as_ref());
+        let digest =
+            |sums: &Sums| sums.lines.iter().find(|(_, listed)| *listed == name).map(|(d, _)| d.clone());
+        let what = match (digest(&marker), digest(&found)) {
+            (Some(expected), Some(digest)) if expected == digest => continue,
+            (Some(_), Some(_)) => "has another SHA-256 than its marker says",
+            (None, _) => "is not in its marker",
+            (_, None) => "is in its marker, and is gone",
+        };
+        let repair = "remove this backup over there, and run `cargo xtask backup`: the copy is made again";
+        findings.push(Finding::error(show(path), what, repair));
+    }
+    let checked = restore::Checked { bytes: artifact.archive_bytes, ..restore::Checked::default() };
+    Ok((checked, findings))
+}
+
 fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
     let path = ctx.path(path);
-    let place = config.destination_around(&path);
+    let place = super::destination_around(config, &path)?;
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
+        far: None,
     })
 }
 
@@ -113,26 +142,26 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     }
     for bundle in bundles {
         if let Some(source) = Source::of_bundle(&bundle)? {
-            subjects.push(Subject { source, encryption: None });
+            subjects.push(Subject { source, encryption: None, far: None });
         } else if bundle.lock.tarball.is_none() {
             let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
+    // One that cannot be read is told with each destination below.
+    findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {
-        let scanned = mount::check(&place.path, place.mount.as_deref(), place.mount.is_some())
-            .and_then(|_| catalog::scan(&place.path));
-        let catalog = match scanned {
-            Ok(catalog) => catalog,
+        let catalog = match place.place.look(false) {
+            Ok((_, catalog)) => catalog,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
-                findings.push(Finding::of(show(&place.path), &error));
+                findings.push(Finding::of(show(&place.place.path), &error));
                 continue;
             }
         };
         findings.extend(catalog.findings.iter().cloned());
         if let Some(memory) = super::memory(config) {
-            match memory.lost(&place.path, &catalog) {
+            match memory.lost(&place.place.path, &catalog) {
                 Ok(lost) => findings.extend(lost),
                 Err(error) => {
                     let what =
@@ -148,7 +177,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
         for artifact in &catalog.complete {
             let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);
             if newest || !args.latest {
-                subjects.push(Subject { source: artifact.into(), encryption: place.encryption.clone() });
+                let far = place.place.remote.clone().map(|remote| (remote, artifact.clone()));
+                subjects.push(Subject { source: artifact.into(), encryption: place.encryption.clone(), far });
             }
         }
     }

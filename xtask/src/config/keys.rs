@@ -7,17 +7,18 @@ use crate::tools::gpg::{Key, Secret};
 /// Where the passphrase is when the configuration does not say.
 pub const DEFAULT_VARIABLE: &str = "CODEX_BACKUP_GPG_KEY";
 
-/// Reads an environment variable.
+/// Reads an environment variable. What is not UTF-8 in it comes as U+FFFD.
 pub type Env = fn(&str) -> Option<String>;
 
 /// What decrypts an artifact: nothing for a plain one; the destination's passphrase; else the user's key ring.
 ///
 /// # Errors
-/// When the variable is unset, empty or more than one line.
+/// When the variable is unset, empty, more than one line, or not UTF-8.
 pub fn opening(encrypted: bool, encryption: Option<&Encryption>, env: Env) -> Result<Option<Secret>> {
     match encryption {
         _ if !encrypted => Ok(None),
-        Some(Encryption::Recipients(_)) => Ok(None),
+        // For what was made with a passphrase before.
+        Some(Encryption::Recipients(_)) => Ok(Secret::new(DEFAULT_VARIABLE, env(DEFAULT_VARIABLE)).ok()),
         Some(Encryption::Passphrase { variable }) => Secret::new(variable, env(variable)).map(Some),
         None => match env(DEFAULT_VARIABLE) {
             Some(value) => Secret::new(DEFAULT_VARIABLE, Some(value)).map(Some),

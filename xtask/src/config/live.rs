@@ -52,7 +52,7 @@ impl Default for Live {
             stage_dir: None,
             before: Vec::new(),
             after: Vec::new(),
-            hook_timeout: Duration::from_secs(600),
+            hook_timeout: super::TEN_MINUTES,
             hook_environment: environment(),
             exclude_caches: false,
             one_file_system: false,

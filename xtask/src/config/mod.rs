@@ -9,6 +9,7 @@ mod raw;
 
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
+use crate::destination::place::Place;
 use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
@@ -65,8 +66,8 @@ pub struct DataSet {
     pub source: PathBuf,
     /// gitignore patterns, relative to it.
     pub exclude: Vec<String>,
-    /// Name of its destination; the only one when not set.
-    pub destination: Option<String>,
+    /// Names of its destinations; the only one when not set.
+    pub destinations: Vec<String>,
     /// Files that a drill spot-checks, relative to the source.
     pub key_files: Vec<String>,
     /// Whether SQLite databases are copied through SQLite.
@@ -92,10 +93,8 @@ pub enum Encryption {
 pub struct Destination {
     /// NAME.
     pub name: String,
-    /// The folder.
-    pub path: PathBuf,
-    /// The mount point that it must lie on.
-    pub mount: Option<PathBuf>,
+    /// Where it is.
+    pub place: Place,
     /// Bytes that all backups there may take.
     pub quota: Option<u64>,
     /// Default 80.
@@ -106,7 +105,34 @@ pub struct Destination {
     pub compression: Codec,
     /// None: plain.
     pub encryption: Option<Encryption>,
+    /// How long a run waits for one that is out of reach; default not at all.
+    pub retry_for: Duration,
+    /// A shell line that succeeds when what was written there has arrived for good.
+    pub confirm: Option<String>,
+    /// Its deadline; default 10 minutes.
+    pub confirm_timeout: Duration,
 }
+
+impl Destination {
+    /// A folder with nothing said of it.
+    pub fn plain(path: PathBuf) -> Self {
+        Self {
+            name: path.display().to_string(),
+            place: Place::folder(path),
+            quota: None,
+            alert_at_percent: 80,
+            keep: Policy::default(),
+            compression: Codec::default(),
+            encryption: None,
+            retry_for: Duration::ZERO,
+            confirm: None,
+            confirm_timeout: TEN_MINUTES,
+        }
+    }
+}
+
+/// The deadline of a command that does not have one of its own.
+pub(crate) const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// `[drill]`.
 #[derive(Debug, Clone)]
@@ -200,18 +226,25 @@ impl Config {
                     return Err((what, format!("rename {:?}", other.name)));
                 }
             }
-            let destination = self.find_destination(set)?;
-            let (source, place) = (&set.source, destination.map(|place| &place.path));
-            if let Some(place) = place {
-                apart(source, place)?;
+            let places = self.find_destinations(set)?;
+            for place in &places {
+                apart(&set.source, place)?;
+                let first = places[0];
+                if (place.compression, &place.encryption) != (first.compression, &first.encryption) {
+                    let what = format!(
+                        "data.{} goes to {:?} and {:?}, which differ in compression or encryption: an archive is made once, and copied byte for byte",
+                        set.name, first.name, place.name
+                    );
+                    return Err((what, "give the two the same".into()));
+                }
             }
-            set.may_be_staged(destination.is_some_and(|place| place.encryption.is_some()))?;
+            set.may_be_staged(places.iter().any(|place| place.encryption.is_some()))?;
         }
         for (index, destination) in self.destinations.iter().enumerate() {
             good_name("a destination", &destination.name)?;
             let twin = self.destinations[..index]
                 .iter()
-                .find(|other| resolved(&other.path) == resolved(&destination.path));
+                .find(|other| resolved(&other.place.path) == resolved(&destination.place.path));
             if let Some(other) = twin {
                 let what =
                     format!("the destinations {:?} and {:?} are one folder", other.name, destination.name);
@@ -221,32 +254,38 @@ impl Config {
         Ok(())
     }
 
-    fn find_destination(&self, set: &DataSet) -> Result<Option<&Destination>, (String, String)> {
-        match &set.destination {
-            None if self.destinations.len() > 1 => {
+    fn find_destinations(&self, set: &DataSet) -> Result<Vec<&Destination>, (String, String)> {
+        if set.destinations.is_empty() {
+            if self.destinations.len() > 1 {
                 let what = format!("data.{} does not say which destination it goes to", set.name);
-                Err((what, "add `destination = \"NAME\"`".into()))
+                return Err((what, "add `destination = \"NAME\"`".into()));
             }
-            None => Ok(self.destinations.first()),
-            Some(name) => match self.destinations.iter().find(|place| place.name == *name) {
-                Some(place) => Ok(Some(place)),
-                None => {
-                    let what =
-                        format!("data.{} goes to the destination {name:?}, which is not defined", set.name);
-                    Err((what, format!("add [destination.{name}] with a path")))
-                }
-            },
+            return Ok(self.destinations.iter().collect());
         }
+        let find = |name: &String| {
+            self.destinations.iter().find(|place| place.name == *name).ok_or_else(|| {
+                let what =
+                    format!("data.{} goes to the destination {name:?}, which is not defined", set.name);
+                (what, format!("add [destination.{name}] with a path"))
+            })
+        };
+        if let Some(twice) =
+            (1..set.destinations.len()).find(|at| set.destinations[..*at].contains(&set.destinations[*at]))
+        {
+            let what = format!("data.{} names the destination {:?} twice", set.name, set.destinations[twice]);
+            return Err((what, "name it once".into()));
+        }
+        set.destinations.iter().map(find).collect()
     }
 
     /// The destination at `path` itself, however it is written.
     pub fn destination_at(&self, path: &Path) -> Option<&Destination> {
-        self.destinations.iter().find(|place| resolved(&place.path) == resolved(path))
+        self.destinations.iter().find(|place| resolved(&place.place.path) == resolved(path))
     }
 
     /// The destination that holds `path`.
     pub fn destination_around(&self, path: &Path) -> Option<&Destination> {
-        self.destinations.iter().find(|place| resolved(path).starts_with(resolved(&place.path)))
+        self.destinations.iter().find(|place| resolved(path).starts_with(resolved(&place.place.path)))
     }
 
     /// The set of that name.
@@ -254,17 +293,17 @@ impl Config {
         self.data.iter().find(|set| set.name == name)
     }
 
-    /// Where a set goes.
+    /// Where a set goes: one destination or several, all with the same container and encryption.
     ///
     /// # Errors
     /// When the file defines no destination at all.
-    pub fn destination_of(&self, set: &DataSet) -> Result<&Destination> {
-        match self.find_destination(set) {
-            Ok(Some(destination)) => Ok(destination),
-            Ok(None) => Err(Error::refused(
+    pub fn destinations_of(&self, set: &DataSet) -> Result<Vec<&Destination>> {
+        match self.find_destinations(set) {
+            Ok(places) if places.is_empty() => Err(Error::refused(
                 format!("the data set {} has no destination", set.name),
                 "add [destination.NAME] with a path to recovery.toml, or give --dest",
             )),
+            Ok(places) => Ok(places),
             Err((what, next)) => Err(Error::refused(what, next)),
         }
     }
@@ -303,26 +342,19 @@ pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
 }
 
 /// Neither lies in the other: a backup would hold itself, or be taken for data.
-pub(crate) fn apart(source: &Path, destination: &Path) -> Result<(), (String, String)> {
-    let (source, destination) = (resolved(source), resolved(destination));
-    let next = || "keep the two apart".to_owned();
-    if destination.starts_with(&source) {
-        let what = format!(
-            "the destination {} lies inside of the source {}",
-            destination.display(),
-            source.display()
-        );
-        Err((what, next()))
-    } else if source.starts_with(&destination) {
-        let what = format!(
-            "the source {} lies inside of the destination {}",
-            source.display(),
-            destination.display()
-        );
-        Err((what, next()))
-    } else {
-        Ok(())
+pub(crate) fn apart(source: &Path, destination: &Destination) -> Result<(), (String, String)> {
+    if destination.place.remote.is_some() {
+        return Ok(());
     }
+    let (source, destination) = (resolved(source), resolved(&destination.place.path));
+    let (inner, outer) = match (destination.starts_with(&source), source.starts_with(&destination)) {
+        (true, _) => (("destination", &destination), ("source", &source)),
+        (_, true) => (("source", &source), ("destination", &destination)),
+        _ => return Ok(()),
+    };
+    let what =
+        format!("the {} {} lies inside of the {} {}", inner.0, inner.1.display(), outer.0, outer.1.display());
+    Err((what, "keep the two apart".to_owned()))
 }
 
 /// Names stand in file names, before a `-` and a time.
@@ -392,7 +424,7 @@ stop = "docker compose stop app"
 "#,
         )
         .expect("loads");
-        let place = config.destination_of(&config.data[0]).expect("has one");
+        let place = config.destinations_of(&config.data[0]).expect("has one")[0];
         assert_eq!(place.quota, Some(15_000_000_000));
         assert_eq!(place.keep.within, Some(SignedDuration::from_hours(24 * 14)));
         assert_eq!(place.compression, Codec::Zstd);

@@ -2,6 +2,8 @@
 use super::live::{self, Consistency, Live};
 use super::{DataSet, Destination, Drill, Encryption};
 use crate::archive::codec::Codec;
+use crate::destination::place::Place;
+use crate::destination::remote::Remote;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::rules::Databases;
@@ -9,7 +11,6 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The newest schema that is read.
 const SCHEMA: u32 = 1;
@@ -50,7 +51,7 @@ pub(super) struct RawSet {
     source: String,
     #[serde(default)]
     exclude: Vec<String>,
-    destination: Option<String>,
+    destination: Option<OneOrMore>,
     #[serde(default)]
     key_files: Vec<String>,
     #[serde(default)]
@@ -71,11 +72,23 @@ pub(super) struct RawSet {
     max_size: Option<String>,
 }
 
+/// `"a"` or `["a", "b"]`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawDestination {
     path: String,
     mount: Option<String>,
+    ssh: Option<String>,
+    retry_for: Option<String>,
+    confirm: Option<String>,
+    confirm_timeout: Option<String>,
     quota: Option<String>,
     alert_at_percent: Option<i64>,
     keep: Option<i64>,
@@ -211,7 +224,7 @@ impl RawSet {
             stage_dir: self.stage_dir.as_deref().map(at),
             before: self.before,
             after: self.after,
-            hook_timeout: timeout.map_or(Duration::from_secs(600), SignedDuration::unsigned_abs),
+            hook_timeout: timeout.map_or(super::TEN_MINUTES, SignedDuration::unsigned_abs),
             hook_environment: self.hook_environment.unwrap_or_else(live::environment),
             exclude_caches: self.exclude_caches,
             one_file_system: self.one_file_system,
@@ -221,7 +234,17 @@ impl RawSet {
             live,
             source: at(&self.source),
             exclude: self.exclude,
-            destination: self.destination,
+            destinations: match self.destination {
+                None => Vec::new(),
+                Some(OneOrMore::One(name)) => vec![name],
+                Some(OneOrMore::More(names)) if names.is_empty() => {
+                    return Err((
+                        format!("data.{name}.destination is empty"),
+                        "name one, or leave it out".into(),
+                    ));
+                }
+                Some(OneOrMore::More(names)) => names,
+            },
             key_files: self.key_files,
             sqlite: self.sqlite,
             name,
@@ -259,9 +282,37 @@ impl RawDestination {
             (None, Some(names)) => Some(Encryption::Recipients(names)),
             (None, None) => None,
         };
+        let ssh =
+            self.ssh.as_deref().unwrap_or("ssh").split_whitespace().map(String::from).collect::<Vec<_>>();
+        let remote = Remote::parse(&self.path, &ssh);
+        let mistake = match &remote {
+            Some(far) if !far.folder.starts_with('/') || far.host.name.starts_with('-') => {
+                Some((key("path"), format!("{:?}, not USER@HOST:/FOLDER", self.path)))
+            }
+            Some(_) if self.mount.is_some() => {
+                Some((key("mount"), "set, though the path is on another machine".to_owned()))
+            }
+            None if self.ssh.is_some() => {
+                Some((key("ssh"), "set, though the path is on this machine".to_owned()))
+            }
+            _ => None,
+        };
+        if let Some((key, what)) = mistake {
+            return Err((format!("{key} is {what}"), "see `destination` in the README".into()));
+        }
+        let place = match remote {
+            Some(remote) => Place { path: remote.path(), mount: None, remote: Some(remote) },
+            None => Place { path: at(&self.path), mount: self.mount.as_deref().map(at), remote: None },
+        };
+        let time = |what: &str, text: Option<&String>| {
+            Ok::<_, Mistake>(some_span(&key(what), text)?.map(SignedDuration::unsigned_abs))
+        };
         Ok(Destination {
-            path: at(&self.path),
-            mount: self.mount.as_deref().map(at),
+            place,
+            retry_for: time("retry-for", self.retry_for.as_ref())?.unwrap_or_default(),
+            confirm: self.confirm,
+            confirm_timeout: time("confirm-timeout", self.confirm_timeout.as_ref())?
+                .unwrap_or(super::TEN_MINUTES),
             quota: self.quota.as_ref().map(|text| bytes(&key("quota"), text)).transpose()?,
             alert_at_percent: alert_at_percent.ok_or_else(|| {
                 (format!("{} is {alert}", key("alert-at-percent")), "give 1 to 100".to_owned())
@@ -282,7 +333,7 @@ impl RawDrill {
             spot_every: some_span("drill.spot-every", self.spot_every.as_ref())?,
             full_every: some_span("drill.full-every", self.full_every.as_ref())?,
             release_checks: self.release_checks,
-            check_timeout: timeout.map_or(Duration::from_secs(600), SignedDuration::unsigned_abs),
+            check_timeout: timeout.map_or(super::TEN_MINUTES, SignedDuration::unsigned_abs),
             stop: self.stop,
             start: self.start,
             smoke: self.smoke,

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,29 @@ pub struct Artifact {
     pub marker: PathBuf,
     /// Bytes of the three together.
     pub bytes: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
     /// Whether the manifest is there.
     pub has_manifest: bool,
+    /// Whether a file named like the archive with `.keep` behind it lies there: it is never pruned.
+    pub pinned: bool,
+}
+
+impl Artifact {
+    /// What a backup of this name will be at a destination; no bytes yet.
+    pub fn planned(destination: &Path, name: ArtifactName) -> Self {
+        let day = destination.join(name.folder());
+        Self {
+            archive: day.join(name.file()),
+            manifest: day.join(name.manifest()),
+            marker: day.join(name.marker()),
+            bytes: 0,
+            archive_bytes: 0,
+            has_manifest: true,
+            pinned: false,
+            name,
+        }
+    }
 }
 
 /// Everything at a destination.
@@ -53,14 +74,25 @@ impl Catalog {
 /// # Errors
 /// When a folder cannot be read.
 pub fn scan(destination: &Path) -> Result<Catalog> {
-    let mut catalog = Catalog::default();
+    let mut days = BTreeMap::new();
     for year in folders(destination, 4)? {
         for day in folders(&year, 5)? {
-            scan_day(&day, &mut catalog)?;
+            let length = |name: &String| fs::metadata(day.join(name)).ok().map(|meta| meta.len());
+            let files = names(&day)?.into_iter().map(|name| (name.clone(), length(&name))).collect();
+            days.insert(day, files);
         }
     }
+    Ok(listing(days))
+}
+
+/// The catalogue of these files: by day, by name, with their lengths in bytes where they can be read.
+pub fn listing(days: BTreeMap<PathBuf, BTreeMap<String, Option<u64>>>) -> Catalog {
+    let mut catalog = Catalog::default();
+    for (day, files) in &days {
+        list_day(day, files, &mut catalog);
+    }
     catalog.complete.sort_by(|a, b| (&a.name.series, a.name.time).cmp(&(&b.name.series, b.name.time)));
-    Ok(catalog)
+    catalog
 }
 
 /// Which backup a file without a marker would have become.
@@ -94,31 +126,24 @@ fn names(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn scan_day(day: &Path, catalog: &mut Catalog) -> Result<()> {
-    let all: HashSet<String> = names(day)?.into_iter().collect();
-    let mut sorted: Vec<&String> = all.iter().collect();
-    sorted.sort();
+fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Catalog) {
     let mut known: HashSet<String> = HashSet::new();
-    for file in &sorted {
+    for file in files.keys() {
         let Some(name) = ArtifactName::parse(file) else { continue };
         let (manifest, marker) = (name.manifest(), name.marker());
-        known.extend([(*file).clone(), manifest.clone(), marker.clone()]);
-        if !all.contains(&marker) {
+        known.extend([file.clone(), manifest.clone(), marker.clone()]);
+        let has_manifest = files.contains_key(&manifest);
+        if !files.contains_key(&marker) {
             catalog.incomplete.push(day.join(file));
-            catalog.incomplete.extend(all.contains(&manifest).then(|| day.join(&manifest)));
+            catalog.incomplete.extend(has_manifest.then(|| day.join(&manifest)));
             continue;
         }
-        let has_manifest = all.contains(&manifest);
-        let paths =
-            [Some(day.join(file)), has_manifest.then(|| day.join(&manifest)), Some(day.join(&marker))];
-        let lengths = paths.iter().flatten().map(|path| fs::metadata(path).map(|meta| meta.len()));
-        let bytes = match lengths.sum::<std::io::Result<u64>>() {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let what = format!("cannot be read: {error}");
-                catalog.findings.push(Finding::error(show(&day.join(file)), what, "see what lies there"));
-                continue;
-            }
+        let parts = [file, &marker, &manifest];
+        let lengths = parts.into_iter().filter_map(|part| files.get(part).copied());
+        let (Some(bytes), Some(Some(archive_bytes))) = (lengths.sum::<Option<u64>>(), files.get(file)) else {
+            let what = "cannot be read, or its manifest or marker cannot";
+            catalog.findings.push(Finding::error(show(&day.join(file)), what, "see what lies there"));
+            continue;
         };
         if !has_manifest {
             let repair = "it restores all the same; single entries cannot be compared";
@@ -129,11 +154,13 @@ fn scan_day(day: &Path, catalog: &mut Catalog) -> Result<()> {
             manifest: day.join(&manifest),
             marker: day.join(&marker),
             bytes,
+            archive_bytes: *archive_bytes,
             has_manifest,
+            pinned: files.contains_key(&format!("{file}.keep")),
             name,
         });
     }
-    for file in sorted.into_iter().filter(|file| !known.contains(*file)) {
+    for file in files.keys().filter(|file| !known.contains(*file)) {
         if let Some(archive) = file.strip_suffix(".sha256").filter(|name| ArtifactName::parse(name).is_some())
         {
             let what = format!("is the marker of {archive}, which is gone");
@@ -146,7 +173,6 @@ fn scan_day(day: &Path, catalog: &mut Catalog) -> Result<()> {
             catalog.incomplete.push(day.join(file));
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

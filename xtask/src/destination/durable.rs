@@ -4,21 +4,36 @@
 //! and compared, piece by piece by CRC-32: a drive that errs is found out, except once in four thousand million errors;
 //! against who bends a file on purpose there is the SHA-256. Until [`Run::commit`], everything a run made is removed when the run ends in any other way than a
 //! kill; what a kill leaves has no marker, and so never counts.
+//!
+//! Everything is made, read back and removed in its folder as it was opened, not by its path. So a drive that goes away
+//! leaves no byte in the bare folder beneath it: [`Run::on`] looks at each folder after it was opened.
+use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// What a run has made so far.
 #[derive(Debug)]
 pub struct Run {
-    made: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
+    made: Vec<Place>,
+    folders: Vec<Place>,
     file_mode: u32,
     folder_mode: u32,
+    drive: Option<Mounted>,
+}
+
+/// A name in a folder that is held open.
+#[derive(Debug, Clone)]
+struct Place {
+    folder: Arc<File>,
+    name: OsString,
 }
 
 /// What was written.
@@ -42,19 +57,27 @@ impl Run {
     }
 
     fn with_modes(file_mode: u32, folder_mode: u32) -> Self {
-        Self { made: Vec::new(), folders: Vec::new(), file_mode, folder_mode }
+        Self { made: Vec::new(), folders: Vec::new(), file_mode, folder_mode, drive: None }
+    }
+
+    /// Nothing is made elsewhere than on this drive.
+    #[must_use]
+    pub fn on(mut self, drive: &Mounted) -> Self {
+        self.drive = Some(drive.clone());
+        self
     }
 
     /// Creates a file that must not exist, and the folders above it.
     ///
     /// # Errors
-    /// When it exists or cannot be created.
+    /// When it exists or cannot be created; [`Error::NotMounted`] when it would not lie on the drive.
     pub fn create(&mut self, path: &Path) -> Result<NewFile> {
-        self.make_folders(path.parent().unwrap_or(Path::new(".")))?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(self.file_mode).open(path);
-        let file = file.map_err(Error::io("create", path))?;
-        self.made.push(path.to_owned());
-        Ok(NewFile { path: path.to_owned(), file, hash: Sha256::new(), pieces: Pieces::default() })
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let place = Place { folder: self.folder(path.parent().unwrap_or(Path::new("")))?, name };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = place.open(flags, self.file_mode).map_err(Error::io("create", path))?;
+        self.made.push(place.clone());
+        Ok(NewFile { path: path.to_owned(), place, file, hash: Sha256::new(), pieces: Pieces::default() })
     }
 
     /// Creates a file with this content.
@@ -67,23 +90,45 @@ impl Run {
         file.finish()
     }
 
-    fn make_folders(&mut self, path: &Path) -> Result<()> {
-        let missing: Vec<&Path> = path
-            .ancestors()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .take_while(|f| !f.exists())
-            .collect();
-        for folder in missing.into_iter().rev() {
-            match fs::DirBuilder::new().mode(self.folder_mode).create(folder) {
-                Ok(()) => self.folders.push(folder.to_owned()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::io("create", folder)(error)),
-            }
-            if let Some(parent) = folder.parent() {
-                sync_folder(parent)?;
+    /// Opens a folder, which is made where it is missing.
+    fn folder(&mut self, path: &Path) -> Result<Arc<File>> {
+        let (mut folder, mut missing) = (None, Vec::new());
+        for known in path.ancestors() {
+            match self.open(known) {
+                Ok(found) => {
+                    folder = Some(found);
+                    break;
+                }
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    missing.push(known);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        let mut folder = folder.ok_or_else(|| Error::io("open", path)(io::ErrorKind::NotFound.into()))?;
+        for made in missing.into_iter().rev() {
+            let Some(Component::Normal(name)) = made.components().next_back() else { continue };
+            let place = Place { folder: Arc::clone(&folder), name: name.to_owned() };
+            match mkdirat(&place.folder, name, Mode::from_raw_mode(self.folder_mode)) {
+                Ok(()) => self.folders.push(place.clone()),
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(Error::io("create", made)(error.into())),
+            }
+            synced(&folder, made.parent().unwrap_or(made))?;
+            let next = place.open(OFlags::RDONLY | OFlags::DIRECTORY, 0).map_err(Error::io("open", made))?;
+            folder = self.on_drive(next)?;
+        }
+        Ok(folder)
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<File>> {
+        let folder = open_folder(path)?;
+        self.on_drive(folder)
+    }
+
+    fn on_drive(&self, folder: File) -> Result<Arc<File>> {
+        self.drive.as_ref().map_or(Ok(()), |drive| drive.holds(&folder))?;
+        Ok(Arc::new(folder))
     }
 
     /// Everything is complete: keep it.
@@ -95,13 +140,19 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        for path in self.made.iter().rev() {
-            #[expect(clippy::disallowed_methods, reason = "the door itself")]
-            let _ = fs::remove_file(path);
+        for place in self.made.iter().rev() {
+            let _ = unlinkat(&place.folder, &place.name, AtFlags::empty());
         }
-        for folder in self.folders.iter().rev() {
-            let _ = fs::remove_dir(folder);
+        for place in self.folders.iter().rev() {
+            let _ = unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR);
         }
+    }
+}
+
+impl Place {
+    fn open(&self, flags: OFlags, mode: u32) -> io::Result<File> {
+        let name: &OsStr = &self.name;
+        Ok(openat(&self.folder, name, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?.into())
     }
 }
 
@@ -109,6 +160,7 @@ impl Drop for Run {
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
+    place: Place,
     file: File,
     hash: Sha256,
     pieces: Pieces,
@@ -159,8 +211,8 @@ impl NewFile {
     /// When a step fails; [`Error::Damaged`] when what comes back is not what was written.
     pub fn finish(self) -> Result<Written> {
         self.file.sync_all().map_err(Error::io("make durable", &self.path))?;
-        sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
-        let found = read_back(&self.path).map_err(Error::io("read back", &self.path))?;
+        synced(&self.place.folder, self.path.parent().unwrap_or(Path::new(".")))?;
+        let found = read_back(&self.place).map_err(Error::io("read back", &self.path))?;
         if found != self.pieces {
             let (path, bytes, expected) = (self.path, found.bytes, self.pieces.bytes);
             return Err(Error::Damaged {
@@ -174,8 +226,8 @@ impl NewFile {
 }
 
 /// What the drive has: the page cache is asked to forget the file first.
-fn read_back(path: &Path) -> io::Result<Pieces> {
-    let mut file = File::open(path)?;
+fn read_back(place: &Place) -> io::Result<Pieces> {
+    let mut file = place.open(OFlags::RDONLY | OFlags::NOFOLLOW, 0)?;
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
     let (mut pieces, mut buffer) = (Pieces::default(), vec![0; PIECE as usize]);
@@ -190,15 +242,22 @@ fn read_back(path: &Path) -> io::Result<Pieces> {
 }
 
 /// fsync of a folder: the names in it are durable. Some FUSE file systems know no such thing.
-fn sync_folder(path: &Path) -> Result<()> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let folder = File::open(path).map_err(Error::io("open", path))?;
+fn synced(folder: &File, path: &Path) -> Result<()> {
     match folder.sync_all() {
         Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Err(Error::io("make durable", path)(error))
         }
         _ => Ok(()),
     }
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    synced(&open_folder(path)?, path)
+}
+
+fn open_folder(path: &Path) -> Result<File> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).map_err(Error::io("open", path))
 }
 
 /// Replaces a small file as a whole: readers see the old content or the new.
@@ -223,18 +282,18 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// When it cannot be removed.
 pub fn remove(path: &Path) -> Result<u64> {
-    let bytes = fs::symlink_metadata(path).map_err(Error::io("read", path))?.len();
+    let bytes = std::fs::symlink_metadata(path).map_err(Error::io("read", path))?.len();
     #[expect(clippy::disallowed_methods, reason = "the door itself")]
-    fs::remove_file(path).map_err(Error::io("remove", path))?;
+    std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))?;
     Ok(bytes)
 }
 
-/// Appends one line durably. A line that a kill left half-written is ended first, so that it spoils no other.
+/// Appends one line durably. A line that a kill left half-written is ended first with `gap`, so that it spoils no other.
 ///
 /// # Errors
 /// When a step fails.
-pub fn append_line(path: &Path, line: &str) -> Result<()> {
+pub fn append_line(path: &Path, line: &str, gap: &str) -> Result<()> {
     use std::io::{Seek as _, SeekFrom};
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     let mut file = file.map_err(Error::io("open", path))?;
@@ -242,7 +301,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
     if file.seek(SeekFrom::End(-1)).is_ok() {
         file.read_exact(&mut last).map_err(Error::io("read", path))?;
     }
-    let gap = if last[0] == b'\n' { "" } else { "\n" };
+    let gap = if last[0] == b'\n' { "" } else { gap };
     file.write_all(format!("{gap}{line}\n").as_bytes()).map_err(Error::io("write", path))?;
     file.sync_all().map_err(Error::io("make durable", path))
 }
@@ -250,6 +309,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -270,6 +330,18 @@ mod tests {
             assert_eq!(path.exists(), commit);
             assert_eq!(home.path().join("2026").exists(), commit);
         }
+    }
+
+    /// The drive that was looked at is away by now, and the bare folder beneath it is all that its path leads to.
+    #[test]
+    fn nothing_is_made_beneath_a_drive_that_went_away() {
+        let home = tempfile::tempdir().expect("a folder");
+        let proc = Path::new("/proc");
+        let away = super::super::mount::check(proc, Some(proc), true).expect("is mounted");
+        let mut run = Run::private().on(&away);
+        let error = run.create(&home.path().join("2026/11-23/a")).expect_err("refused");
+        assert!(matches!(error, Error::NotMounted { .. }), "{error}");
+        assert_eq!(fs::read_dir(home.path()).expect("lists").count(), 0);
     }
 
     #[test]
@@ -301,9 +373,9 @@ mod tests {
     fn a_torn_line_spoils_no_other() {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("log");
-        append_line(&path, "one").expect("appends");
+        append_line(&path, "one", "\n").expect("appends");
         fs::write(&path, "one\ntw").expect("writes");
-        append_line(&path, "three").expect("appends");
+        append_line(&path, "three", "\n").expect("appends");
         assert_eq!(fs::read_to_string(&path).expect("reads"), "one\ntw\nthree\n");
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! The kernel drops the lock with its process, so it is never stale. The file's content only names the holder for
 //! people; it is never trusted.
-use super::mount::resolved;
+use super::mount::{check, resolved};
 use crate::archive::sha256_hex;
 use crate::error::{Error, Result};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Held until it is dropped.
 #[derive(Debug)]
@@ -50,13 +51,17 @@ pub fn repository(memory: &Path, command: &str, now: Timestamp) -> Result<Lock> 
 /// one, whoever runs, from a terminal or from cron.
 const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
 
+/// How often it is looked who holds a lock, 5 ms apart.
+const LOOKS: u32 = 20;
+
 /// The lock of a destination, for every user of this machine.
 ///
 /// # Errors
-/// [`Error::Busy`] names the holder.
+/// [`Error::Busy`] names the holder; [`Error::NotMounted`] when the destination is on a mount that has died or hangs.
 pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
     let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
+    check(path, None, false)?;
     let real = resolved(path);
     let name = format!("recovery-{}.lock", &sha256_hex(real.as_os_str().as_bytes())[..32]);
     let lock = Path::new(place).join(name);
@@ -71,10 +76,7 @@ fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> 
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(Error::io("lock", path)(error.into()));
             }
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            let holder = if holder.is_empty() { "another run".to_owned() } else { holder.trim().to_owned() };
-            return Err(Error::Busy { what: what.to_owned(), holder });
+            return Err(Error::Busy { what: what.to_owned(), holder: holder(&mut file) });
         }
         // Its holder may have removed it between our open and our lock.
         if file.metadata().map_err(Error::io("read", path))?.nlink() == 0 {
@@ -85,6 +87,19 @@ fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> 
         let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
         return Ok(file);
     }
+}
+
+/// What the holder has written of itself, which it does right after it has taken the lock.
+fn holder(file: &mut File) -> String {
+    for _ in 0..LOOKS {
+        let mut text = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        if let Some(line) = text.strip_suffix('\n') {
+            return line.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    "another run".to_owned()
 }
 
 /// Opens the file of a lock, and makes it where there is none. Follows no link that somebody else may have laid.

@@ -1,15 +1,17 @@
 //! `.recovery/`: what this repository remembers of its runs. Restoring never needs it.
 //!
 //! `history.jsonl` is append-only, one JSON object a line. It is what notices that a backup which was complete is
-//! gone although nothing pruned it.
+//! gone although nothing pruned it. A removal has two records, `pruning` before it and `pruned` behind it: after a kill in
+//! between, what is gone is no loss, and what is there is a backup as before.
 use super::catalog::{Artifact, Catalog};
 use super::durable::append_line;
+use super::history;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -32,24 +34,32 @@ pub struct Known {
     pub damaged: HashSet<String>,
     /// When it was last seen that a backup still holds what its source holds.
     pub confirmed: BTreeMap<String, Timestamp>,
-    /// Those that were to be pruned; one that is there all the same is ours still.
+    /// Those that are not known yet to have arrived for good.
+    pub pending: BTreeSet<String>,
+    /// Those that were pruned; one that is there all the same is ours still.
     pub pruned: HashSet<String>,
+    /// Those whose removal was begun, and neither ended nor given up: they are there, or gone, or in part.
+    pub doomed: HashSet<String>,
 }
 
 /// A backup as it was made.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Made {
     /// Bytes of the archive; unknown for one that was taken over.
     pub bytes: Option<u64>,
     /// Whether something could not be read, and is not in it.
     pub partial: bool,
+    /// Whom it is encrypted to, where that is public keys.
+    pub recipients: Option<Vec<String>>,
+    /// The digest of the source's state.
+    pub state: Option<String>,
 }
 
 impl Known {
     /// What is wrong with a backup, as far as is known: it holds only a part, is damaged, or has another length.
     pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
         let path = show(&artifact.archive);
-        let made = self.made.get(&path).copied().unwrap_or_default();
+        let made = self.made.get(&path).cloned().unwrap_or_default();
         let (what, repair) = if self.is_damaged(artifact) {
             ("is damaged", "restore from another; keep it until a new backup is verified")
         } else if made.partial {
@@ -68,8 +78,7 @@ impl Known {
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);
         let made = self.made.get(&path).and_then(|made| made.bytes);
-        let length = fs::metadata(&artifact.archive).map(|meta| meta.len()).ok();
-        self.damaged.contains(&path) || made.is_some_and(|bytes| length != Some(bytes))
+        self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
     }
 }
 
@@ -107,10 +116,10 @@ impl Memory {
     /// # Errors
     /// When it cannot be written.
     pub fn record(&self, record: &Value) -> Result<()> {
-        append_line(&self.file(), &record.to_string())
+        append_line(&self.file(), &history::line(record), history::TORN)
     }
 
-    /// Notes that an artifact passed `verify`, or was pruned.
+    /// Notes that something was done with an artifact: `verified`, `pruning`, `pruned`, …
     ///
     /// # Errors
     /// When it cannot be written.
@@ -118,21 +127,40 @@ impl Memory {
         self.record(&json!({"schema": 1, "kind": kind, "time": time, "artifact": show(artifact)}))
     }
 
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match super::read::open(&self.file()).map(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(Ok(_)) => Ok(bytes),
+            Ok(Err(error)) => Err(Error::io("read", &self.file())(error)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every record that parses; a torn line is passed over.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn history(&self) -> Result<Vec<Value>> {
-        let mut bytes = Vec::new();
-        match super::read::open(&self.file()).map(|mut file| file.read_to_end(&mut bytes)) {
-            Ok(Ok(_)) => {
-                let lines = bytes.split(|byte| *byte == b'\n');
-                Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
-            }
-            Ok(Err(error)) => Err(Error::io("read", &self.file())(error)),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        Ok(history::read(&self.bytes()?).0)
+    }
+
+    /// The lines of the history that are not what was written: what they told may be forgotten, or wrong.
+    ///
+    /// # Errors
+    /// As [`Memory::history`].
+    pub fn damage(&self) -> Result<Vec<Finding>> {
+        let lines: Vec<String> =
+            history::read(&self.bytes()?).1.iter().map(|number| number.to_string()).collect();
+        let what = match lines.len() {
+            0 => return Ok(Vec::new()),
+            1 => format!("is damaged in line {}", lines[0]),
+            2..=20 => format!("is damaged in the lines {}", lines.join(", ")),
+            many => format!("is damaged in {many} lines, first in line {}", lines[0]),
+        };
+        let repair = "bring it back from a copy, or remove these lines: what they told is forgotten then, and \
+                      `cargo xtask prune --adopt` takes over backups that no line names";
+        Ok(vec![Finding::error(show(&self.file()), what, repair)])
     }
 
     /// What is known of the artifacts that are still there as far as this repository remembers.
@@ -148,15 +176,26 @@ impl Memory {
             let path = path.to_owned();
             match kind {
                 "backup" => {
+                    known.doomed.remove(&path);
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
-                    known.made.insert(path, Made { bytes, partial });
+                    let state = record["state"].as_str().map(str::to_owned);
+                    if record["pending"] == true {
+                        known.pending.insert(path.clone());
+                    }
+                    let names = |names: &Vec<Value>| {
+                        names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+                    };
+                    let recipients = record["recipients"].as_array().map(names);
+                    known.made.insert(path, Made { bytes, partial, recipients, state });
                 }
                 "confirmed" => {
                     let time = record["time"].as_str().and_then(|time| time.parse().ok());
                     known.confirmed.extend(time.map(|time| (path, time)));
                 }
                 "adopted" => drop(known.made.insert(path, Made::default())),
+                "pruning" => drop(known.doomed.insert(path)),
+                "spared" => drop(known.doomed.remove(&path)),
                 "verified" => {
                     known.damaged.remove(&path);
                     known.verified.insert(path);
@@ -165,8 +204,11 @@ impl Memory {
                     known.verified.remove(&path);
                     known.damaged.insert(path);
                 }
+                "uploaded" => drop(known.pending.remove(&path)),
                 "pruned" | "forgotten" => {
                     known.made.remove(&path);
+                    known.pending.remove(&path);
+                    known.doomed.remove(&path);
                     known.pruned.insert(path);
                 }
                 _ => {}
@@ -182,8 +224,9 @@ impl Memory {
     pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Result<Vec<Finding>> {
         let there: HashSet<String> =
             catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
-        let expected = self.known()?.made;
-        let lost = expected.into_keys().filter(|path| Path::new(path).starts_with(destination));
+        let Known { made, doomed, .. } = self.known()?;
+        let expected = made.into_keys().filter(|path| !doomed.contains(path));
+        let lost = expected.filter(|path| Path::new(path).starts_with(destination));
         Ok(lost
             .filter(|path| !there.contains(path))
             .map(|path| {
@@ -195,6 +238,30 @@ impl Memory {
                 Finding::error(path, what, repair)
             })
             .collect())
+    }
+}
+
+impl Memory {
+    /// Ends the records of removals that a kill has cut off: what is not in the catalogue of their destination is gone.
+    /// Whoever calls it holds the destination's lock.
+    ///
+    /// # Errors
+    /// When a record cannot be written.
+    pub fn settle(&self, known: &mut Known, destination: &Path, catalog: &Catalog, time: &str) -> Result<()> {
+        let there: HashSet<String> =
+            catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
+        let open: Vec<String> =
+            known.doomed.iter().filter(|path| Path::new(path).starts_with(destination)).cloned().collect();
+        for path in open {
+            known.doomed.remove(&path);
+            let kind = if there.contains(&path) { "spared" } else { "pruned" };
+            self.event(kind, time, Path::new(&path))?;
+            if kind == "pruned" {
+                known.made.remove(&path);
+                known.pruned.insert(path);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -215,6 +282,19 @@ mod tests {
         let lost = memory.lost(&drive, &Catalog::default()).expect("reads");
         assert_eq!(lost.len(), 1);
         assert!(lost[0].path.ends_with("/b"), "{lost:?}");
+        // A removal that was begun is no loss, until somebody has seen the backup again.
+        memory.event("pruning", "t", &drive.join("b")).expect("records");
+        assert_eq!(memory.lost(&drive, &Catalog::default()).expect("reads"), []);
+        memory.event("spared", "t", &drive.join("b")).expect("records");
+        assert_eq!(memory.lost(&drive, &Catalog::default()).expect("reads").len(), 1);
+        let mut known = memory.known().expect("reads");
+        assert!(known.made.len() == 1 && known.doomed.is_empty(), "{known:?}");
+        memory.event("pruning", "t", &drive.join("b")).expect("records");
+        known = memory.known().expect("reads");
+        memory.settle(&mut known, &drive, &Catalog::default(), "t").expect("records");
+        assert!(known.made.is_empty() && known.pruned.len() == 2, "{known:?}");
+        assert_eq!(memory.known().expect("reads").made.len(), 0);
+        assert_eq!(memory.damage().expect("reads"), []);
         assert_eq!(fs::read_to_string(home.path().join(".recovery/.gitignore")).expect("there"), "*\n");
     }
 }

@@ -1,10 +1,24 @@
 //! Whether a destination is the drive that it should be, and not the bare folder beneath it.
+//!
+//! A drive is known by the number of its device and of its mount. Both are compared: a bind mount has the device of the
+//! bare folder beneath it, and an old kernel tells no number of a mount. A [`Mounted`] holds what was looked at open, so
+//! that the system gives its numbers to nothing else meanwhile.
+//!
+//! A dead mount may never answer, so nothing is asked of it without a deadline. Where a server of a FUSE or network mount
+//! has taken a question, nothing ends the one who waits for the answer, not even KILL: there `mountpoint` is sent ahead.
+//! All else is asked in a thread of its own, which ends with the process.
 use crate::error::{Error, Result};
-use crate::tools::mountpoint::is_mount_point;
+use crate::tools::mountpoint::{answers, is_mount_point};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 /// What fsync proves at a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -14,92 +28,302 @@ pub enum Durability {
     Local,
     /// FUSE: the bytes may still lie in the mount's cache.
     MountCache,
+    /// Another machine, which was told to flush and read its digests afterwards.
+    Remote,
 }
 
 /// `FUSE_SUPER_MAGIC` of statfs(2).
 const FUSE: i128 = 0x6573_5546;
 
-/// A destination as it was found.
+/// How long a mount may take to answer. A disk that sleeps needs some seconds to wake up.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Which file system something lies on, and through which mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Drive {
+    device: u64,
+    /// Where the system tells it.
+    mount: Option<u64>,
+}
+
+/// A destination as it was found.
+#[derive(Debug, Clone)]
 pub struct Mounted {
     /// What fsync proves there.
     pub durability: Durability,
     /// Bytes that this user may still write.
     pub free_bytes: u64,
-    /// Its file system.
-    pub device: u64,
+    /// The mount point, or the destination itself where none is asked for.
+    point: PathBuf,
+    demanded: bool,
+    /// Why nothing can be written there, if that is known already.
+    unwritable: Option<Errno>,
+    /// None on another machine.
+    drive: Option<Drive>,
+    _held: Option<Arc<OwnedFd>>,
 }
 
 /// Checks a destination. With `mount` that folder must be a mount point and the destination must lie on it; without,
-/// when a mount is `demanded`, the destination or its parent must be one.
+/// when a mount is `demanded`, the destination or its parent must be one, and the destination must lie on it.
 ///
 /// # Errors
-/// [`Error::NotMounted`].
+/// [`Error::NotMounted`], also for a mount that has died or does not answer; `Io` when something is in the way.
 pub fn check(destination: &Path, mount: Option<&Path>, demanded: bool) -> Result<Mounted> {
-    let existing = destination.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    if let Some(point) = mount {
-        let away = |what: &str| Err(Error::NotMounted { path: point.to_owned(), what: what.into() });
-        if !is_mount_point(point)? {
-            return away("nothing is mounted there");
-        }
-        let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev());
-        match (device(point), device(existing)) {
-            (Ok(a), Ok(b)) if a == b => {}
-            (Ok(_), Ok(_)) => {
-                let what = format!("the destination {} is not on this mount", destination.display());
-                return away(&what);
-            }
-            _ => return away("the mount does not answer"),
-        }
-    } else if demanded {
-        let parent = destination.parent().unwrap_or(destination);
-        let candidates = [destination, parent];
-        let mut found = false;
-        for candidate in candidates.into_iter().filter(|path| path.exists()) {
-            found |= is_mount_point(candidate)?;
-        }
-        if !found {
-            let what = "neither it nor its parent folder is a mount point (a mount further up proves nothing; `mount =` names one)";
-            return Err(Error::NotMounted { path: destination.to_owned(), what: what.into() });
+    let demanded = demanded || mount.is_some();
+    let point = mount.unwrap_or(destination);
+    // Before a tool is asked: whatever is dead or hangs, is told as that.
+    let seen = look(point, destination)?;
+    let Some(point) = (match mount {
+        _ if !demanded => return Ok(Mounted { demanded, ..seen }),
+        Some(point) if is_mount_point(point)? => Some(point),
+        Some(point) => return Err(away(point, "nothing is mounted there")),
+        None => mount_point_at(destination)?,
+    }) else {
+        let what = "neither it nor its parent folder is a mount point (a mount further up proves nothing; `mount =` names one)";
+        return Err(away(destination, what));
+    };
+    if look(point, point)?.drive != seen.drive {
+        let what = format!("the destination {} is not on this mount", destination.display());
+        return Err(away(point, &what));
+    }
+    Ok(Mounted { demanded, point: point.to_owned(), ..seen })
+}
+
+/// The destination or its parent, where that is a mount point.
+fn mount_point_at(destination: &Path) -> Result<Option<&Path>> {
+    for candidate in [Some(destination), destination.parent()].into_iter().flatten() {
+        if candidate.exists() && is_mount_point(candidate)? {
+            return Ok(Some(candidate));
         }
     }
-    state(existing)
+    Ok(None)
 }
 
-fn state(path: &Path) -> Result<Mounted> {
-    let meta = fs::metadata(path).map_err(Error::io("read", path))?;
-    let stat = rustix::fs::statfs(path).map_err(|error| Error::io("read", path)(error.into()))?;
-    let room = rustix::fs::statvfs(path).map_err(|error| Error::io("read", path)(error.into()))?;
-    #[cfg(target_os = "linux")]
-    let fuse = i128::from(stat.f_type) == FUSE;
-    #[cfg(not(target_os = "linux"))]
-    let fuse = false;
-    Ok(Mounted {
-        durability: if fuse { Durability::MountCache } else { Durability::Local },
-        free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
-        device: meta.dev(),
-    })
-}
-
-/// The path with every link in it resolved, as far as it exists.
-pub fn resolved(path: &Path) -> PathBuf {
-    let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
-    let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-    known.canonicalize().map_or_else(|_| path.to_owned(), |known| known.join(rest).components().collect())
-}
-
-/// Right before the commit: the destination is still the same file system.
+/// Right before the commit: the destination is still on the same drive. A destination that is not there any more is,
+/// as long as the folder above it is on it.
 ///
 /// # Errors
 /// [`Error::NotMounted`] when it is not.
 pub fn recheck(before: &Mounted, destination: &Path) -> Result<()> {
-    match fs::metadata(destination) {
-        Ok(meta) if meta.dev() == before.device => Ok(()),
-        _ => Err(Error::NotMounted {
-            path: destination.to_owned(),
-            what: "the drive went away, or another took its place, while the backup was written".into(),
-        }),
+    match look(&before.point, destination) {
+        Ok(now) if now.drive == before.drive => Ok(()),
+        Err(error @ Error::NotMounted { .. }) => Err(error),
+        _ => Err(before.gone()),
     }
+}
+
+impl Mounted {
+    /// A folder of another machine, which is looked at by that machine.
+    pub(super) fn remote(path: PathBuf, free_bytes: u64) -> Self {
+        Self {
+            durability: Durability::Remote,
+            free_bytes,
+            point: path,
+            demanded: false,
+            unwritable: (free_bytes == 0).then_some(Errno::NOSPC),
+            drive: None,
+            _held: None,
+        }
+    }
+
+    /// What can be known of writing there before the first byte.
+    ///
+    /// # Errors
+    /// `Io` where the mount is read-only, or nothing is free.
+    pub fn writable(&self) -> Result<()> {
+        match self.unwritable {
+            None => Ok(()),
+            Some(why) => Err(Error::io("write to", &self.point)(why.into())),
+        }
+    }
+
+    /// Whether an open file or folder lies on this drive, where a mount is demanded; else it may lie anywhere.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`] when it does not.
+    pub fn holds(&self, opened: impl AsFd) -> Result<()> {
+        match drive(opened.as_fd()) {
+            Ok(drive) if !self.demanded || Some(drive) == self.drive => Ok(()),
+            Err(error) if !is_dead(&error) => Err(Error::io("read", &self.point)(error)),
+            _ => Err(self.gone()),
+        }
+    }
+
+    fn gone(&self) -> Error {
+        away(&self.point, "the drive went away, or another took its place, while it was in use")
+    }
+}
+
+/// A destination that is not there, and may be in a moment.
+pub(super) fn away(point: &Path, what: &str) -> Error {
+    let next = "mount the drive and run again; nothing of this run counts as a backup".to_owned();
+    Error::NotMounted { path: point.to_owned(), what: what.into(), next }
+}
+
+/// A mount that is there by name only: its server has ended, or its device is gone.
+fn is_dead(error: &io::Error) -> bool {
+    use Errno as E;
+    let dead = [E::NOTCONN, E::STALE, E::TIMEDOUT, E::HOSTDOWN, E::NODEV, E::NXIO, E::CONNABORTED];
+    error.raw_os_error().is_some_and(|number| dead.iter().any(|known| known.raw_os_error() == number))
+}
+
+/// What is told of an error at `path`, on or beneath the mount point `point`.
+fn told(point: &Path, path: &Path, error: io::Error) -> Error {
+    if !is_dead(&error) {
+        return Error::io("read", path)(error);
+    }
+    let next = format!(
+        "unmount it (`umount -l {0}`, or `fusermount3 -uz {0}`), mount it again and run again; nothing of this run counts as a backup",
+        point.display()
+    );
+    Error::NotMounted { path: point.to_owned(), what: format!("the mount has died: {error}"), next }
+}
+
+/// Looks at the drive that `path` lies on, or will: at the nearest folder above it that is there.
+fn look(point: &Path, path: &Path) -> Result<Mounted> {
+    let (ours, wanted) = (point.to_owned(), path.to_owned());
+    let there = || {
+        within(DEADLINE, move || {
+            let there = nearest(&wanted);
+            there
+                .and_then(|there| state(&ours, &there).map_err(|error| (there, error)))
+                .map_err(|(path, error)| told(&ours, &path, error))
+        })
+    };
+    let seen = if silent(path)? { None } else { there() };
+    seen.unwrap_or_else(|| {
+        let next = format!(
+            "see what hangs there (`umount -l {}` takes it away), mount it again and run again",
+            point.display()
+        );
+        let what = format!("the mount did not answer in {} s", DEADLINE.as_secs());
+        Err(Error::NotMounted { path: point.to_owned(), what, next })
+    })
+}
+
+/// Kinds of file systems whose answers come from a server. A FUSE one may do with them whatever it likes.
+const SERVED: [&str; 12] =
+    ["9p", "afs", "autofs", "ceph", "cifs", "coda", "fuse", "lustre", "ncpfs", "nfs", "smb", "virtiofs"];
+
+/// What did not answer is not asked again in this run: each time would cost its whole deadline.
+static SILENT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Whether a served mount is on the way to `path` and does not answer.
+fn silent(path: &Path) -> Result<bool> {
+    // The system's own list, which asks nobody. Where there is none, the deadline of [`within`] must do.
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    if !served(path, &String::from_utf8_lossy(&table)) {
+        return Ok(false);
+    }
+    if SILENT.lock().is_ok_and(|known| known.iter().any(|known| path.starts_with(known))) {
+        return Ok(true);
+    }
+    match answers(path) {
+        Ok(true) => Ok(false),
+        Ok(false) => {
+            SILENT.lock().iter_mut().for_each(|known| known.push(path.to_owned()));
+            Ok(true)
+        }
+        Err(Error::MissingTools { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `path` lies, by its name, beneath a mount of a [`SERVED`] kind, in a table of the form of
+/// `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn served(path: &Path, table: &str) -> bool {
+    table.lines().any(|line| {
+        let Some((mount, kind)) = line.split_once(" - ") else { return false };
+        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+        SERVED.iter().any(|served| kind.starts_with(served)) && path.starts_with(point)
+    })
+}
+
+/// What `work` comes to; `None` when it takes longer. Then its thread is left behind, and ends with the process.
+fn within<T: Send + 'static>(deadline: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = answer.send(work());
+    });
+    answered.recv_timeout(deadline).ok()
+}
+
+/// `path`, or the first folder above it that is there.
+fn nearest(path: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+    for path in path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        match fs::metadata(path) {
+            Ok(_) => return Ok(path.to_owned()),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err((path.to_owned(), error)),
+        }
+    }
+    Ok(PathBuf::from(if path.is_absolute() { "/" } else { "." }))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
+    #[cfg(target_os = "linux")]
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let held = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstatfs(&held)?;
+    let room = rustix::fs::fstatvfs(&held)?;
+    #[cfg(target_os = "linux")]
+    let fuse = i128::from(stat.f_type) == FUSE;
+    #[cfg(not(target_os = "linux"))]
+    let fuse = false;
+    // Some FUSE file systems count no blocks at all.
+    let full = room.f_blocks > 0 && room.f_bavail == 0;
+    let read_only = room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    Ok(Mounted {
+        durability: if fuse { Durability::MountCache } else { Durability::Local },
+        free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        point: point.to_owned(),
+        demanded: false,
+        unwritable: match (read_only, full) {
+            (true, _) => Some(Errno::ROFS),
+            (false, true) => Some(Errno::NOSPC),
+            (false, false) => None,
+        },
+        drive: Some(drive(held.as_fd())?),
+        _held: Some(Arc::new(held)),
+    })
+}
+
+/// The numbers of the drive that an open file or folder lies on.
+fn drive(opened: std::os::fd::BorrowedFd<'_>) -> io::Result<Drive> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, StatxFlags, statx};
+        let found = statx(opened, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID);
+        if let Ok(found) = found {
+            let told = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+            let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+            return Ok(Drive { device, mount: told.then_some(found.stx_mnt_id) });
+        }
+    }
+    let device = fs::File::from(opened.try_clone_to_owned()?).metadata()?.dev();
+    Ok(Drive { device, mount: None })
+}
+
+/// The path with every link in it resolved, as far as it exists; as it stands, where a mount in it does not answer.
+pub fn resolved(path: &Path) -> PathBuf {
+    let wanted = path.to_owned();
+    if silent(path).unwrap_or(false) {
+        return path.to_owned();
+    }
+    let resolved = within(DEADLINE, move || {
+        let path = wanted.as_path();
+        let known = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+        let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+        known.canonicalize().map_or_else(|_| path.to_owned(), |known| known.join(rest).components().collect())
+    });
+    resolved.unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]
@@ -111,9 +335,55 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let before = check(home.path(), None, false).expect("is there");
         assert!(recheck(&before, home.path()).is_ok());
-        let other = Mounted { device: before.device + 1, ..before };
-        assert!(matches!(recheck(&other, home.path()), Err(Error::NotMounted { .. })));
-        assert!(matches!(recheck(&before, &home.path().join("gone")), Err(Error::NotMounted { .. })));
+        let known = before.drive.expect("a drive");
+        for drive in [
+            Drive { device: known.device + 1, ..known },
+            Drive { mount: known.mount.map(|number| number + 1).or(Some(0)), ..known },
+        ] {
+            let other = Mounted { drive: Some(drive), demanded: true, ..before.clone() };
+            assert!(matches!(recheck(&other, home.path()), Err(Error::NotMounted { .. })));
+            assert!(matches!(
+                other.holds(other._held.as_deref().expect("held")),
+                Err(Error::NotMounted { .. })
+            ));
+        }
+        // A folder that a failed run has removed again is no sign of another drive.
+        assert!(recheck(&before, &home.path().join("gone")).is_ok());
+        let proc = check(Path::new("/proc"), None, false).expect("is there");
+        assert!(matches!(recheck(&proc, home.path()), Err(Error::NotMounted { .. })));
+    }
+
+    #[test]
+    fn a_drive_that_goes_away_while_it_is_looked_at_is_not_an_empty_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("drive");
+        std::os::unix::fs::symlink("/proc", &path).expect("links");
+        let before = check(&path, None, false).expect("is there");
+        fs::remove_file(&path).expect("removes");
+        fs::create_dir(&path).expect("creates");
+        let seen = recheck(&before, &path);
+        assert!(matches!(seen, Err(Error::NotMounted { .. })), "{seen:?}");
+        let again = check(&path, None, false).expect("is there");
+        assert!(recheck(&again, &path).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_waited_for_without_end() {
+        let (_never, held) = mpsc::channel::<()>();
+        assert!(within(Duration::from_millis(20), move || held.recv()).is_none());
+        assert_eq!(within(DEADLINE, || 7), Some(7));
+    }
+
+    #[test]
+    fn what_a_server_answers_for_is_known_by_the_table() {
+        let table = "23 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n\
+                     40 23 0:44 / /mnt/my\\040drive rw shared:2 - fuse.rclone remote: rw\n\
+                     41 23 0:45 / /srv rw - nfs4 host:/srv rw\n";
+        for (path, is) in
+            [("/mnt/my drive/a", true), ("/mnt/my driver", false), ("/srv", true), ("/home", false)]
+        {
+            assert_eq!(served(Path::new(path), table), is, "{path}");
+        }
     }
 
     #[test]

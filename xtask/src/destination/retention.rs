@@ -1,8 +1,8 @@
 //! Which artifacts stay: a pure function of the artifacts, the policy and the time.
 //!
 //! Sees no file system and no clock. Every decision carries its reasons. Whatever the policy says, the newest artifact,
-//! the newest verified one, what is younger than the minimum age, what cannot be dated and what is dated in the future
-//! stay; an empty policy keeps everything.
+//! the newest verified one, what is younger than the minimum age, what is pinned, what cannot be dated and what is dated
+//! in the future stay; an empty policy keeps everything.
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +51,8 @@ pub struct Candidate {
     pub time: Option<Timestamp>,
     /// What is known of it.
     pub state: State,
+    /// Whether somebody laid a `.keep` beside it.
+    pub pinned: bool,
     /// What it takes.
     pub bytes: u64,
 }
@@ -67,6 +69,8 @@ pub enum State {
     Partial,
     /// Its last verification found damage. Counts for nothing, and stays until somebody has looked.
     Damaged,
+    /// It is not known yet to have arrived for good. Counts for nothing until it is, and stays.
+    Pending,
     /// This repository does not remember making it. Counts for nothing, and stays.
     Foreign,
 }
@@ -84,6 +88,7 @@ impl State {
             Self::Foreign => {
                 Some("not made by this repository, as far as it remembers (`prune --adopt` takes it over)")
             }
+            Self::Pending => Some("not confirmed yet: its destination's `confirm` has not succeeded"),
             Self::Unproven | Self::Verified | Self::Partial => None,
         }
     }
@@ -143,6 +148,9 @@ pub fn plan(candidates: &[Candidate], policy: &Policy, now: Timestamp) -> Vec<It
     }
     for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
         reasons.extend(candidate.state.spared().map(str::to_owned));
+        if candidate.pinned {
+            reasons.push("pinned: a .keep lies beside it".into());
+        }
         if candidate.time.is_none() {
             reasons.push("its age cannot be told".into());
         }
@@ -212,6 +220,7 @@ mod tests {
                 series: "s".into(),
                 time: format!("{time}:00:00Z").parse().ok(),
                 state: State::Unproven,
+                pinned: false,
                 bytes: 1,
             })
             .collect()
@@ -299,12 +308,20 @@ mod tests {
     #[test]
     fn only_what_is_whole_evicts_what_is_whole() {
         let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
-        for state in [State::Damaged, State::Foreign] {
+        for state in [State::Damaged, State::Foreign, State::Pending] {
             (all[2].state, all[3].state) = (state, state);
             assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-03T00", "2026-01-04T00"]);
         }
         (all[2].state, all[3].state) = (State::Partial, State::Partial);
         assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-04T00"]);
+    }
+
+    /// A pin adds to what the rules keep, and takes no place from anything.
+    #[test]
+    fn what_is_pinned_stays() {
+        let mut all = candidates(&["2026-01-01T00", "2026-01-02T00", "2026-01-03T00"]);
+        all[0].pinned = true;
+        assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-01T00", "2026-01-03T00"]);
     }
 
     #[test]

@@ -9,16 +9,16 @@ use super::steps::{Kind, Plan, Role};
 use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, Destination};
-use crate::destination::catalog::{self, Artifact};
+use crate::destination::catalog::Artifact;
 use crate::destination::memory::Memory;
-use crate::destination::mount::{self, Durability};
+use crate::destination::mount::Durability;
+use crate::destination::names::ArtifactName;
 use crate::destination::releases::{self, Bundle};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
 use crate::restore::Source;
 use crate::shown::show;
 use crate::tools::Tool;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that is known before the first step.
@@ -103,7 +103,7 @@ pub fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
 
 fn needed_tools(choice: &Choice, config: &Config) -> Vec<Tool> {
     let mut tools = Vec::new();
-    if config.destinations.iter().any(|destination| destination.mount.is_some()) {
+    if config.destinations.iter().any(|destination| destination.place.mount.is_some()) {
         tools.push(Tool::Mountpoint);
     }
     if choice.picked.iter().any(|(planned, _)| planned.encrypted) {
@@ -123,29 +123,49 @@ struct Backups {
 }
 
 impl Backups {
+    /// Looks at every destination once. A set is in the way of the drill when none of its destinations can be read; where
+    /// several hold the same backup, the first is drilled.
     fn gather(&mut self, config: &Config) -> Result<()> {
-        let mut places: BTreeMap<PathBuf, &Destination> = BTreeMap::new();
+        let mut looked: Vec<(&Destination, Option<Error>)> = Vec::new();
         for set in &config.data {
-            let destination = config.destination_of(set)?;
-            places.insert(destination.path.clone(), destination);
-        }
-        for destination in places.into_values() {
-            if let Err(error) = self.scan(destination, config) {
-                self.try_later |= error.exit() == Exit::TryLater;
-                self.blockers.push(error.chain());
+            let destinations = config.destinations_of(set)?;
+            for destination in &destinations {
+                if !looked.iter().any(|(known, _)| known.name == destination.name) {
+                    looked.push((destination, self.scan(destination, config).err()));
+                }
+            }
+            let of_set = |name: &str| destinations.iter().any(|destination| destination.name == name);
+            let failed = || looked.iter().filter(|(known, error)| of_set(&known.name) && error.is_some());
+            for (destination, error) in failed() {
+                let Some(error) = error else { continue };
+                if failed().count() == destinations.len() {
+                    self.try_later |= error.exit() == Exit::TryLater;
+                    let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
+                    let blocker = error.chain() + &next;
+                    if !self.blockers.contains(&blocker) {
+                        self.blockers.push(blocker);
+                    }
+                } else {
+                    let text = format!("the copies at {}: {}", destination.name, error.chain());
+                    if !self.not_tested.contains(&text) {
+                        self.not_tested.push(text);
+                    }
+                }
             }
         }
         Ok(())
     }
 
     fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
-        let mount = destination.mount.as_deref();
-        let mounted = mount::check(&destination.path, mount, mount.is_some())?;
+        if destination.place.remote.is_some() {
+            let what = format!("backups at {} lie on another machine", destination.name);
+            return Err(Error::refused(what, "`cargo xtask verify` has that machine compare their digests"));
+        }
+        let (mounted, found) = destination.place.look(false)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
             self.not_tested.push(format!("whether {name} has uploaded what its mount's cache shows"));
         }
-        let found = catalog::scan(&destination.path)?;
         // The drive may be shared: what belongs to others is theirs to mend.
         let ours = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or(path);
@@ -156,7 +176,13 @@ impl Backups {
             let what = "has no .sha256: it was never completed, and is not drilled";
             self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
         }
-        self.artifacts.extend(found.complete);
+        let known: Vec<ArtifactName> = self.artifacts.iter().map(|known| known.name.clone()).collect();
+        let (copies, new): (Vec<_>, Vec<_>) =
+            found.complete.into_iter().partition(|one| known.contains(&one.name));
+        if !copies.is_empty() {
+            self.not_tested.push(format!("the copies at {} of what is drilled elsewhere", destination.name));
+        }
+        self.artifacts.extend(new);
         Ok(())
     }
 }
@@ -176,7 +202,9 @@ fn subjects(
             Taken::Backup(index) => {
                 let backup = &backups[index];
                 let set = config.data.iter().find(|set| set.name == planned.kind.set);
-                let secret = match set.map(|set| config.destination_of(set)).transpose()? {
+                let places = set.map(|set| config.destinations_of(set)).transpose()?.unwrap_or_default();
+                // All destinations of a set are encrypted alike.
+                let secret = match places.first() {
                     Some(destination) if planned.encrypted => {
                         keys::opening(true, destination.encryption.as_ref(), env).unwrap_or_else(|error| {
                             let blocker = error.chain();

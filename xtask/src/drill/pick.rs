@@ -130,7 +130,9 @@ mod tests {
             manifest: "m".into(),
             marker: "s".into(),
             bytes: 1,
+            archive_bytes: 1,
             has_manifest: true,
+            pinned: false,
             name,
         }
     }

@@ -108,7 +108,7 @@ fn add_row(path: &Path, row: &str) -> Result<()> {
         }
         Some(_) => {}
     }
-    durable::append_line(path, row)
+    durable::append_line(path, row, "\n")
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use crate::archive::codec::Codec;
 use std::path::Path;
 
 /// Shell lines that check an archive and unpack it into `to` with `sha256sum`, `gpg`, `zstd` and `tar`; `variable`
-/// is the one that holds the passphrase.
-pub fn recipe(source: &Source, to: &Path, variable: Option<&str>) -> Vec<String> {
+/// is the one that holds the passphrase, and `fetch` a line that brings it here from another machine.
+pub fn recipe(source: &Source, fetch: Option<&str>, to: &Path, variable: Option<&str>) -> Vec<String> {
     let folder = source.archive.parent().unwrap_or(Path::new("."));
     let name = quote(Path::new(source.archive.file_name().unwrap_or_default()));
-    let mut lines = vec![format!("cd {}", quote(folder))];
+    let mut lines = vec![fetch.map_or_else(|| format!("cd {}", quote(folder)), str::to_owned)];
     if let Some(marker) = &source.marker {
         let bare = quote(Path::new(marker.file_name().unwrap_or_default()));
         let ignore = if bare == "SHA256SUMS" { " --ignore-missing" } else { "" };

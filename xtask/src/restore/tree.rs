@@ -13,7 +13,6 @@ use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, Write};
@@ -28,9 +27,9 @@ pub(super) struct Tree {
     /// Folders above the target that were made for it.
     above: Vec<PathBuf>,
     layout: Layout,
-    folders: BTreeMap<PathBuf, Entry>,
-    hardlinks: Vec<(PathBuf, Entry)>,
-    symlinks: Vec<(PathBuf, Entry)>,
+    folders: Vec<Late>,
+    hardlinks: Vec<Late>,
+    symlinks: Vec<Late>,
     findings: Vec<Finding>,
     /// The folder that was made last.
     last_made: PathBuf,
@@ -79,7 +78,7 @@ impl Tree {
             root,
             above,
             layout: Layout::default(),
-            folders: BTreeMap::new(),
+            folders: Vec::new(),
             hardlinks: Vec::new(),
             symlinks: Vec::new(),
             findings: Vec::new(),
@@ -126,10 +125,10 @@ impl Tree {
                 let now;
                 (entry.xattrs, now) = entry.xattrs.into_iter().partition(|(name, _)| is_set_last(name));
                 self.findings.extend(set_attributes(&entry.path, &path, &now));
-                self.folders.insert(path, entry);
+                self.folders.push(Late::of(self.inside(&path), entry));
             }
-            Kind::Hardlink => self.hardlinks.push((path, entry)),
-            Kind::Symlink => self.symlinks.push((path, entry)),
+            Kind::Hardlink => self.hardlinks.push(Late::of(self.inside(&path), entry)),
+            Kind::Symlink => self.symlinks.push(Late::of(self.inside(&path), entry)),
         }
         Ok(())
     }
@@ -141,6 +140,11 @@ impl Tree {
     /// What writes the files, on any thread.
     pub(super) fn files(&self) -> Files {
         Files { own: self.own }
+    }
+
+    /// A path beneath the root, without it.
+    fn inside<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
     }
 
     /// Makes the folders above a path; the root is there.
@@ -166,16 +170,20 @@ impl Tree {
 
     /// Makes the links, dresses the folders, and makes the tree visible under its name.
     pub(super) fn finish(mut self, listed: bool) -> Result<Vec<Finding>> {
-        for (path, entry) in std::mem::take(&mut self.hardlinks) {
+        for entry in std::mem::take(&mut self.hardlinks).into_iter().map(|late| late.entry(Kind::Hardlink)) {
+            let path = self.root.join(OsStr::from_bytes(&entry.path));
             self.make_above(&path)?;
             let target: PathBuf = self.root.join(OsStr::from_bytes(&entry.link)).components().collect();
             fs::hard_link(&target, &path).map_err(Error::io("link", &path))?;
         }
-        for (path, entry) in std::mem::take(&mut self.symlinks) {
-            self.symlink(&path, &entry, listed)?;
+        for entry in std::mem::take(&mut self.symlinks).into_iter().map(|late| late.entry(Kind::Symlink)) {
+            self.symlink(&self.root.join(OsStr::from_bytes(&entry.path)), &entry, listed)?;
         }
-        for (path, entry) in std::mem::take(&mut self.folders).iter().rev() {
-            self.dress(entry, path)?;
+        // What lies in a folder comes before it: its mode may shut it.
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.sort_by(|a, b| b.path().cmp(a.path()));
+        for entry in folders.into_iter().map(|late| late.entry(Kind::Folder)) {
+            self.dress(&entry, &self.root.join(OsStr::from_bytes(&entry.path)))?;
         }
         sync(&self.root)?;
         if interrupted() {
@@ -220,6 +228,54 @@ impl Tree {
         self.make_above(path)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(&entry.link), path).map_err(Error::io("link", path))?;
         self.dress(entry, path)
+    }
+}
+
+/// What is made or dressed when all files are written, held in as little memory as there can be millions.
+struct Late {
+    /// The path beneath the root, and behind it the target of a link.
+    names: Box<[u8]>,
+    path_len: u32,
+    mode: u32,
+    /// The largest number where there is none: `chown` takes it for "leave it".
+    owner: (u32, u32),
+    mtime: Mtime,
+    xattrs: Option<Box<Xattrs>>,
+}
+
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Late {
+    fn of(path: &Path, entry: Entry) -> Self {
+        let path = path.as_os_str().as_bytes();
+        let id = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+        Self {
+            names: [path, &entry.link].concat().into_boxed_slice(),
+            path_len: path.len() as u32,
+            mode: entry.mode,
+            owner: (id(entry.uid), id(entry.gid)),
+            mtime: entry.mtime,
+            xattrs: (!entry.xattrs.is_empty()).then(|| Box::new(entry.xattrs)),
+        }
+    }
+
+    fn path(&self) -> &[u8] {
+        &self.names[..self.path_len as usize]
+    }
+
+    fn entry(self, kind: Kind) -> Entry {
+        let (path, link) = self.names.split_at(self.path_len as usize);
+        Entry {
+            path: path.to_vec(),
+            kind,
+            size: 0,
+            mode: self.mode,
+            uid: self.owner.0.into(),
+            gid: self.owner.1.into(),
+            mtime: self.mtime,
+            link: link.to_vec(),
+            xattrs: self.xattrs.map(|xattrs| *xattrs).unwrap_or_default(),
+        }
     }
 }
 

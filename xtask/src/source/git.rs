@@ -8,7 +8,7 @@ use crate::archive::entry::{Entry, Mtime};
 use crate::error::Result;
 use crate::finding::Finding;
 use crate::shown::show_bytes;
-use crate::tools::git::{Blobs, Commit, Repository, TreeEntry};
+use crate::tools::git::{Blobs, Commit, Repository, TreeEntry, Wanted};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -34,9 +34,13 @@ pub fn list(
     blobs: &mut Blobs,
 ) -> Result<Listing> {
     let exclude = patterns(exclude)?;
-    let mut tree = repository.tree(&commit.sha)?;
+    let (tree, attributes) = std::thread::scope(|scope| {
+        let attributes = scope.spawn(|| repository.attributes_of(&commit.sha));
+        (repository.tree(&commit.sha), attributes.join())
+    });
+    let mut tree = tree?;
     let paths: Vec<Vec<u8>> = tree.iter().map(|entry| entry.path.clone()).collect();
-    let attributes = repository.attributes(&commit.sha, &paths)?;
+    let attributes = attributes.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?.paths(&paths)?;
     let attributes = |path: &Vec<u8>| attributes.get(path).cloned().unwrap_or_default();
     let mut listing = Listing::default();
     tree.retain(|entry| {
@@ -46,8 +50,9 @@ pub fn list(
         listing.excluded.extend(left_out.then(|| show_bytes(&entry.path)));
         !left_out
     });
-    let mut looked_at =
-        blobs.ahead(tree.iter().filter(|entry| is_small(entry)).map(|entry| entry.id.clone()).collect());
+    let small = tree.iter().filter(|entry| is_small(entry));
+    let small = small.map(|entry| Wanted { id: entry.id.clone(), size: entry.size.unwrap_or(0) });
+    let mut looked_at = blobs.ahead(small.collect());
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
     for entry in tree {
         let small = if is_small(&entry) { looked_at.read(&entry.id)? } else { Vec::new() };

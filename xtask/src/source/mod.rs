@@ -22,7 +22,7 @@ use crate::archive::entry::{Entry, Kind, order};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
-use crate::tools::git::Ahead;
+use crate::tools::git::{Ahead, Wanted};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
@@ -107,12 +107,12 @@ impl Listing {
     }
 
     /// The git objects of all entries, in their order.
-    pub fn objects(&self) -> Vec<String> {
-        let id = |item: &Item| match &item.content {
-            Content::Blob(id, _) => Some(id.clone()),
+    pub fn objects(&self) -> Vec<Wanted> {
+        let wanted = |item: &Item| match &item.content {
+            Content::Blob(id, _) => Some(Wanted { id: id.clone(), size: item.entry.size }),
             _ => None,
         };
-        self.items.iter().filter_map(id).collect()
+        self.items.iter().filter_map(wanted).collect()
     }
 
     fn sort(&mut self) {

@@ -8,7 +8,7 @@ use super::{failed, not_started};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::{Read, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Secret {
     /// The passphrase in the environment variable `variable`, whose value is `value`.
     ///
     /// # Errors
-    /// When it is unset, empty, or more than one line.
+    /// When it is unset, empty, more than one line, or not UTF-8.
     pub fn new(variable: &str, value: Option<String>) -> Result<Self> {
         let refuse = |what: &str| {
             let next = format!("export {variable} with the passphrase that the backups have");
@@ -42,6 +42,7 @@ impl Secret {
             None => refuse("is not set"),
             Some(value) if value.is_empty() => refuse("is empty"),
             Some(value) if value.contains(['\n', '\r', '\0']) => refuse("holds more than one line"),
+            Some(value) if value.contains(char::REPLACEMENT_CHARACTER) => refuse("is not UTF-8"),
             Some(value) => Ok(Self { variable: variable.into(), value }),
         }
     }
@@ -74,11 +75,9 @@ impl Gpg {
         let mut command = Command::new("gpg");
         // No key is looked for in the network.
         command.args(["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr"]);
-        command
-            .args(["--batch", "--no-tty", "--quiet", "--yes"])
-            .env_clear()
-            .envs(environment())
-            .env("LC_ALL", "C");
+        // Keys are told in lines for programs, among the others.
+        command.args(["--batch", "--no-tty", "--quiet", "--yes", "--status-fd", "2"]);
+        command.env_clear().envs(environment()).env("LC_ALL", "C");
         let home = match secret {
             None => None,
             Some(_) => {
@@ -164,16 +163,7 @@ pub fn encrypt<R>(
     // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
     copied.map_err(Error::io("write", path))?;
     if let Some((status, said)) = gpg.end()? {
-        let next = match key {
-            Key::Recipients(_) => "`gpg --list-keys` lists the keys that there are; `gpg --import` adds one",
-            Key::Passphrase(_) => "",
-        };
-        return Err(match failed("gpg --encrypt", &status, &said) {
-            Error::Tool { tool, status, stderr, .. } => {
-                Error::Tool { tool, status, stderr, next: next.into() }
-            }
-            error => error,
-        });
+        return Err(unsealed(key, &status, &Said::of(&said)));
     }
     written
 }
@@ -189,6 +179,16 @@ pub fn decrypt<R>(
     body: impl FnOnce(&mut dyn Read) -> Result<R>,
 ) -> Result<R> {
     let mut file = std::fs::File::open(source).map_err(Error::io("open", source))?;
+    let secret = match locked_with(&mut file).map_err(Error::io("read", source))? {
+        Lock::PublicKey => None,
+        Lock::Passphrase if secret.is_none() => {
+            return Err(Error::refused(
+                format!("{} is encrypted with a passphrase, and there is none", source.display()),
+                "export CODEX_BACKUP_GPG_KEY with it, or name its variable with `passphrase-env`",
+            ));
+        }
+        Lock::Passphrase | Lock::Unknown => secret,
+    };
     let mut gpg = Gpg::start(&["--decrypt", "--output", "-"], secret)?;
     let (Some(mut cipher), Some(plain)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
         return Err(failed("gpg", "has no pipes", ""));
@@ -232,26 +232,118 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// What gpg's failure means.
-fn refusal(secret: Option<&Secret>, source: &Path, status: &str, said: &str) -> Error {
-    let said_any = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
-    if said_any(&["Bad session key", "bad passphrase", "Bad passphrase"]) {
-        let variable = secret.map_or("the key ring", Secret::variable);
+/// What opens a file, by its first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// A secret key.
+    PublicKey,
+    /// A passphrase.
+    Passphrase,
+    /// Damage, or none of ours: gpg tells.
+    Unknown,
+}
+
+impl Lock {
+    /// That of the file at `path`; unknown where it cannot be read.
+    pub fn of(path: &Path) -> Self {
+        std::fs::File::open(path).and_then(|mut file| locked_with(&mut file)).unwrap_or(Self::Unknown)
+    }
+}
+
+/// Reads the tag of the first packet (RFC 4880, 4.2), and goes back to it. Whoever changes `recipients` for
+/// `passphrase-env`, or back, still opens what was made before.
+fn locked_with(file: &mut std::fs::File) -> std::io::Result<Lock> {
+    let mut first = [0];
+    let count = file.read(&mut first)?;
+    file.rewind()?;
+    let tag = match first[0] {
+        byte if count == 0 || byte & 0x80 == 0 => 0,
+        byte if byte & 0x40 == 0 => byte >> 2 & 0xf,
+        byte => byte & 0x3f,
+    };
+    Ok(match tag {
+        1 => Lock::PublicKey,
+        3 => Lock::Passphrase,
+        _ => Lock::Unknown,
+    })
+}
+
+/// What gpg said: its lines for people, and of those for programs (`doc/DETAILS` of gpg) what we ask for.
+struct Said<'a> {
+    lines: Vec<&'a str>,
+    /// Key numbers that a file is encrypted to.
+    keys: Vec<&'a str>,
+    /// Public keys that cannot be used.
+    unusable: Vec<&'a str>,
+    /// A public key was passed over because its time is over.
+    expired: bool,
+    /// A passphrase was to be asked for at a terminal.
+    asked: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(said: &'a str) -> Self {
+        let (status, lines): (Vec<_>, Vec<_>) =
+            said.lines().map(str::trim).partition(|line| line.starts_with("[GNUPG:]"));
+        let status: Vec<Vec<&str>> = status.iter().map(|line| line.split(' ').skip(1).collect()).collect();
+        let values = |word: &str, at: usize| {
+            let with = status.iter().filter(|words| words.first() == Some(&word));
+            with.filter_map(|words| words.get(at).copied()).collect::<Vec<&str>>()
+        };
+        Self {
+            lines,
+            keys: values("ENC_TO", 1),
+            unusable: values("INV_RECP", 2),
+            expired: !values("KEYEXPIRED", 0).is_empty(),
+            asked: !values("PINENTRY_LAUNCHED", 0).is_empty(),
+        }
+    }
+
+    fn any(&self, needles: &[&str]) -> bool {
+        self.lines.iter().any(|line| needles.iter().any(|needle| line.contains(needle)))
+    }
+}
+
+/// What a failure to encrypt means.
+fn unsealed(key: &Key, status: &str, said: &Said<'_>) -> Error {
+    if let (Key::Recipients(_), false) = (key, said.unusable.is_empty()) {
+        let names = said.unusable.join(", ");
+        let why = if said.expired { "it has expired" } else { "it is missing, has expired or was revoked" };
         return Error::refused(
-            format!("the passphrase in {variable} does not decrypt {}", source.display()),
+            format!("gpg encrypts nothing to the public key {names}: {why}"),
+            "`gpg --list-keys` lists the keys that there are; `gpg --import` adds or renews one; or change `recipients`",
+        );
+    }
+    failed("gpg --encrypt", status, &said.lines.join("\n"))
+}
+
+/// What a failure to decrypt means.
+fn refusal(secret: Option<&Secret>, source: &Path, status: &str, said: &str) -> Error {
+    let said = Said::of(said);
+    if let (Some(secret), true) = (secret, said.any(&["Bad session key", "bad passphrase", "Bad passphrase"]))
+    {
+        return Error::refused(
+            format!("the passphrase in {} does not decrypt {}", secret.variable(), source.display()),
             "set it to the passphrase that was in use when this backup was made",
         );
     }
-    if said_any(&["No secret key", "no secret key"]) {
-        return Error::refused(
-            format!("no key of this machine decrypts {}", source.display()),
-            "import the secret key (`gpg --import`), or set passphrase-env",
-        );
+    if said.any(&["No secret key", "no secret key"]) {
+        let keys = said.keys.join(", ");
+        let (what, next) = match said.asked {
+            true => (
+                "the secret key is locked, and there is no terminal to ask for its passphrase",
+                "unlock it for gpg-agent (decrypt something with gpg at a terminal), and run again",
+            ),
+            false => (
+                "no key of this machine decrypts it",
+                "import one of these secret keys (`gpg --import`), or restore where it is",
+            ),
+        };
+        return Error::refused(format!("{what}: {} is encrypted to the keys {keys}", source.display()), next);
     }
-    let lines: Vec<&str> = said.lines().map(str::trim).collect();
     Error::Damaged {
         path: source.to_owned(),
-        what: format!("gpg does not decrypt it ({status}): {}", lines.join("; ")),
+        what: format!("gpg does not decrypt it ({status}): {}", said.lines.join("; ")),
         next: "restore from another backup".into(),
     }
 }
@@ -315,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_cannot_be_a_passphrase_is_refused() {
-        for value in [None, Some(String::new()), Some("two\nlines".to_owned())] {
+        for value in [None, Some(String::new()), Some("two\nlines".to_owned()), Some("\u{fffd}".to_owned())] {
             assert!(Secret::new("KEY", value).is_err());
         }
     }

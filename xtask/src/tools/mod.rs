@@ -11,6 +11,7 @@ mod process;
 pub mod rsync;
 pub mod shell;
 pub mod sqlite;
+pub mod ssh;
 
 use crate::error::{Error, Result};
 use std::process::Output;
@@ -21,7 +22,7 @@ use std::time::Duration;
 pub enum Tool {
     /// Reads a repository.
     Git,
-    /// Stages a working tree.
+    /// Stages a working tree, and copies to other machines.
     Rsync,
     /// Encrypts and decrypts.
     Gpg,
@@ -29,6 +30,8 @@ pub enum Tool {
     Mountpoint,
     /// Copies live databases.
     Sqlite3,
+    /// Reaches another machine.
+    Ssh,
 }
 
 impl Tool {
@@ -40,6 +43,7 @@ impl Tool {
             Self::Gpg => "gpg",
             Self::Mountpoint => "mountpoint",
             Self::Sqlite3 => "sqlite3",
+            Self::Ssh => "ssh",
         }
     }
 
@@ -51,6 +55,7 @@ impl Tool {
             Self::Gpg => "gnupg",
             Self::Mountpoint => "util-linux",
             Self::Sqlite3 => "sqlite3",
+            Self::Ssh => "openssh-client",
         }
     }
 }
@@ -126,7 +131,7 @@ fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
 
 /// What a program that did not start calls for: to be installed, if that is why.
 fn not_started(text: &str, error: &std::io::Error) -> Error {
-    const ALL: [Tool; 5] = [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3];
+    const ALL: [Tool; 6] = [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3, Tool::Ssh];
     let program = text.split(' ').next().unwrap_or_default();
     let tool = ALL.into_iter().find(|tool| tool.command() == program);
     match tool.map(|tool| preflight(&[tool])) {

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two looks at a program that runs: short at first, since most calls take milliseconds.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+/// How long the pauses are short.
+const AT_FIRST: Duration = Duration::from_millis(200);
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +129,7 @@ pub(super) fn wait(
             signal(pids, Signal::KILL);
             return ending;
         }
-        std::thread::sleep(PAUSES[usize::from(begin.elapsed() > PAUSES[1])]);
+        std::thread::sleep(PAUSES[usize::from(begin.elapsed() > AT_FIRST)]);
     }
     Ok(Ending::Ended)
 }

@@ -1,8 +1,9 @@
-//! rsync: copies named files of a working tree into a staging folder, and mirrors a data folder into one.
-use super::process::expression;
-use super::{DEADLINE, failed, finish, output_with, shell_in};
+//! rsync: copies named files of a working tree into a staging folder, mirrors a data folder into one, and copies files to
+//! and from another machine.
+use super::ssh::{self, Host};
+use super::{DEADLINE, failed, finish, output_with, process, shell_in};
 use crate::error::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use xshell::cmd;
 
 /// Copies `files` (relative to `from`, any bytes but NUL) with their modes and links.
@@ -44,7 +45,7 @@ pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
             --delete --from0 --exclude-from=- {format} ./ {to}/"
     );
     let text = "rsync --recursive … --delete";
-    let call = expression(command).stdin_bytes(patterns.join(&0));
+    let call = process::expression(command).stdin_bytes(patterns.join(&0));
     let Some(output) = finish(call, text, DEADLINE)? else {
         return Err(failed(text, &format!("no answer in {} s", DEADLINE.as_secs()), ""));
     };
@@ -75,6 +76,73 @@ fn literal(path: &[u8]) -> Vec<u8> {
     pattern
 }
 
+/// Copies files into a folder of another machine, where their owner alone may read them.
+///
+/// # Errors
+/// [`crate::error::Error::Unreachable`] when it does not answer; when rsync fails otherwise, such as for want of room.
+pub fn send(host: &Host, files: &[&Path], folder: &str) -> Result<()> {
+    let files: Vec<PathBuf> = files.iter().map(|file| (*file).to_owned()).collect();
+    let to = format!("{}:{folder}/", host.name);
+    transfer(host, &["--times", "--perms", "--chmod=F600"], &files, Path::new(&to)).map(|_| ())
+}
+
+/// Copies files of a folder of another machine into a local one.
+///
+/// # Errors
+/// As [`send`].
+pub fn fetch(host: &Host, folder: &str, names: &[String], to: &Path) -> Result<()> {
+    let from: Vec<PathBuf> =
+        names.iter().map(|name| PathBuf::from(format!("{}:{folder}/{name}", host.name))).collect();
+    transfer(host, &["--times", "--chmod=F600", "--perms"], &from, to).map(|_| ())
+}
+
+/// Files two folders below `folder` on another machine, such as `2026/11-23/a.tar.gz`, and their lengths in bytes.
+///
+/// # Errors
+/// As [`send`].
+pub fn list(host: &Host, folder: &str) -> Result<Vec<(String, u64)>> {
+    let from = PathBuf::from(format!("{}:{folder}/", host.name));
+    let two_down = ["--recursive", "--list-only", "--no-human-readable", "--include=/????/"];
+    let options =
+        [&two_down[..], &["--include=/????/??-??/", "--include=/????/??-??/*", "--exclude=*"]].concat();
+    let text = transfer(host, &options, &[from], Path::new(""))?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(listed).collect())
+}
+
+/// `-rw------- 1234 2026/11/23 17:45:12 2026/11-23/a.tar.gz`; none for what is no regular file.
+fn listed(line: &str) -> Option<(String, u64)> {
+    let (mode, rest) = line.split_once(' ')?;
+    let (length, rest) = rest.trim_start().split_once(' ')?;
+    let (_date, rest) = rest.trim_start().split_once(' ')?;
+    let (_time, name) = rest.trim_start().split_once(' ')?;
+    mode.starts_with('-').then_some((name.to_owned(), length.parse().ok()?))
+}
+
+/// Exit status of rsync when the connection failed or went dead: socket, start of the protocol, stream, timeouts, ssh.
+const UNREACHED: [i32; 6] = [5, 10, 12, 30, 35, 255];
+
+fn transfer(host: &Host, options: &[&str], from: &[PathBuf], to: &Path) -> Result<Vec<u8>> {
+    let shell = shell_in(Path::new("/"))?;
+    let rsh = host.remote_shell();
+    let to = Some(to).filter(|to| !to.as_os_str().is_empty());
+    let call = process::expression(cmd!(
+        shell,
+        "rsync --protect-args --timeout=300 --rsh={rsh} {options...} -- {from...} {to...}"
+    ));
+    let text = format!("rsync with {}", host.name);
+    let Some(output) = finish(call.stdin_null(), &text, ssh::DEADLINE)? else {
+        return Err(failed(&text, &format!("no answer in {} s", ssh::DEADLINE.as_secs()), ""));
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A full disk over there breaks the stream too; rsync says so in its own words.
+    let full = said.contains("No space left") || said.contains("Disk quota exceeded");
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        Some(code) if UNREACHED.contains(&code) && !full => Err(host.unreachable(&said)),
+        _ => Err(failed(&text, &output.status.to_string(), &said)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +168,13 @@ mod tests {
         assert!(!mirror(&from, &left_out, &to).expect("mirrors").changed);
         fs::write(from.join("sub/y"), "z").expect("writes");
         assert!(mirror(&from, &left_out, &to).expect("mirrors").changed);
+    }
+
+    #[test]
+    fn a_listing_is_read() {
+        let line = "-rw-------          1234 2026/11/23 17:45:12 2026/11-23/a b.tar.gz";
+        assert_eq!(listed(line), Some(("2026/11-23/a b.tar.gz".into(), 1234)));
+        assert_eq!(listed("drwx------          4096 2026/11/23 17:45:12 2026"), None);
+        assert_eq!(listed("nonsense"), None);
     }
 }

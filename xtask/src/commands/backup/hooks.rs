@@ -6,9 +6,9 @@
 //! fails stops its own set only.
 use super::super::Context;
 use super::super::environment::{Seen, seen};
-use super::{Args, Done, Gathered, Plan, demanded, gather};
-use crate::config::Config;
-use crate::destination::mount;
+use super::set::Outcome as Worked;
+use super::{Args, Gathered, demanded, gather};
+use crate::config::{Config, Destination};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Kind};
 use crate::tools::shell::{self, Outcome, ShellRun};
@@ -28,14 +28,13 @@ pub(super) fn around(
     ctx: &Context,
     config: &Config,
     gathered: Gathered,
-    work: impl FnOnce(Gathered) -> Result<(Done, Option<Plan>)>,
-) -> Result<(Done, Option<Plan>)> {
+    work: impl FnOnce(Gathered) -> Result<Worked>,
+) -> Result<Worked> {
     let live = gathered.set.live.clone();
     if args.dry_run || live.before.is_empty() && live.after.is_empty() {
         return work(gathered);
     }
-    let destination = &gathered.destination;
-    mount::check(&destination.path, destination.mount.as_deref(), demanded(args, destination))?;
+    there(args, &gathered.destinations)?;
     let name = gathered.set.name.clone();
     let hooks = Hooks {
         set: &name,
@@ -45,14 +44,14 @@ pub(super) fn around(
     };
     let worked = match hooks.before(&live.before) {
         Ok(None) => again(gathered, ctx).and_then(work),
-        Ok(Some(finding)) => Ok((Done::failed(&name, finding), None)),
+        Ok(Some(finding)) => Ok(Worked::failed(&name, finding)),
         Err(error) => Err(error),
     };
     let found = hooks.after(&live.after);
     match worked {
-        Ok((mut done, plan)) => {
-            done.findings.extend(found);
-            Ok((done, plan))
+        Ok(mut worked) => {
+            worked.done.findings.extend(found);
+            Ok(worked)
         }
         Err(error) => {
             ctx.ui.findings(&found);
@@ -61,9 +60,22 @@ pub(super) fn around(
     }
 }
 
+/// One destination is there at least, or will be waited for.
+fn there(args: &Args, destinations: &[Destination]) -> Result<()> {
+    let mut away = None;
+    for destination in destinations {
+        match destination.place.check(demanded(args, destination)) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_away() && !destination.retry_for.is_zero() => return Ok(()),
+            Err(error) => away = Some(away.unwrap_or(error)),
+        }
+    }
+    away.map_or(Ok(()), Err)
+}
+
 /// The set as it is now, with what `before` has made.
 fn again(gathered: Gathered, ctx: &Context) -> Result<Gathered> {
-    let gathered = gather((gathered.set, gathered.destination), ctx);
+    let gathered = gather((gathered.set, gathered.destinations), ctx);
     if gathered.source.as_ref().is_ok_and(|(_, survey)| survey.databases) {
         preflight(&[Tool::Sqlite3])?;
     }

@@ -3,14 +3,18 @@ use super::super::Context;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::Live;
 use crate::config::{self, Config, DataSet, Destination};
-use crate::destination::retention::Policy;
+use crate::destination::remote::Remote;
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::source::rules::Databases;
 use std::path::PathBuf;
 
 /// The sets of the run with their destinations, the command line's word before the file's.
-pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<(DataSet, Destination)>> {
+pub(super) fn select(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+) -> Result<Vec<(DataSet, Vec<Destination>)>> {
     let source = args.source.as_ref().map(|path| ctx.path(path));
     let mut sets: Vec<DataSet> = Vec::new();
     for name in &args.sets {
@@ -56,7 +60,7 @@ pub(super) fn select(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<
             "add [data.NAME] to recovery.toml (`cargo xtask init` writes one), or give --source and --dest",
         ));
     }
-    sets.into_iter().map(|set| Ok((set.clone(), destination(args, ctx, config, &set)?))).collect()
+    sets.into_iter().map(|set| Ok((set.clone(), destinations(args, ctx, config, &set)?))).collect()
 }
 
 /// A set named after its folder, without a leading dot.
@@ -69,33 +73,30 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
         name,
         source,
         exclude: Vec::new(),
-        destination: None,
+        destinations: Vec::new(),
         key_files: Vec::new(),
         sqlite: Databases::default(),
         live: Live::default(),
     })
 }
 
-fn destination(args: &Args, ctx: &Context, config: &Config, set: &DataSet) -> Result<Destination> {
-    let mut destination = match &args.dest {
-        None => config.destination_of(set)?.clone(),
+fn destinations(args: &Args, ctx: &Context, config: &Config, set: &DataSet) -> Result<Vec<Destination>> {
+    let mut destinations: Vec<Destination> = match &args.dest {
+        None => config.destinations_of(set)?.into_iter().cloned().collect(),
+        Some(path) if Remote::parse(&path.to_string_lossy(), &[]).is_some() => {
+            let what = format!("--dest {} names a folder of another machine", show(path));
+            return Err(Error::Usage(format!(
+                "{what}, which [destination.NAME] in recovery.toml has to describe"
+            )));
+        }
         Some(path) => {
             let path = ctx.path(path);
-            config.destination_at(&path).cloned().unwrap_or_else(|| Destination {
-                name: show(&path),
-                path,
-                mount: None,
-                quota: None,
-                alert_at_percent: 80,
-                keep: Policy::default(),
-                compression: crate::archive::codec::Codec::default(),
-                encryption: None,
-            })
+            vec![config.destination_at(&path).cloned().unwrap_or_else(|| Destination::plain(path))]
         }
     };
-    if let Some(codec) = args.compression {
-        destination.compression = codec;
+    for destination in &mut destinations {
+        destination.compression = args.compression.unwrap_or(destination.compression);
+        config::apart(&set.source, destination).map_err(|(what, next)| Error::refused(what, next))?;
     }
-    config::apart(&set.source, &destination.path).map_err(|(what, next)| Error::refused(what, next))?;
-    Ok(destination)
+    Ok(destinations)
 }

@@ -4,12 +4,11 @@
 //! everything is removed again when the run ends in any way but a kill; what a kill leaves has no marker.
 use super::super::{TOOL, at};
 use super::Plan;
-use super::stage::Ready;
+use super::stage::Staged;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
-use crate::destination::mount;
 use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Kind, Severity};
@@ -25,6 +24,8 @@ use std::collections::HashSet;
 /// A complete backup.
 pub(super) struct Stored {
     pub archive: Written,
+    /// Its marker.
+    pub sums: Sums,
     pub summary: Summary,
     pub findings: Vec<Finding>,
 }
@@ -36,18 +37,18 @@ pub(super) struct Stored {
 ///
 /// # Errors
 /// When the archive cannot be written, read back or completed; nothing is left of it then.
-pub(super) fn store(plan: &Plan, ready: &Ready) -> Result<Stored> {
+pub(super) fn store(plan: &Plan, what: &Staged<'_>) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
-    let (mut tries, mut changed, mut findings) = (0, 0, ready.findings.clone());
+    let (mut tries, mut changed, mut findings) = (0, 0, what.findings.clone());
     loop {
-        let mut run = Run::private();
-        let reading = Reading { begin_again: changed + 1 < TRIES, ..ready.reading.clone() };
-        match write(plan, ready, &reading, &mut run, &left_out)? {
+        let mut run = Run::private().on(&plan.mounted);
+        let reading = Reading { begin_again: changed + 1 < TRIES, ..what.reading.clone() };
+        match write(plan, what, &reading, &mut run, &left_out)? {
             Attempt::Whole { archive, manifest, summary, findings: found } => {
-                commit(plan, &mut run, &archive, &manifest)?;
+                let sums = commit(plan, &mut run, &archive, &manifest)?;
                 run.commit();
                 findings.extend(found);
-                return Ok(Stored { archive, summary, findings });
+                return Ok(Stored { archive, sums, summary, findings });
             }
             Attempt::Ended(Early::Changed) => changed += 1,
             Attempt::Ended(Early::Short(name, why)) => {
@@ -84,15 +85,15 @@ type Packed = std::result::Result<(Vec<Finding>, Summary), Early>;
 /// Writes archive and manifest, once.
 fn write(
     plan: &Plan,
-    ready: &Ready,
+    what: &Staged<'_>,
     reading: &Reading,
     run: &mut Run,
     left_out: &HashSet<Vec<u8>>,
 ) -> Result<Attempt> {
-    let pack = |sinks: Sinks<'_>| pack(plan, ready, reading, left_out, sinks);
+    let pack = |sinks: Sinks<'_>| pack(plan, what, reading, left_out, sinks);
     let (path, index) = (plan.archive(), plan.day().join(plan.name.manifest()));
     let (mut archive, mut manifest) = (run.create(&path)?, run.create(&index)?);
-    let packed = match &plan.key {
+    let packed = match what.archiving.key {
         None => pack(Sinks { archive: &mut archive, manifest: &mut manifest })?,
         Some(key) => gpg::encrypt(key, &index, &mut manifest, |manifest| {
             gpg::encrypt(key, &path, &mut archive, |archive| pack(Sinks { archive, manifest }))
@@ -108,7 +109,7 @@ fn write(
 
 fn pack(
     plan: &Plan,
-    ready: &Ready,
+    what: &Staged<'_>,
     reading: &Reading,
     left_out: &HashSet<Vec<u8>>,
     sinks: Sinks<'_>,
@@ -126,7 +127,7 @@ fn pack(
     let packed =
         writer::write(sinks, &header, Options { workers: workers(), tar_sha256: false }, |builder| {
             let mut pour = Pour::from_live(builder, reading.clone());
-            ready.folder(plan).walk(&mut |met| {
+            what.folder().walk(&mut |met| {
                 match met {
                     Met::Item(item, _) if left_out.contains(&item.entry.path) => {}
                     Met::Item(item, file) => pour.add(item, file)?,
@@ -137,8 +138,8 @@ fn pack(
             })?;
             let findings = pour.finish();
             let quiet = |found: &Finding| found.severity == Severity::Info;
-            let whole = left_out.is_empty() && findings.iter().chain(&ready.findings).all(quiet);
-            if let (true, Some(state)) = (whole, &plan.survey.state) {
+            let whole = left_out.is_empty() && findings.iter().chain(&what.findings).all(quiet);
+            if let (true, Some(state)) = (whole, &what.archiving.survey.state) {
                 builder.source_state(state.clone());
             }
             Ok(findings)
@@ -152,13 +153,14 @@ fn pack(
 }
 
 /// The drive once more, then the marker: with it the backup is one.
-fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<()> {
+fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> Result<Sums> {
     if interrupted() {
         return Err(Error::Interrupted);
     }
-    mount::recheck(&plan.mounted, &plan.destination.path)?;
+    plan.place.recheck(&plan.mounted)?;
     let lines =
         vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256.clone(), plan.name.manifest())];
-    run.write(&plan.day().join(plan.name.marker()), Sums { lines }.render().as_bytes())?;
-    Ok(())
+    let sums = Sums { lines };
+    run.write(&plan.day().join(plan.name.marker()), sums.render().as_bytes())?;
+    Ok(sums)
 }

@@ -4,47 +4,84 @@
 //! remembers of it. Any doubt makes a new backup: another container or key, a marker that does not fit, an archive of
 //! another length or written to since, a backup that is known to be partial or damaged, a source with anything to report.
 use super::super::Context;
-use super::{Plan, keys};
-use crate::destination::catalog::{Artifact, Catalog};
+use super::set::Ready;
+use crate::config::{Encryption, keys};
+use crate::destination::catalog::Artifact;
+use crate::destination::marker::Sums;
 use crate::destination::memory::Known;
+use crate::destination::names::ArtifactName;
 use crate::finding::Severity;
 use crate::restore::{Source, digest_file};
 use crate::shown::show;
+use crate::source::folder::Survey;
+use crate::tools::gpg::Lock;
 
 /// The backup that is still the source's.
 pub(super) struct Same {
     pub artifact: Artifact,
-    pub sha256: String,
+    /// Its marker.
+    pub sums: Sums,
     /// Of the archive.
     pub bytes: u64,
 }
 
-/// The last backup of the plan's series, if nothing was changed since.
-pub(super) fn unchanged(ctx: &Context, plan: &Plan, catalog: &Catalog, known: &Known) -> Option<Same> {
-    let state = plan.survey.state.as_ref()?;
-    let quiet = plan.survey.findings.iter().all(|finding| finding.severity == Severity::Info);
-    let last = catalog.latest(&plan.name.series, None)?;
-    let alike = (last.name.codec, last.name.encrypted) == (plan.name.codec, plan.name.encrypted);
-    if !quiet || !alike || last.name.time > plan.name.time || known.wrong_with(last).is_some() {
+/// The last backup of a series at a destination, if nothing was changed since; `name` is that of a new one.
+pub(super) fn unchanged(
+    ctx: &Context,
+    survey: &Survey,
+    name: &ArtifactName,
+    ready: &Ready,
+    known: &Known,
+) -> Option<Same> {
+    let state = survey.state.as_ref()?;
+    let quiet = survey.findings.iter().all(|finding| finding.severity == Severity::Info);
+    let last = ready.catalog.latest(&name.series, None)?;
+    let alike = (last.name.codec, last.name.encrypted) == (name.codec, name.encrypted);
+    if !quiet || !alike || last.name.time > name.time || known.wrong_with(last).is_some() {
         return None;
+    }
+    let made = known.made.get(&show(&last.archive));
+    if let Some(Encryption::Recipients(names)) = &ready.destination.encryption
+        && made.and_then(|made| made.recipients.as_ref()) != Some(names)
+    {
+        return None;
+    }
+    if let Some(remote) = &ready.destination.place.remote {
+        let made = made?;
+        let same = made.state.as_ref() == Some(state) && made.bytes == Some(last.archive_bytes);
+        let (sums, _) = same.then(|| remote.digests(last)).and_then(Result::ok)?;
+        return Some(Same { artifact: last.clone(), sums, bytes: last.archive_bytes });
     }
     let source = Source::from(last);
     let (sums, _) = source.read_marker().ok()??;
     let digest =
         |name: String| sums.lines.iter().find(|(_, listed)| *listed == name).map(|(digest, _)| digest);
-    let (archive, manifest) = (digest(last.name.file())?, digest(last.name.manifest())?);
+    let (Some(_), manifest) = (digest(last.name.file()), digest(last.name.manifest())?) else { return None };
     if digest_file(&last.manifest).ok()?.0 != *manifest {
         return None;
     }
-    // With a passphrase that is another now the manifest does not open, and the backup is made anew.
-    let secret = keys::opening(last.name.encrypted, plan.destination.encryption.as_ref(), ctx.env).ok()?;
-    let closing = source.closing(secret.as_ref()).ok()??;
-    let length =
-        if last.name.encrypted { known.made.get(&show(&last.archive))?.bytes? } else { closing.packed_bytes };
+    let encryption = ready.destination.encryption.as_ref();
+    // Nor is one of another kind the backup that is asked for, though something here may open it.
+    let lock = match encryption {
+        Some(Encryption::Recipients(_)) => Lock::PublicKey,
+        Some(Encryption::Passphrase { .. }) | None => Lock::Passphrase,
+    };
+    if last.name.encrypted && lock != Lock::of(&last.archive) {
+        return None;
+    }
+    let (known_state, length) = if last.name.encrypted && lock == Lock::PublicKey {
+        // The secret key may be elsewhere, as it should: what the history remembers has to do.
+        (made?.state.clone(), made?.bytes?)
+    } else {
+        // With a passphrase that is another now the manifest does not open, and the backup is made anew.
+        let secret = keys::opening(last.name.encrypted, encryption, ctx.env).ok()?;
+        let closing = source.closing(secret.as_ref()).ok()??;
+        (closing.state, if last.name.encrypted { made?.bytes? } else { closing.packed_bytes })
+    };
     let (packed, marker) = (std::fs::metadata(&last.archive).ok()?, std::fs::metadata(&last.marker).ok()?);
     let bytes = packed.len();
     // The marker was written last: it does not speak of what was written since.
     let touched = packed.modified().ok()? > marker.modified().ok()?;
-    let same = closing.state.as_ref() == Some(state) && bytes == length && !touched;
-    same.then(|| Same { artifact: last.clone(), sha256: archive.clone(), bytes })
+    let same = known_state.as_ref() == Some(state) && bytes == length && !touched;
+    same.then(|| Same { artifact: last.clone(), sums, bytes })
 }

@@ -143,7 +143,7 @@ fn stage(
     }
     preflight(&[Tool::Rsync])?;
     let tracked = repository.tracked_files()?;
-    let attributes = repository.attributes(&commit.sha, &tracked)?;
+    let attributes = repository.attributes_of(&commit.sha)?.paths(&tracked)?;
     let ignored = |path: &Vec<u8>| attributes.get(path).is_some_and(|of| of.export_ignore);
     let (ignored, mut files): (Vec<_>, Vec<_>) = tracked.into_iter().partition(ignored);
     if !args.allow_dirty && repository.is_dirty()? {

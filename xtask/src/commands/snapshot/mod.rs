@@ -131,6 +131,7 @@ fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result
                 series: retain::bundle_series(&plan.name.name, plan.dirty),
                 time: Some(plan.name.time),
                 state: State::Unproven,
+                pinned: false,
                 bytes: 0,
             });
             let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);

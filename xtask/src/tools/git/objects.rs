@@ -1,19 +1,23 @@
 //! Objects of a repository through one `git cat-file --batch`, which looks packs up once and keeps its caches.
 //!
-//! It answers in the order in which it was asked, so a thread may ask for the next objects while the last is still being
-//! read ([`Blobs::ahead`]). Each answer names its object, and is taken for no other.
+//! It answers in the order in which it was asked. Each answer names its object, and is taken for no other. Where its
+//! objects lie is found out beside it, for [`super::ahead`].
 use super::super::process::environment;
 use super::super::{failed, not_started};
+use super::store::Store;
 use super::{Commit, Repository};
 use crate::error::Result;
 use jiff::Timestamp;
-use std::io::{BufRead as _, BufReader, BufWriter, Error as IoError, ErrorKind, Read, Write as _};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Error as IoError, ErrorKind, Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// The program, as errors name it.
-const TOOL: &str = "git cat-file --batch";
+pub(super) const TOOL: &str = "git cat-file --batch";
 /// No configuration, package file or commit is larger.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of answers that are taken from the pipe at once: all that a pipe holds on Linux.
@@ -22,8 +26,10 @@ const ANSWERS: usize = 1 << 16;
 /// Reads objects.
 pub struct Blobs {
     child: Child,
-    ask: Option<ChildStdin>,
+    pub(super) ask: Option<ChildStdin>,
     answer: BufReader<ChildStdout>,
+    opening: Option<JoinHandle<Option<Store>>>,
+    store: Option<Arc<Store>>,
 }
 
 impl Repository {
@@ -37,12 +43,21 @@ impl Repository {
         command.args(["cat-file", "--batch"]).current_dir(&self.root).env_clear().envs(environment());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().map_err(|error| not_started(TOOL, &error))?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(ask), Some(answer)) => {
-                Ok(Blobs { child, ask: Some(ask), answer: BufReader::with_capacity(ANSWERS, answer) })
-            }
-            _ => Err(failed(TOOL, "has no pipes", "")),
-        }
+        let (Some(ask), Some(answer)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed(TOOL, "has no pipes", ""));
+        };
+        let repository = self.clone();
+        let opening = Some(std::thread::spawn(move || repository.store()));
+        let answer = BufReader::with_capacity(ANSWERS, answer);
+        Ok(Blobs { child, ask: Some(ask), answer, opening, store: None })
+    }
+
+    /// Where its objects lie; `None` where git alone knows what is read for a name: where objects are replaced
+    /// (git-replace(1)), or it does not say.
+    fn store(&self) -> Option<Store> {
+        let answer = self.git(&["rev-parse", "--git-path", "objects", "--glob=refs/replace/"]).ok()?;
+        let objects = answer.strip_suffix(b"\n").filter(|folder| !folder.contains(&b'\n'))?;
+        Some(Store::open(&self.root().join(OsStr::from_bytes(objects))))
     }
 }
 
@@ -80,15 +95,32 @@ impl Blobs {
         }
     }
 
-    /// Asks for all these objects at once; they are read in this order.
-    pub fn ahead(&mut self, ids: Vec<String>) -> Ahead<'_> {
-        let (left, ask) = (ids.len(), self.ask.take());
-        let feeder = std::thread::spawn(move || {
-            let mut ask = BufWriter::new(ask?);
-            ids.iter().try_for_each(|id| writeln!(ask, "{id}")).ok()?;
-            ask.into_inner().ok()
-        });
-        Ahead { blobs: self, feeder: Some(feeder), left }
+    /// Where the objects lie, if they are for us to read.
+    pub(super) fn store(&mut self) -> Option<Arc<Store>> {
+        if let Some(opening) = self.opening.take() {
+            self.store = opening.join().ok().flatten().map(Arc::new);
+        }
+        self.store.clone()
+    }
+
+    /// Asks for the next object that is opened.
+    pub(super) fn ask(&mut self, name: &str) -> std::io::Result<()> {
+        let ask = self.ask.as_mut().ok_or(ErrorKind::BrokenPipe)?;
+        ask.write_all(format!("{name}\n").as_bytes())
+    }
+
+    /// The object that was asked for first, which must be `id`: its size, and a reader that must be read to its end.
+    pub(super) fn answered(&mut self, id: &str) -> std::io::Result<(u64, Object<'_>)> {
+        match self.head()? {
+            None => Err(ErrorKind::NotFound.into()),
+            Some((next, _)) if next != id => Err(IoError::other(format!("git answered with {next}"))),
+            Some((_, size)) => Ok((size, Object { answer: &mut self.answer, left: size })),
+        }
+    }
+
+    /// Ends git, which may be writing what nobody will read.
+    pub(super) fn give_up(&mut self) {
+        let _ = self.child.kill();
     }
 
     /// Name and content of one object; `None` when there is none.
@@ -96,9 +128,7 @@ impl Blobs {
         if name.contains('\n') {
             return Ok(None);
         }
-        let ask = self.ask.as_mut().ok_or(ErrorKind::BrokenPipe)?;
-        writeln!(ask, "{name}")?;
-        ask.flush()?;
+        self.ask(name)?;
         let Some((id, size)) = self.head()? else { return Ok(None) };
         if size > LARGEST {
             return Err(IoError::other(format!("{size} bytes, and {LARGEST} is the most")));
@@ -138,52 +168,8 @@ fn unexpected(line: &str) -> IoError {
     IoError::other(format!("git answered {line:?}"))
 }
 
-/// Objects that are on their way. Who leaves before the last one has ended git, which would wait for its reader.
-pub struct Ahead<'a> {
-    blobs: &'a mut Blobs,
-    feeder: Option<JoinHandle<Option<ChildStdin>>>,
-    left: usize,
-}
-
-impl Ahead<'_> {
-    /// The next object, which must be `id`: its size, and a reader that must be read to its end.
-    ///
-    /// # Errors
-    /// When it is missing, is not the next, or git fails.
-    pub fn open(&mut self, id: &str) -> Result<(u64, impl Read + '_)> {
-        let lost = |error: IoError| failed(TOOL, &format!("object {id}"), &error.to_string());
-        self.left = self.left.saturating_sub(1);
-        match self.blobs.head().map_err(lost)? {
-            None => Err(lost(ErrorKind::NotFound.into())),
-            Some((next, _)) if next != id => Err(lost(IoError::other(format!("git answered with {next}")))),
-            Some((_, size)) => Ok((size, Object { answer: &mut self.blobs.answer, left: size })),
-        }
-    }
-
-    /// The same, whole.
-    ///
-    /// # Errors
-    /// See [`Self::open`].
-    pub fn read(&mut self, id: &str) -> Result<Vec<u8>> {
-        let (size, mut object) = self.open(id)?;
-        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        let read = object.read_to_end(&mut content);
-        read.map_err(|error| failed(TOOL, &format!("object {id}"), &error.to_string()))?;
-        Ok(content)
-    }
-}
-
-impl Drop for Ahead<'_> {
-    fn drop(&mut self) {
-        if self.left > 0 {
-            let _ = self.blobs.child.kill();
-        }
-        self.blobs.ask = self.feeder.take().and_then(|feeder| feeder.join().ok()?);
-    }
-}
-
 /// An object on its way; a line end stands behind it.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     answer: &'a mut BufReader<ChildStdout>,
     left: u64,
 }

@@ -1,0 +1,239 @@
+//! Encryption: what is sealed comes back with its key alone, a key that is wrong or missing is named, and neither the
+//! secret nor a byte of plaintext gets anywhere where it does not belong.
+mod watch;
+
+use super::support::{Outcome, Stack, outcome};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+const KEY: (&str, &str) = ("BACKUP_KEY", "correct horse battery staple");
+const SYMMETRIC: &str = "passphrase-env = \"BACKUP_KEY\"\n";
+
+/// Makes a key pair without a passphrase of its own.
+fn key(stack: &Stack, name: &str, expires: &str) {
+    stack.sh(
+        "home",
+        &format!(
+            "mkdir -p -m 700 .gnupg; gpg --batch --quiet --passphrase '' --quick-generate-key {name} default default {expires} 2>/dev/null"
+        ),
+    );
+}
+
+/// Public keys of these names, and the secret keys of those alone that `keep` names, are in the key ring.
+fn ring(stack: &Stack, keep: &[&str]) {
+    let keep = keep.join(" ");
+    stack.sh(
+        "home",
+        &format!(
+            "gpgconf --kill all; [ -d all ] || mv .gnupg all; rm -rf .gnupg; mkdir -m 700 .gnupg
+             GNUPGHOME=$PWD/all gpg --batch --quiet --export > public; gpg --batch --quiet --import public
+             for name in {keep}; do
+                 GNUPGHOME=$PWD/all gpg --batch --quiet --pinentry-mode loopback --passphrase '' --export-secret-keys \"$name\" > secret
+                 gpg --batch --quiet --import secret
+             done
+             GNUPGHOME=$PWD/all gpgconf --kill all; gpgconf --kill all"
+        ),
+    );
+}
+
+fn recipients(names: &[&str]) -> String {
+    format!("recipients = {names:?}\n")
+}
+
+#[test]
+fn what_is_sealed_comes_back_from_each_container() {
+    for lock in [SYMMETRIC.to_owned(), recipients(&["ops@example.org"])] {
+        let stack = Stack::new();
+        if lock != SYMMETRIC {
+            key(&stack, "ops@example.org", "never");
+        }
+        for (codec, large) in [("gzip", true), ("zstd", true), ("gzip", false), ("zstd", false)] {
+            stack.configure(&format!("{lock}compression = \"{codec}\"\n"));
+            stack.sh("repo", "rm -rf .codex-api; mkdir .codex-api");
+            match large {
+                true => stack.sh(
+                    "repo/.codex-api",
+                    "head -c 40M /dev/urandom > noise; mkdir -m 750 'a b'; echo x > 'a b/c'",
+                ),
+                false => stack.sh("repo", "mkdir -p .codex-api/nothing/here"),
+            };
+            let sealed = stack.run_with(&[KEY], &["backup", "--suffix", &format!("{codec}-{large}")]).ok();
+            assert_eq!(sealed.shown().contains("holds no files"), !large, "{}", sealed.shown());
+            let name = format!("codex-api-{codec}-{large}");
+            stack.run_with(&[KEY], &["restore", &name, "--to", &format!("../{name}")]).ok();
+            assert_eq!(
+                stack.listing("repo/.codex-api"),
+                stack.listing(&format!("{name}/.codex-api")),
+                "{name}"
+            );
+        }
+        let checked = stack.run_with(&[KEY], &["verify", "--json"]).ok().json();
+        assert_eq!(checked["checked"], 4, "{checked}");
+        assert!(
+            checked["artifacts"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .all(|one| one["compared_with_manifest"] == true)
+        );
+    }
+}
+
+/// Word for word as the runbook has it, with `codex-api.tar.gz.gpg` for the file.
+#[test]
+fn the_gpg_line_of_the_runbook_decrypts() {
+    const LINE: &str = r#"printf '%s' "$CODEX_BACKUP_GPG_KEY" | gpg --batch --yes --passphrase-fd 0 -o codex-api.tar.gz codex-api.tar.gz.gpg"#;
+    let stack = Stack::configured();
+    let variable = ("CODEX_BACKUP_GPG_KEY", "correct horse");
+    stack.run_with(&[variable], &["backup", "--encrypt"]).ok();
+    let archive = stack.one("drive", ".tar.gz.gpg");
+    fs::copy(archive, stack.path("home/codex-api.tar.gz.gpg")).expect("copies");
+    let script = format!(
+        "export CODEX_BACKUP_GPG_KEY='{}'\n{LINE}\ntar -xzf codex-api.tar.gz; gpgconf --kill all",
+        variable.1
+    );
+    stack.sh("home", &script);
+    // Plain tar has whole seconds.
+    stack.sh(".", "diff -r --no-dereference repo/.codex-api home/.codex-api");
+}
+
+#[test]
+fn a_passphrase_that_is_wrong_or_none_is_named() {
+    let stack = Stack::new();
+    stack.configure(SYMMETRIC);
+    stack.run_with(&[KEY], &["backup"]).ok();
+    let archive = stack.one("drive", ".tar.gz.gpg").display().to_string();
+    let verbs: [&[&str]; 5] = [
+        &["backup"],
+        &["verify"],
+        &["verify", &archive],
+        &["restore", "codex-api", "--to", "../back"],
+        &["restore-drill"],
+    ];
+    let values: [(Option<&[u8]>, &str); 6] = [
+        (None, "is not set"),
+        (Some(b""), "is empty"),
+        (Some(b"correct\nhorse"), "more than one line"),
+        (Some(b"correct horse battery staple\n"), "more than one line"),
+        (Some(b"correct \xff horse"), "is not UTF-8"),
+        (Some(b"wrong horse"), "does not decrypt"),
+    ];
+    for (value, what) in values {
+        for args in verbs {
+            // A backup asks for no older passphrase.
+            if args == ["backup"] && what == "does not decrypt" {
+                continue;
+            }
+            let mut command = stack.command(args);
+            command.envs(value.map(|value| (KEY.0, OsStr::from_bytes(value))));
+            let said = outcome(&mut command);
+            let code = if args == ["restore-drill"] && what == "does not decrypt" { 1 } else { 3 };
+            let said = said.exits(code).says(&[KEY.0, what]);
+            if args != ["restore-drill"] {
+                said.says(&["next: "]);
+            }
+        }
+        assert!(!stack.path("back").exists());
+    }
+    assert_eq!(stack.files("drive").len(), 3, "nothing was written");
+    stack.run_with(&[KEY], &["verify"]).ok();
+}
+
+#[test]
+fn a_public_key_that_encrypts_nothing_is_named() {
+    let stack = Stack::new();
+    key(&stack, "good@example.org", "never");
+    key(&stack, "old@example.org", "seconds=1");
+    key(&stack, "burnt@example.org", "never");
+    let fingerprint = |name: &str| {
+        let listed = stack.sh("home", &format!("gpg --batch --with-colons --list-keys {name}"));
+        let line = listed.lines().find(|line| line.starts_with("fpr")).expect("a fingerprint").to_owned();
+        line.split(':').nth(9).expect("a field").to_owned()
+    };
+    let (old, burnt) = (fingerprint("old@example.org"), fingerprint("burnt@example.org"));
+    stack.sh(
+        "home",
+        &format!(
+            "sed 's/^:---/---/' .gnupg/openpgp-revocs.d/{burnt}.rev | gpg --batch --quiet --import
+             for n in $(seq 100); do gpg --batch --with-colons --list-keys old@example.org | grep -q '^pub:e' && exit; sleep 0.1; done; false"
+        ),
+    );
+    for (name, why) in [
+        ("nobody@example.org", "is missing"),
+        ("old@example.org", "has expired"),
+        (&old, "expired"),
+        ("burnt@example.org", "was revoked"),
+        (&burnt, "revoked"),
+    ] {
+        stack.configure(&recipients(&["good@example.org", name]));
+        stack.run(&["backup"]).exits(3).says(&[name, why, "next: ", "gpg --list-keys"]);
+        assert_eq!(stack.files("drive"), [""; 0], "{name}");
+    }
+    stack.configure(&recipients(&["good@example.org"]));
+    stack.run(&["backup"]).ok();
+    stack.sh("home", "gpgconf --kill all");
+}
+
+#[test]
+fn each_of_several_recipients_opens_it_alone() {
+    let stack = Stack::new();
+    let names = ["one@example.org", "two@example.org", "three@example.org"];
+    names.iter().for_each(|name| key(&stack, name, "never"));
+    stack.configure(&recipients(&names[..2]));
+    stack.run(&["backup"]).ok();
+    for name in &names[..2] {
+        ring(&stack, &[name]);
+        stack.run(&["verify"]).ok();
+        let to = format!("../{name}");
+        stack.run(&["restore", "codex-api", "--to", &to]).ok();
+        assert_eq!(stack.listing("repo/.codex-api"), stack.listing(&format!("{name}/.codex-api")));
+    }
+    // The subkeys that it is encrypted to, as gpg lists them.
+    let keys = stack.sh(
+        "home",
+        "GNUPGHOME=$PWD/all gpg --batch --with-colons --list-keys one two | awk -F: '/^sub/{print $5}'",
+    );
+    let keys: Vec<&str> = keys.lines().collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    for rings in [&names[2..], &[]] {
+        ring(&stack, rings);
+        for args in [&["verify"][..], &["restore", "codex-api", "--to", "../back"]] {
+            let said = stack.run(args).exits(3).says(&["no key of this machine", "gpg --import", ".gz.gpg"]);
+            said.says(&keys);
+        }
+    }
+    stack.run(&["restore-drill"]).fails().says(&["no key of this machine"]).says(&keys);
+    assert!(!stack.path("back").exists());
+    stack.sh("home", "gpgconf --kill all");
+}
+
+/// Whoever changes from a passphrase to public keys, or back, opens what was made before, and nothing is taken for the
+/// backup that is asked for now.
+#[test]
+fn a_change_of_keys_takes_no_backup_away() {
+    let stack = Stack::new();
+    key(&stack, "ops@example.org", "never");
+    let at = |time: &str, args: &[&str], value: Option<&str>| -> Outcome {
+        let mut command = stack.plain(args);
+        outcome(command.env("RECOVERY_NOW", time).envs(value.map(|value| ("CODEX_BACKUP_GPG_KEY", value))))
+    };
+    let passphrase = "passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n";
+    for (hour, lock) in
+        [passphrase.to_owned(), recipients(&["ops@example.org"]), passphrase.to_owned()].iter().enumerate()
+    {
+        stack.configure(lock);
+        let time = format!("2026-03-10T0{hour}:00:00Z");
+        let made = at(&time, &["backup", "--json"], Some("horse")).ok().json();
+        assert_eq!(made["sets"][0]["status"], "ok", "{lock}: {made}");
+        let checked = at(&time, &["verify", "--json"], Some("horse")).ok().json();
+        assert_eq!(checked["checked"], hour + 1, "{lock}: {checked}");
+        let recipe = at(&time, &["restore", "codex-api", "--explain"], None).ok().stdout;
+        assert_eq!(recipe.contains("CODEX_BACKUP_GPG_KEY"), lock == passphrase, "{recipe}");
+    }
+    stack.configure(&recipients(&["ops@example.org"]));
+    let first = stack.path("drive/2026/03-10/codex-api-2026-03-10T000000Z.tar.gz.gpg").display().to_string();
+    let without = at("2026-03-10T03:00:00Z", &["verify", &first], None);
+    without.exits(3).says(&["encrypted with a passphrase", "CODEX_BACKUP_GPG_KEY", "passphrase-env"]);
+    stack.sh("home", "gpgconf --kill all");
+}

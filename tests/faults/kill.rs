@@ -1,0 +1,198 @@
+//! `kill -9` at random instants over every verb that writes.
+//!
+//! After each: what a marker completes is whole by `sha256sum`, and that alone is listed, counted and verified; the
+//! earlier backups are the same bytes; live data is untouched; the next run succeeds. A run that ended before its kill
+//! came is no hit, and the instants are drawn from a shorter time then.
+use super::{BEFORE, Dice, ENCRYPTED, KEY, LATER, Saved, complete, count, size, tree};
+use crate::support::Stack;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// A verb that is killed again and again.
+struct Killing<'a> {
+    stack: &'a Stack,
+    args: &'a [&'a str],
+    dice: Dice,
+    /// How long a run takes that nobody kills.
+    span: Duration,
+}
+
+impl<'a> Killing<'a> {
+    /// Measures one run that nobody kills.
+    fn of(stack: &'a Stack, args: &'a [&'a str], dice: Dice) -> Self {
+        let begin = Instant::now();
+        let status = stack.grouped(args).env(KEY.0, KEY.1).status().expect("starts");
+        assert!(status.success(), "{args:?}: {status}");
+        Self { stack, args, dice, span: begin.elapsed() }
+    }
+
+    /// Kills a run at some instant; whether it was still at work.
+    fn strike(&mut self) -> bool {
+        let share = self.dice.below(1000) as u32;
+        let mut child = self.stack.grouped(self.args).env(KEY.0, KEY.1).spawn().expect("starts");
+        sleep(self.span * share / 1000);
+        child.kill().expect("kills");
+        let hit = child.wait().expect("ends").signal() == Some(9);
+        self.span = if hit { self.span * 101 / 100 } else { self.span * 9 / 10 };
+        hit
+    }
+
+    /// Kills runs until so many were at work, each in the world as it was saved, and looks after each with `check`.
+    fn hits(mut self, wanted: usize, saved: &Saved<'_>, mut check: impl FnMut(&Stack)) {
+        let (mut hits, mut instants) = (0, 0);
+        while hits < wanted {
+            assert!(instants < 4 * wanted, "only {hits} of {instants} kills of {:?} hit a run", self.args);
+            instants += 1;
+            saved.back();
+            hits += usize::from(self.strike());
+            check(self.stack);
+        }
+        count("instants", instants);
+        count("kills", hits);
+    }
+}
+
+/// A stack with a backup from before, and then much more data. The data is small enough for the checks to be quick.
+fn stack(destination: &str, dice: &mut Dice, bytes: usize) -> Stack {
+    let stack = Stack::new();
+    stack.configure(destination);
+    stack.run_with(&[KEY, ("RECOVERY_NOW", BEFORE)], &["backup"]).ok();
+    tree(&stack, "repo/.codex-api", dice, 60, bytes);
+    stack
+}
+
+/// Only what is complete is listed, counted and verified, and what was there before is unchanged.
+fn only_whole_ones(stack: &Stack, before: &[(String, Vec<u8>)]) {
+    let whole = complete(stack, "drive").len();
+    let status = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &["status", "--json"]).ok().json();
+    assert_eq!(status["data"][0]["count"], whole, "{status}");
+    let checked = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &["verify", "--json"]).ok().json();
+    let backups = checked["artifacts"].as_array().expect("a list").iter();
+    let backups = backups.filter(|one| one["path"].as_str().is_some_and(|path| path.contains("/drive/")));
+    assert_eq!(backups.count(), whole, "{checked}");
+    for (name, bytes) in before {
+        assert!(fs::read(stack.path("drive").join(name)).expect("is there") == *bytes, "{name} was changed");
+    }
+}
+
+fn files(stack: &Stack, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let names = stack.files(folder).into_iter();
+    names.map(|name| (name.clone(), fs::read(stack.path(folder).join(name)).expect("reads"))).collect()
+}
+
+fn backups_are_killed(name: &str, destination: &str) {
+    let mut dice = Dice::named(name);
+    let stack = stack(destination, &mut dice, 6_000_000);
+    let folders = ["drive", "repo/.recovery"];
+    let (saved, before) = (Saved::of(&stack, &folders), files(&stack, "drive"));
+    let live = stack.listing("repo/.codex-api");
+    let mut restored = 0;
+    Killing::of(&stack, &["backup"], dice).hits(size(4, 50), &saved, |stack| {
+        only_whole_ones(stack, &before);
+        let next = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &["backup"]).ok();
+        only_whole_ones(stack, &before);
+        assert!(next.stdout.contains("2026-03-11T120000Z"), "{}", next.stdout);
+        assert_eq!(stack.listing("repo/.codex-api"), live, "live data was touched");
+        restored += 1;
+        if restored % 4 == 0 {
+            let args = ["restore", "codex-api", "--to", "../back"];
+            stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &args).ok();
+            assert_eq!(stack.listing("back/.codex-api"), live);
+            stack.sh(".", "rm -rf back");
+        }
+    });
+    assert!(restored >= 4);
+}
+
+#[test]
+fn a_killed_backup_counts_for_nothing() {
+    backups_are_killed("kill-plain", "compression = \"zstd\"\n");
+}
+
+#[test]
+fn a_killed_encrypted_backup_counts_for_nothing() {
+    backups_are_killed("kill-encrypted", ENCRYPTED);
+}
+
+#[test]
+fn a_killed_snapshot_is_made_anew() {
+    let mut dice = Dice::named("kill-snapshot");
+    let stack = Stack::configured();
+    stack.run_with(&[("RECOVERY_NOW", BEFORE)], &["backup"]).ok();
+    stack.run(&["snapshot"]).ok();
+    tree(&stack, "repo/docs", &mut dice, 40, 5_000_000);
+    stack.commit("more", "2026-03-02T08:30:00Z");
+    let folders = ["repo/releases", "repo/.recovery", "drive"];
+    let (saved, before) = (Saved::of(&stack, &folders), files(&stack, "repo/releases"));
+    let (drive, live) = (files(&stack, "drive"), stack.listing("repo/docs"));
+    let mut bytes = None;
+    Killing::of(&stack, &["snapshot"], dice).hits(size(4, 50), &saved, |stack| {
+        only_whole_ones(stack, &drive);
+        let locks = stack.files("repo/releases").iter().filter(|name| name.ends_with(".lock.json")).count();
+        let status = stack.run(&["status", "--json"]).ok().json();
+        assert_eq!(status["releases"].as_array().map(Vec::len), Some(locks), "{status}");
+        for (name, bytes) in before.iter().filter(|(name, _)| name != "SHA256SUMS") {
+            let now = fs::read(stack.path("repo/releases").join(name)).expect("is there");
+            assert!(now == *bytes, "{name} was changed");
+        }
+        stack.run(&["snapshot"]).ok();
+        stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
+        stack.run(&["verify"]).ok();
+        let made = fs::read(stack.one("repo/releases", "2026-03-02T083000Z.tar.gz")).expect("reads");
+        assert!(bytes.get_or_insert_with(|| made.clone()) == &made, "the same bytes each time");
+        assert_eq!(stack.listing("repo/docs"), live, "the working tree was touched");
+    });
+}
+
+#[test]
+fn a_killed_prune_removes_nothing_that_was_to_stay() {
+    let dice = Dice::named("kill-prune");
+    let stack = Stack::new();
+    stack.configure("keep = 2\n");
+    let all = size(8, 30);
+    for number in 0..all {
+        let now = format!("2026-03-{:02}T{:02}:00:00Z", 1 + number / 24, number % 24);
+        stack.run_at(&now, &["backup"]).ok();
+    }
+    let folders = ["drive", "repo/.recovery"];
+    let (saved, mut before) = (Saved::of(&stack, &folders), files(&stack, "drive"));
+    before.retain(|(name, _)| {
+        [all - 1, all - 2]
+            .iter()
+            .any(|number| name.contains(&format!("2026-03-{:02}T{:02}0000Z", 1 + number / 24, number % 24)))
+    });
+    assert_eq!(before.len(), 6, "two backups stay");
+    let live = stack.listing("repo/.codex-api");
+    let mut half = 0;
+    Killing::of(&stack, &["prune"], dice).hits(size(8, 50), &saved, |stack| {
+        only_whole_ones(stack, &before);
+        half += usize::from((3..all).contains(&complete(stack, "drive").len()));
+        stack.run_at(LATER, &["prune"]).ok();
+        assert_eq!(files(stack, "drive"), before, "the two that stay, and nothing of the others");
+        only_whole_ones(stack, &before);
+        assert_eq!(stack.listing("repo/.codex-api"), live, "live data was touched");
+    });
+    assert!(half >= size(1, 5), "only {half} kills came between the first removal and the last");
+}
+
+#[test]
+fn a_killed_restore_shows_nothing_or_all() {
+    let mut dice = Dice::named("kill-restore");
+    let stack = stack("", &mut dice, 12_000_000);
+    stack.run(&["backup"]).ok();
+    let saved = Saved::of(&stack, &[]);
+    let (before, live) = (files(&stack, "drive"), stack.listing("repo/.codex-api"));
+    let args = ["restore", "codex-api", "--to", "../back"];
+    let killing = Killing::of(&stack, &args, dice);
+    stack.sh(".", "rm -rf back");
+    killing.hits(size(4, 50), &saved, |stack| {
+        if !stack.path("back").exists() {
+            stack.run(&args).ok();
+        }
+        assert_eq!(stack.listing("back/.codex-api"), live, "restored is not what is live");
+        only_whole_ones(stack, &before);
+        stack.sh(".", "rm -rf back .back*");
+    });
+}

@@ -1,0 +1,154 @@
+//! A copy of a complete backup: the same bytes, compared with the marker on the way, and the marker last.
+use super::Copied;
+use super::set::Ready;
+use super::unchanged::Same;
+use crate::destination::catalog::Artifact;
+use crate::destination::durable::Run;
+use crate::destination::marker::Sums;
+use crate::destination::memory::Memory;
+use crate::destination::place::Place;
+use crate::destination::read;
+use crate::error::{Error, Result};
+use crate::interrupt::interrupted;
+use std::fs::Permissions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// A complete backup that others are copied from.
+pub(super) struct Master {
+    pub artifact: Artifact,
+    /// Its marker: the digests of archive and manifest.
+    pub sums: Sums,
+    /// Bytes of the archive.
+    pub bytes: u64,
+    /// Whether it lies on another machine, and cannot be copied from.
+    pub far: bool,
+}
+
+impl Master {
+    /// The last backup, which is still what the source is.
+    pub(super) fn of(same: &Same, far: bool) -> Self {
+        Self { artifact: same.artifact.clone(), sums: same.sums.clone(), bytes: same.bytes, far }
+    }
+
+    /// The digest of the archive.
+    pub(super) fn digest(&self) -> String {
+        let file = self.artifact.name.file();
+        let line = self.sums.lines.iter().find(|(_, name)| *name == file);
+        line.map(|(digest, _)| digest.clone()).unwrap_or_default()
+    }
+
+    /// What it is, or will be, at another place.
+    pub(super) fn artifact_at(&self, place: &Place) -> Artifact {
+        let planned = Artifact::planned(&place.path, self.artifact.name.clone());
+        Artifact { bytes: self.artifact.bytes, archive_bytes: self.bytes, ..planned }
+    }
+}
+
+impl Copied {
+    /// An artifact at a destination that is there.
+    pub(super) fn at(ready: &Ready, artifact: &Artifact) -> Self {
+        Self {
+            destination: ready.destination.name.clone(),
+            archive: artifact.archive.clone(),
+            status: "ok",
+            durability: Some(ready.mounted.durability),
+            pending: ready.destination.confirm.is_some(),
+        }
+    }
+}
+
+/// Copies a backup to a destination that does not have it.
+///
+/// # Errors
+/// When it cannot be written; [`Error::Damaged`] when the backup is not what its marker says. Nothing is left then.
+pub(super) fn copy(master: &Master, ready: &Ready) -> Result<()> {
+    let (place, name) = (&ready.destination.place, &master.artifact.name);
+    let day = place.path.join(name.folder());
+    // What a copy that was killed has left has no marker.
+    for left in ready
+        .catalog
+        .incomplete
+        .iter()
+        .filter(|path| [name.file(), name.manifest()].iter().any(|file| **path == day.join(file)))
+    {
+        place.remove_files(left, &[])?;
+    }
+    let from = |file: &str| master.artifact.archive.with_file_name(file);
+    if let Some(remote) = &place.remote {
+        let files: Vec<PathBuf> = master.sums.lines.iter().map(|(_, file)| from(file)).collect();
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        return remote.put(&day, &files, &master.sums, &name.marker());
+    }
+    let mut run = Run::private().on(&ready.mounted);
+    for (digest, file) in &master.sums.lines {
+        copy_file(&mut run, &from(file), &day.join(file), digest)?;
+    }
+    if interrupted() {
+        return Err(Error::Interrupted);
+    }
+    place.recheck(&ready.mounted)?;
+    run.write(&day.join(name.marker()), master.sums.render().as_bytes())?;
+    run.commit();
+    Ok(())
+}
+
+fn copy_file(run: &mut Run, from: &Path, to: &Path, digest: &str) -> Result<()> {
+    let (mut source, mut target) = (read::open(from)?, run.create(to)?);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let count = source.read(&mut buffer).map_err(Error::io("read", from))?;
+        if count == 0 {
+            break;
+        }
+        target.write_all(&buffer[..count]).map_err(Error::io("write", to))?;
+    }
+    if target.finish()?.sha256 == *digest {
+        return Ok(());
+    }
+    Err(Error::Damaged {
+        path: from.to_owned(),
+        what: "is not what its marker says, and is not copied".into(),
+        next: "run `cargo xtask verify`, and `cargo xtask backup --force`".into(),
+    })
+}
+
+/// A private folder in which an archive lies that only other machines are to have; it vanishes with its owner.
+pub(super) struct Outbox(tempfile::TempDir);
+
+/// What the folders of [`Outbox`] are named like.
+const PREFIX: &str = "outbox-";
+
+impl Outbox {
+    /// Makes one in the repository's memory, else where temporary files go.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn open(memory: Option<&Memory>) -> Result<Self> {
+        let place = memory.map_or_else(std::env::temp_dir, |memory| memory.root().to_owned());
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&place);
+        folder.map(Self).map_err(Error::io("make a folder in", &place))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// Removes what killed runs have left in the repository's memory, whose lock is held.
+pub(super) fn sweep(memory: &Memory) {
+    let Ok(entries) = std::fs::read_dir(memory.root()) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            #[expect(clippy::disallowed_methods, reason = "what an `Outbox` of a killed run was")]
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

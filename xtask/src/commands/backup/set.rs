@@ -1,0 +1,472 @@
+//! One set to all its destinations: archived once, at the first that is there, and copied byte for byte to the others.
+//!
+//! Each destination succeeds or fails for itself. One that is out of reach is tried again, with growing pauses, for as
+//! long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
+//! again; a destination that missed that backup gets its copy.
+use super::copy::{self, Master, Outbox};
+use super::stage::{Archiving, Staged, stage};
+use super::store::{Stored, store};
+use super::unchanged::{self, Same};
+use super::{Copied, Done, Gathered, Locks, Plan, Prunable, demanded, encrypted};
+use crate::archive::codec::Codec;
+use crate::cli::BackupArgs as Args;
+use crate::commands::Context;
+use crate::config::{self, DataSet, Destination, keys};
+use crate::destination::catalog::{self, Artifact, Catalog};
+use crate::destination::memory::{Known, Memory};
+use crate::destination::mount::Mounted;
+use crate::destination::names::{ArtifactName, whole_seconds};
+use crate::destination::place::Place;
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, Severity};
+use crate::interrupt::interrupted;
+use crate::shown::show;
+use crate::source::folder::{Folder, Survey};
+use crate::tools::gpg::Key;
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Between two tries of a destination that is out of reach, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A destination that is there.
+pub(super) struct Ready {
+    pub destination: Destination,
+    pub mounted: Mounted,
+    pub catalog: Catalog,
+    /// Its last backup, when that still holds what the source holds.
+    pub same: Option<Same>,
+}
+
+/// What came of a set; the error when nothing at all came of it.
+pub(super) struct Outcome {
+    pub done: Done,
+    pub prunable: Vec<Prunable>,
+    pub stopped: Option<Error>,
+}
+
+impl Outcome {
+    /// Nothing came of it, and it is known why.
+    pub(super) fn failed(set: &str, finding: Finding) -> Self {
+        Self { done: Done::failed(set, finding), prunable: Vec::new(), stopped: None }
+    }
+}
+
+/// The work on one set.
+struct Work<'a> {
+    args: &'a Args,
+    ctx: &'a Context,
+    memory: Option<&'a Memory>,
+    set: DataSet,
+    series: String,
+    codec: Codec,
+    key: Option<Key>,
+    known: Known,
+    folder: Folder,
+    survey: Survey,
+    /// The complete backup that is copied from, as soon as there is one.
+    master: Option<Master>,
+    /// Where it lies when no folder could take it.
+    outbox: Option<Outbox>,
+    /// Series and time of the backups that are there, and where to look for other files of a new one's names.
+    taken: BTreeSet<(String, Timestamp)>,
+    roots: BTreeSet<PathBuf>,
+    /// How many `error` findings a new archive came with; none while there is no new one.
+    errors: Option<usize>,
+    done: Done,
+    prunable: Vec<Prunable>,
+    failures: Vec<Error>,
+}
+
+/// Backs up one set.
+///
+/// # Errors
+/// What stops the set before a destination is looked at: a key that is not there, a source that cannot be read.
+pub(super) fn one(
+    args: &Args,
+    ctx: &Context,
+    memory: Option<&Memory>,
+    locks: &mut Locks,
+    gathered: Gathered,
+) -> Result<Outcome> {
+    let Gathered { set, destinations, source } = gathered;
+    let first = &destinations[0];
+    set.may_be_staged(encrypted(args, first)).map_err(|(what, next)| Error::refused(what, next))?;
+    let key =
+        encrypted(args, first).then(|| keys::sealing(first.encryption.as_ref(), ctx.env)).transpose()?;
+    let series = series(args, &set)?;
+    // A drive that is away is told before a source that is: one destination alone decides it for the run.
+    if let ([only], Err(_)) = (&destinations[..], &source)
+        && only.retry_for.is_zero()
+    {
+        only.place.check(demanded(args, only))?;
+    }
+    if !set.source.exists() {
+        let repair = "check `source` in recovery.toml; nothing was written for this set";
+        let missing = Finding::error(show(&set.source), "is the source, and is not there", repair);
+        return Ok(Outcome::failed(&set.name, missing));
+    }
+    let (folder, survey) = source?;
+    let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
+    let mut work = Work {
+        args,
+        ctx,
+        memory,
+        series,
+        key,
+        known,
+        taken: BTreeSet::new(),
+        roots: BTreeSet::new(),
+        errors: None,
+        codec: first.compression,
+        done: Done {
+            set: set.name.clone(),
+            source_bytes: survey.bytes,
+            entries: survey.entries,
+            excluded: survey.excluded,
+            live: set.live.clone(),
+            ..Done::default()
+        },
+        set,
+        folder,
+        survey,
+        master: None,
+        outbox: None,
+        prunable: Vec::new(),
+        failures: Vec::new(),
+    };
+    work.rounds(destinations, locks)?;
+    Ok(work.outcome())
+}
+
+/// What retention counts together: the set, with its suffix if it has one.
+fn series(args: &Args, set: &DataSet) -> Result<String> {
+    let Some(suffix) = &args.suffix else { return Ok(set.name.clone()) };
+    config::good_name("--suffix", suffix).map_err(|(what, next)| Error::Usage(format!("{what}: {next}")))?;
+    Ok(format!("{}-{suffix}", set.name))
+}
+
+impl Work<'_> {
+    /// Tries every destination, and those that are out of reach again until their time is up.
+    fn rounds(&mut self, mut waiting: Vec<Destination>, locks: &mut Locks) -> Result<()> {
+        // An archive is made in a folder; other machines are sent copies.
+        waiting.sort_by_key(|destination| destination.place.remote.is_some());
+        let (mut waited, mut pause) = (Duration::ZERO, PAUSES.0);
+        loop {
+            let (mut ready, mut missed) = (Vec::new(), Vec::new());
+            for destination in waiting {
+                match self.look(&destination, locks) {
+                    Ok(one) => ready.push(one),
+                    Err(error) => missed.push((destination, error)),
+                }
+            }
+            self.names(&ready);
+            let name = self.name();
+            for one in ready.iter_mut().filter(|_| !self.args.force) {
+                one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known);
+            }
+            if let Some(emptied) = self.emptied(&ready) {
+                self.done.findings.push(emptied);
+                return Ok(());
+            }
+            self.find_same(&ready);
+            for one in ready {
+                match self.serve(&one) {
+                    Ok(copied) => self.served(one, copied),
+                    Err(error) => missed.push((one.destination, error)),
+                }
+            }
+            if interrupted() && self.done.copies.is_empty() {
+                return Err(Error::Interrupted);
+            }
+            waiting = Vec::new();
+            for (destination, error) in missed {
+                let again = error.is_away()
+                    && !(self.args.dry_run || interrupted())
+                    && waited + pause <= destination.retry_for;
+                if again {
+                    let text = format!(
+                        "{}: {}; trying again in {} s",
+                        destination.name,
+                        error.chain(),
+                        pause.as_secs()
+                    );
+                    self.ctx.ui.say(&text);
+                    waiting.push(destination);
+                } else {
+                    self.failed(&destination, error);
+                }
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            sleep(pause);
+            waited += pause;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Takes the lock of a destination, and looks at what is there.
+    fn look(&self, destination: &Destination, locks: &mut Locks) -> Result<Ready> {
+        let path = &destination.place.path;
+        if !self.args.dry_run && !locks.contains_key(path) {
+            locks.insert(path.clone(), super::lock::destination(path, "backup", self.ctx.now)?);
+        }
+        let (mounted, catalog) = destination.place.look(demanded(self.args, destination))?;
+        Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })
+    }
+
+    /// A source that was emptied since it was last backed up is a mistake until somebody says otherwise.
+    fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
+        let before = ready.iter().any(|one| one.catalog.latest(&self.series, None).is_some());
+        let what = "is the source, and holds no files, though it was backed up before";
+        let repair =
+            "if that is right, remove the set; else look where the files went: the backups still have them";
+        (self.survey.files == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
+    }
+
+    /// The newest backup that still holds what the source holds is the one that all are to have. A destination that has
+    /// it, and would not confirm it, makes a new one for all; so does one that can only be had from another machine.
+    fn find_same(&mut self, ready: &[Ready]) {
+        let confirms = |one: &Ready, name: &ArtifactName| {
+            one.same.as_ref().is_some_and(|same| same.artifact.name == *name)
+        };
+        let holds = |one: &Ready, name: &ArtifactName| {
+            one.catalog.complete.iter().any(|artifact| artifact.name == *name)
+        };
+        let local = |one: &Ready| one.destination.place.remote.is_none();
+        if self
+            .master
+            .as_ref()
+            .is_some_and(|master| master.far && !ready.iter().all(|one| confirms(one, &master.artifact.name)))
+        {
+            self.master = None;
+        }
+        if self.master.is_none() {
+            let good = |(one, same): &(&Ready, &Same)| {
+                let name = &same.artifact.name;
+                ready.iter().all(|other| match holds(other, name) {
+                    true => confirms(other, name),
+                    false => local(one),
+                })
+            };
+            let all = ready.iter().filter_map(|one| Some((one, one.same.as_ref()?))).filter(good);
+            let newest = all.max_by_key(|(one, same)| (local(one), same.artifact.name.time));
+            self.master = newest.map(|(one, same)| Master::of(same, !local(one)));
+        }
+    }
+
+    /// Remembers what is taken at these destinations.
+    fn names(&mut self, ready: &[Ready]) {
+        for one in ready {
+            let incomplete = one.catalog.incomplete.iter().filter_map(|path| catalog::unfinished(path));
+            let complete = one.catalog.complete.iter().map(|artifact| artifact.name.clone());
+            self.taken.extend(complete.chain(incomplete).map(|name| (name.series, name.time)));
+            self.roots.insert(one.destination.place.path.clone());
+        }
+    }
+
+    /// The name of a new backup: that of the run's time, or the next second that is free everywhere.
+    fn name(&self) -> ArtifactName {
+        let (series, codec) = (self.series.clone(), self.codec);
+        let mut name = ArtifactName { series, time: self.ctx.now, codec, encrypted: self.key.is_some() };
+        let free = |name: &ArtifactName| {
+            let files = [name.file(), name.manifest(), name.marker()];
+            let lies = |root: &PathBuf| files.iter().any(|file| root.join(name.folder()).join(file).exists());
+            let known = (name.series.clone(), whole_seconds(name.time));
+            !self.taken.contains(&known) && !self.roots.iter().any(lies)
+        };
+        while !free(&name) {
+            name.time = name.time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(self.ctx.now);
+        }
+        name
+    }
+
+    /// Brings the backup to one destination.
+    fn serve(&mut self, ready: &Ready) -> Result<Copied> {
+        if let Some(master) = &self.master {
+            let artifact = master.artifact_at(&ready.destination.place);
+            let there = ready.catalog.complete.iter().find(|other| other.name == artifact.name);
+            let copied = match there {
+                Some(there) if !self.known.is_damaged(there) => {
+                    let pending = self.known.pending.contains(&show(&artifact.archive));
+                    Copied { status: "unchanged", pending, ..Copied::at(ready, &artifact) }
+                }
+                Some(there) => {
+                    return Err(Error::Damaged {
+                        path: there.archive.clone(),
+                        what: "is damaged, and in the place of the copy".into(),
+                        next: "move it away, or run `cargo xtask backup --force`".into(),
+                    });
+                }
+                None if self.args.dry_run => {
+                    room(ready, master.bytes)?;
+                    Copied { status: "planned", pending: false, ..Copied::at(ready, &artifact) }
+                }
+                None => {
+                    room(ready, master.bytes)?;
+                    copy::copy(master, ready).map_err(|error| away(ready, error))?;
+                    Copied::at(ready, &artifact)
+                }
+            };
+            self.record(&copied);
+            return Ok(copied);
+        }
+        let name = self.name();
+        let estimate = ready.catalog.latest(&self.series, None).map_or(0, |last| last.bytes);
+        let plan = |place: &Place, mounted, name| Plan { place: place.clone(), mounted, name };
+        room(ready, estimate.min(self.survey.bytes))?;
+        if self.args.dry_run {
+            let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
+            return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
+        }
+        if ready.destination.place.remote.is_some() {
+            let outbox = Outbox::open(self.memory)?;
+            let place = Place::folder(outbox.path().to_owned());
+            let plan = plan(&place, place.check(false)?, name);
+            let stored = self.staged().and_then(|staged| store(&plan, &staged))?;
+            self.stored(&plan, stored);
+            self.outbox = Some(outbox);
+            return self.serve(ready);
+        }
+        let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
+        let stored = self.staged().and_then(|staged| store(&plan, &staged));
+        let stored = stored.map_err(|error| away(ready, error))?;
+        self.stored(&plan, stored);
+        let copied = Copied::at(ready, &plan.artifact());
+        self.record(&copied);
+        Ok(copied)
+    }
+
+    fn staged(&self) -> Result<Staged<'_>> {
+        let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
+        stage(self.ctx, self.memory, Archiving { set, folder, survey, key })
+    }
+
+    /// A new backup is whole: the others are copied from it.
+    fn stored(&mut self, plan: &Plan, stored: Stored) {
+        let Stored { archive, sums, summary, findings } = stored;
+        self.done.entries = summary.entries;
+        self.done.source_bytes = summary.content_bytes;
+        if findings.iter().any(|finding| finding.severity != Severity::Info) {
+            self.survey.state = None;
+        }
+        self.errors = Some(findings.iter().filter(|finding| finding.severity == Severity::Error).count());
+        self.done.findings.splice(0..0, findings);
+        self.master = Some(Master { artifact: plan.artifact(), sums, bytes: archive.bytes, far: false });
+    }
+
+    /// Takes note of a complete copy, or that one is still what the source is.
+    fn record(&mut self, copied: &Copied) {
+        let (Some(memory), Some(master), false) = (self.memory, &self.master, self.args.dry_run) else {
+            return;
+        };
+        let now = self.ctx.now.to_string();
+        let recorded = if copied.status == "unchanged" {
+            memory.event("confirmed", &now, &copied.archive)
+        } else {
+            let recipients = match &self.key {
+                Some(Key::Recipients(names)) => Some(names),
+                Some(Key::Passphrase(_)) | None => None,
+            };
+            let record = json!({
+                "schema": 1, "kind": "backup", "time": now, "set": self.set.name,
+                "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
+                "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
+                "recipients": recipients, "state": self.survey.state,
+            });
+            memory.record(&record)
+        };
+        // The backup is complete; only this repository will not remember it.
+        self.done.findings.extend(recorded.err().map(|error| Finding::of(show(memory.root()), &error)));
+    }
+
+    fn served(&mut self, ready: Ready, copied: Copied) {
+        let planned = (copied.status == "planned").then(|| {
+            let name =
+                self.master.as_ref().map_or_else(|| self.name(), |master| master.artifact.name.clone());
+            Artifact::planned(&ready.destination.place.path, name)
+        });
+        self.prunable.push(Prunable {
+            destination: ready.destination,
+            mounted: ready.mounted,
+            series: self.series.clone(),
+            planned,
+        });
+        self.done.copies.push(copied);
+    }
+
+    fn failed(&mut self, destination: &Destination, error: Error) {
+        self.done.copies.push(Copied {
+            destination: destination.name.clone(),
+            archive: destination.place.path.clone(),
+            status: "failed",
+            durability: None,
+            pending: false,
+        });
+        self.done.findings.push(Finding::of(show(&destination.place.path), &error));
+        self.failures.push(error);
+    }
+
+    fn outcome(mut self) -> Outcome {
+        if let Some(master) = &self.master {
+            self.done.sha256 = Some(master.digest());
+            self.done.bytes = master.bytes;
+        }
+        if self.errors.is_none() {
+            self.done.findings.splice(0..0, self.survey.findings.iter().cloned());
+        }
+        let good = self.done.copy().map(|copy| copy.status);
+        if self.survey.files == 0 && good.is_some() {
+            let (what, repair) = ("is the source, and holds no files", "check that it is the right folder");
+            self.done.findings.push(Finding::warning(show(&self.set.source), what, repair));
+        }
+        let any = |status: &str| self.done.copies.iter().any(|copy| copy.status == status);
+        self.done.status = match good {
+            None => "failed",
+            Some(_) if any("ok") && finding::any_error(&self.done.findings) => "findings",
+            Some(_) if any("ok") => "ok",
+            Some(status) => status,
+        };
+        // One that may be tried again later does not hide one that may not.
+        let worst = self.failures.iter().position(|error| error.exit() != Exit::TryLater).unwrap_or(0);
+        let stopped = (good.is_none() && !self.failures.is_empty()).then(|| self.failures.swap_remove(worst));
+        Outcome { done: self.done, prunable: self.prunable, stopped }
+    }
+}
+
+/// A drive that went away makes any error; it is told as what it is.
+fn away(ready: &Ready, error: Error) -> Error {
+    if matches!(error, Error::Interrupted) || interrupted() {
+        return error;
+    }
+    ready.destination.place.recheck(&ready.mounted).err().unwrap_or(error)
+}
+
+/// Room for what is known to be needed, looked at before the first byte.
+fn room(ready: &Ready, needed: u64) -> Result<()> {
+    ready.mounted.writable()?;
+    let free = ready.mounted.free_bytes;
+    if free >= needed.max(1) {
+        return Ok(());
+    }
+    let (free, needed) = (crate::ui::bytes(free), crate::ui::bytes(needed));
+    Err(Error::refused(
+        format!("{} has {free} free, and {needed} are needed", show(&ready.destination.place.path)),
+        "free some room there: `cargo xtask prune` lists what may go; nothing was written",
+    ))
+}
+
+/// Sleeps, but not beyond this run's own end.
+fn sleep(pause: Duration) {
+    const STEP: Duration = Duration::from_millis(100);
+    for _ in 0..pause.as_millis() / STEP.as_millis() {
+        if interrupted() {
+            return;
+        }
+        std::thread::sleep(STEP);
+    }
+}
