@@ -16,6 +16,34 @@ pub enum Severity {
     Error,
 }
 
+/// What became of a file or of the work around it, for who reads findings by program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Was written to while it was read.
+    Changed,
+    /// Only grew while it was read.
+    Grew,
+    /// Became shorter while it was read.
+    Shrank,
+    /// Was there when the folder was listed, and went.
+    Vanished,
+    /// Another file took its place.
+    Replaced,
+    /// It is a file, or a folder, no more.
+    Turned,
+    /// Could not be read.
+    Unreadable,
+    /// Is a SQLite database that could not be copied as one.
+    Database,
+    /// Is larger than the set's `max-size`.
+    Size,
+    /// The source did not hold still while it was staged.
+    Staging,
+    /// A command before or after the backup.
+    Hook,
+}
+
 /// One problem, where it is, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -27,6 +55,9 @@ pub struct Finding {
     pub what: String,
     /// What to do; empty when there is nothing to do.
     pub repair: String,
+    /// Of a finding about live data: what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
 }
 
 impl Finding {
@@ -37,7 +68,13 @@ impl Finding {
         what: impl Into<String>,
         repair: impl Into<String>,
     ) -> Self {
-        Self { severity, path: path.into(), what: what.into(), repair: repair.into() }
+        Self { severity, path: path.into(), what: what.into(), repair: repair.into(), kind: None }
+    }
+
+    /// The same, of this kind.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 
     /// An error.

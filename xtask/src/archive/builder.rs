@@ -114,10 +114,11 @@ impl<'a> Builder<'a> {
     pub fn add(&mut self, entry: Entry, content: &[u8]) -> Result<(), FormatError> {
         debug_assert_eq!(entry.size, content.len() as u64);
         if entry.encoded_len() > MAX_BLOCK {
-            return self.stream(entry, &mut &*content).map_err(|error| match error {
+            let streamed = self.stream(entry, &mut &*content).map_err(|error| match error {
                 StreamError::Format(error) => error,
                 other => FormatError::Malformed(other.to_string()),
             });
+            return streamed.map(drop);
         }
         let mut filling = self.begin(entry)?;
         filling.content().copy_from_slice(content);
@@ -143,11 +144,11 @@ impl<'a> Builder<'a> {
         Ok(Filling { raw: &mut self.raw, laid: &mut self.laid, entry, start, content })
     }
 
-    /// Adds a file of any size, reading exactly `entry.size` bytes.
+    /// Adds a file of any size, reading exactly `entry.size` bytes; returns their SHA-256.
     ///
     /// # Errors
     /// `Short` or `Read` leave the archive unfinished: drop it and begin again.
-    pub fn stream(&mut self, entry: Entry, content: &mut dyn Read) -> Result<(), StreamError> {
+    pub fn stream(&mut self, entry: Entry, content: &mut dyn Read) -> Result<[u8; 32], StreamError> {
         self.dispatch()?;
         self.raw.push(&entry.headers());
         let (mut hash, mut left, mut blocks) = (Sha256::new(), entry.size, 1);
@@ -170,9 +171,10 @@ impl<'a> Builder<'a> {
             }
         }
         debug_assert_eq!(blocks, self.index - first + 1);
-        self.laid.push(Laid { entry, digest: Digested::Done(hash.finalize().into()), blocks });
+        let digest = hash.finalize().into();
+        self.laid.push(Laid { entry, digest: Digested::Done(digest), blocks });
         self.dispatch()?;
-        Ok(())
+        Ok(digest)
     }
 
     /// Hands the current block to the workers, waiting while too many are in flight.

@@ -194,7 +194,7 @@ fn pack_moodily(tree: &Tree, codec: Codec, workers: usize, seed: u64) -> Made {
     let mut add = |builder: &mut Builder<'_>, (entry, content): &(Entry, Vec<u8>)| {
         mood.some(1);
         if entry.encoded_len() > MAX_BLOCK {
-            builder.stream(entry.clone(), &mut MoodySource(content, Moody(seed ^ entry.size)))
+            builder.stream(entry.clone(), &mut MoodySource(content, Moody(seed ^ entry.size))).map(drop)
         } else {
             Ok(builder.add(entry.clone(), content)?)
         }

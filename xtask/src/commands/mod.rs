@@ -1,6 +1,7 @@
 //! A file a verb, each: gather → plan → check → execute → verify → record. What several verbs do alike is here
 //! and in [`retain`].
 pub mod backup;
+mod environment;
 pub mod init;
 pub mod prune;
 pub mod restore;
@@ -120,6 +121,10 @@ fn at(path: &Path, error: PourError) -> Error {
         PourError::Source(error) => error,
         PourError::Archive(FormatError::Io(source)) => Error::io("write", path)(source),
         PourError::Archive(error) => Error::format(path)(error),
+        PourError::Changed(name) => Error::refused(
+            format!("{} changed while it was read", show_bytes(&name)),
+            "run again while nothing writes to it",
+        ),
         PourError::Short(name, why) => Error::refused(
             format!("{} {why} while it was read", show_bytes(&name)),
             "run again while nothing writes to it",

@@ -4,8 +4,9 @@
 //! proven. Reads destinations and the releases folder; writes only the evidence and a line of history. The
 //! live data is never touched by a spot drill.
 use super::Context;
+use super::environment::{Seen, seen};
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
-use crate::config::{Config, keys};
+use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
@@ -15,7 +16,6 @@ use crate::drill::evidence::{
 };
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
-use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, damaged, judge, proven};
@@ -107,9 +107,7 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 /// Runs the drill and stores its evidence; also returns the artifacts that it has shown to be restorable, and those
 /// whose bytes are not those on record.
 fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Shown)> {
-    let passphrases = keys::variables(&prepared.config);
-    let environment = environment(&prepared.config.drill.environment, &passphrases, ctx.env);
-    let redaction = Redaction::new(&secrets(&prepared.config, ctx), &environment);
+    let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
     let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
     let drilled = Spot {
         plan: &prepared.plan,
@@ -129,27 +127,6 @@ fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded,
     let evidence = assemble(prepared, drilled, trigger, ctx).redacted(&redaction);
     let recorded = record::write(&prepared.config.drill.evidence_dir, &prepared.records, evidence)?;
     Ok((recorded, shown))
-}
-
-fn secrets(config: &Config, ctx: &Context) -> Vec<(String, String)> {
-    values(keys::variables(config).into_iter(), ctx.env)
-}
-
-/// What release checks may see: the variables named in the configuration, never a passphrase.
-fn environment(
-    named: &[String],
-    passphrases: &[&str],
-    env: fn(&str) -> Option<String>,
-) -> Vec<(String, String)> {
-    values(named.iter().map(String::as_str).filter(|name| !passphrases.contains(name)), env)
-}
-
-fn values<'a>(
-    names: impl Iterator<Item = &'a str>,
-    env: fn(&str) -> Option<String>,
-) -> Vec<(String, String)> {
-    let whole = |value: &String| !value.contains(char::REPLACEMENT_CHARACTER);
-    names.filter_map(|name| Some((name.to_owned(), env(name).filter(whole)?))).collect()
 }
 
 fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context) -> Evidence {
@@ -314,12 +291,5 @@ mod tests {
         assert!(is_due(&records, None, at("2026-03-03T10:00:00Z")));
         records[2].evidence.result = Verdict::NotVerified;
         assert!(is_due(&records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
-    }
-
-    #[test]
-    fn release_checks_never_see_a_passphrase() {
-        let env = |name: &str| (name != "UNSET").then(|| format!("value of {name}"));
-        let named = ["PATH", "KEY", "UNSET"].map(String::from);
-        assert_eq!(environment(&named, &["KEY"], env), [("PATH".into(), "value of PATH".into())]);
     }
 }

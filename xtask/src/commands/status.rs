@@ -6,9 +6,10 @@ use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
 use crate::destination::releases;
 use crate::drill::evidence::{Verdict, check_chain};
-use crate::drill::{record, scratch};
+use crate::drill::record;
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding};
+use crate::restore::scratch::{self, Owner};
 use crate::shown::show;
 use crate::ui::{bytes, span, table};
 use jiff::SignedDuration;
@@ -214,7 +215,7 @@ impl Answer {
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
         let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
-        for folder in scratch::left_behind(workspace.as_ref()) {
+        for folder in scratch::left_behind(Owner::Drill, workspace.as_ref()) {
             let what = "was left by a drill that was killed: it holds restored data in the clear";
             self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
         }

@@ -4,6 +4,7 @@
 //! nothing.
 mod detect;
 pub mod keys;
+pub mod live;
 mod raw;
 
 use crate::archive::codec::Codec;
@@ -12,7 +13,7 @@ use crate::destination::place::Place;
 use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
-use crate::source::folder::Databases;
+use crate::source::rules::Databases;
 use jiff::SignedDuration;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -71,6 +72,8 @@ pub struct DataSet {
     pub key_files: Vec<String>,
     /// Whether SQLite databases are copied through SQLite.
     pub sqlite: Databases,
+    /// How it is read while it is in use.
+    pub live: live::Live,
 }
 
 /// How archives of a destination are encrypted.
@@ -235,6 +238,7 @@ impl Config {
                     return Err((what, "give the two the same".into()));
                 }
             }
+            set.may_be_staged(places.iter().any(|place| place.encryption.is_some()))?;
         }
         for (index, destination) in self.destinations.iter().enumerate() {
             good_name("a destination", &destination.name)?;
@@ -452,6 +456,14 @@ stop = "docker compose stop app"
             ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
             ("[drill]\nspot-every = \"often\"\n", "spot-every"),
+            (&format!("{set}max-size = \"big\"\n"), "max-size"),
+            (&format!("{set}consistency = \"sometimes\"\n"), "sometimes"),
+            (
+                &format!(
+                    "{set}consistency = \"staged\"\n[destination.d]\npath = \"d\"\nrecipients = [\"b\"]\n"
+                ),
+                "where its plaintext may lie",
+            ),
         ] {
             let error = load(text).expect_err(text);
             assert!(error.to_string().contains(expected), "{text:?}: {error}");

@@ -1,11 +1,12 @@
 //! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
+use super::live::{self, Consistency, Live};
 use super::{DataSet, Destination, Drill, Encryption};
 use crate::archive::codec::Codec;
 use crate::destination::place::Place;
 use crate::destination::remote::Remote;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
-use crate::source::folder::Databases;
+use crate::source::rules::Databases;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -55,6 +56,20 @@ pub(super) struct RawSet {
     key_files: Vec<String>,
     #[serde(default)]
     sqlite: Databases,
+    #[serde(default)]
+    consistency: Consistency,
+    stage_dir: Option<String>,
+    #[serde(default)]
+    before: Vec<String>,
+    #[serde(default)]
+    after: Vec<String>,
+    hook_timeout: Option<String>,
+    hook_environment: Option<Vec<String>>,
+    #[serde(default)]
+    exclude_caches: bool,
+    #[serde(default)]
+    one_file_system: bool,
+    max_size: Option<String>,
 }
 
 /// `"a"` or `["a", "b"]`.
@@ -202,7 +217,21 @@ impl RawSet {
         if self.source.is_empty() {
             return Err((format!("data.{name}.source is empty"), "name a folder".into()));
         }
+        let key = |key: &str| format!("data.{name}.{key}");
+        let timeout = some_span(&key("hook-timeout"), self.hook_timeout.as_ref())?;
+        let live = Live {
+            consistency: self.consistency,
+            stage_dir: self.stage_dir.as_deref().map(at),
+            before: self.before,
+            after: self.after,
+            hook_timeout: timeout.map_or(super::TEN_MINUTES, SignedDuration::unsigned_abs),
+            hook_environment: self.hook_environment.unwrap_or_else(live::environment),
+            exclude_caches: self.exclude_caches,
+            one_file_system: self.one_file_system,
+            max_size: self.max_size.as_ref().map(|text| bytes(&key("max-size"), text)).transpose()?,
+        };
         Ok(DataSet {
+            live,
             source: at(&self.source),
             exclude: self.exclude,
             destinations: match self.destination {
@@ -310,9 +339,7 @@ impl RawDrill {
             smoke: self.smoke,
             rto_target: some_span("drill.rto-target", self.rto_target.as_ref())?,
             rpo_target: some_span("drill.rpo-target", self.rpo_target.as_ref())?,
-            environment: self
-                .environment
-                .unwrap_or_else(|| ["PATH", "HOME", "LANG"].map(String::from).to_vec()),
+            environment: self.environment.unwrap_or_else(live::environment),
         })
     }
 }

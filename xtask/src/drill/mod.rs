@@ -15,7 +15,6 @@ pub mod redact;
 pub mod render;
 pub mod rooms;
 pub mod run;
-pub mod scratch;
 pub mod steps;
 pub mod subject;
 pub mod verdict;

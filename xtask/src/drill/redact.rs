@@ -1,4 +1,4 @@
-//! Keeps secrets and environment values out of evidence.
+//! Keeps secrets and environment values out of evidence, and out of what is told of the user's own commands.
 //!
 //! Pure: it is given the values, it does not look for them. Evidence is meant to be committed; what a
 //! failed command printed may hold what it was given.
@@ -9,6 +9,9 @@ use crate::finding::Finding;
 const SHORTEST_VALUE: usize = 4;
 /// A secret's lines are replaced on their own when they are at least this long (a key over many lines).
 const SHORTEST_LINE: usize = 8;
+
+/// Characters of a command's output that are told, from its end.
+const OUTPUT_KEPT: usize = 1000;
 
 /// What must not appear.
 #[derive(Clone, Default)]
@@ -51,14 +54,21 @@ impl Redaction {
         self.text(&tail[cut..])
     }
 
+    /// What is told of the output of a command, of which only the end was kept.
+    pub fn output(&self, tail: &str) -> String {
+        let text = self.tail(tail);
+        let text = text.trim_end();
+        text.chars().skip(text.chars().count().saturating_sub(OUTPUT_KEPT)).collect()
+    }
+
     /// All texts of a finding.
     pub fn finding(&self, finding: &Finding) -> Finding {
-        Finding::new(
-            finding.severity,
-            self.text(&finding.path),
-            self.text(&finding.what),
-            self.text(&finding.repair),
-        )
+        Finding {
+            path: self.text(&finding.path),
+            what: self.text(&finding.what),
+            repair: self.text(&finding.repair),
+            ..finding.clone()
+        }
     }
 }
 

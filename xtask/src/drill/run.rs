@@ -10,13 +10,13 @@ use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
 use super::key_files::wrong_with;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
-use super::scratch::{self, Scratch};
 use super::steps::{Plan, Step};
 use super::subject::{Subject, on_record};
 use super::verdict::Interrupted;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::digest_file;
+use crate::restore::scratch::{self, Owner, Scratch};
 use crate::shown::show;
 use crate::tools::Tool;
 use crate::tools::shell;
@@ -24,9 +24,6 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Characters of a failed command's output that go into the evidence, from its end.
-const OUTPUT_KEPT: usize = 1000;
 
 /// A spot drill that is ready to run.
 pub struct Spot<'a> {
@@ -180,8 +177,8 @@ impl Spot<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        let swept = scratch::sweep(self.workspace)?;
-        state.scratch = Some(Scratch::new(self.workspace)?);
+        let swept = scratch::sweep(Owner::Drill, self.workspace)?;
+        state.scratch = Some(Scratch::new(Owner::Drill, self.workspace)?);
         let swept = match swept {
             0 => String::new(),
             count => format!("; {count} folders of killed drills are removed"),
@@ -283,7 +280,7 @@ impl Spot<'_> {
         let limit = self.plan.check_timeout;
         let line = &self.plan.release_checks[index];
         let ran = self.rooms.shell(line, cwd, self.environment, limit)?;
-        let output = last_chars(self.redaction.tail(&ran.tail).trim_end(), OUTPUT_KEPT);
+        let output = self.redaction.output(&ran.tail);
         Ok(match ran.outcome {
             shell::Outcome::Pass => Done::pass("exit status 0"),
             shell::Outcome::Fail(status) => Done::fail(format!("{status}: {output}")),
@@ -312,11 +309,6 @@ impl Spot<'_> {
 }
 
 const DAMAGED: &str = "do not rely on it; restore an older one, and run `cargo xtask verify --all`";
-
-fn last_chars(text: &str, kept: usize) -> String {
-    let skipped = text.chars().count().saturating_sub(kept);
-    text.chars().skip(skipped).collect()
-}
 
 #[cfg(test)]
 #[path = "run_tests.rs"]

@@ -6,6 +6,7 @@ pub mod check;
 pub mod extract;
 mod layout;
 pub mod recipe;
+pub mod scratch;
 mod tree;
 
 use crate::archive::codec::Codec;

@@ -6,30 +6,30 @@
 pub mod eol;
 pub mod folder;
 pub mod git;
+pub mod live;
+pub mod mirror;
+pub mod rules;
 pub mod sqlite;
 pub mod staged;
 mod state;
+mod walk;
+mod xattrs;
 
+use crate::archive::FormatError;
 use crate::archive::block::MAX_BLOCK;
 use crate::archive::builder::{Builder, StreamError};
-use crate::archive::entry::{Entry, Kind, Mtime, order};
-use crate::archive::{FormatError, read_full};
+use crate::archive::entry::{Entry, Kind, order};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
-use crate::shown::show_bytes;
 use crate::tools::git::{Ahead, Wanted};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-/// How often a file that changes while it is read is read again.
-const TRIES: u32 = 3;
 
 /// Where the content of an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,9 @@ pub enum PourError {
     /// This large file shrank or failed while its header was already written: begin again, and leave it out if it
     /// does so each time.
     Short(Vec<u8>, String),
+    /// This large file was written to while it was read into the archive: begin again, or have [`live::Reading`] take it
+    /// as it is.
+    Changed(Vec<u8>),
 }
 
 impl From<FormatError> for PourError {
@@ -166,6 +169,7 @@ impl From<Error> for PourError {
 pub struct Pour<'a, 'b> {
     builder: &'a mut Builder<'b>,
     objects: Option<Ahead<'a>>,
+    reading: Option<live::Reading>,
     kept: Kept,
     /// Databases that were copied through SQLite.
     copied: HashSet<Vec<u8>>,
@@ -176,7 +180,13 @@ pub struct Pour<'a, 'b> {
 impl<'a, 'b> Pour<'a, 'b> {
     /// Into `builder`; `objects` are those of the items to come, in their order.
     pub fn new(builder: &'a mut Builder<'b>, objects: Option<Ahead<'a>>) -> Self {
-        Self { builder, objects, kept: Kept::default(), copied: HashSet::new(), findings: Vec::new() }
+        let (kept, copied) = (Kept::default(), HashSet::new());
+        Self { builder, objects, reading: None, kept, copied, findings: Vec::new() }
+    }
+
+    /// Into `builder`, from a folder that others may write to.
+    pub fn from_live(builder: &'a mut Builder<'b>, reading: live::Reading) -> Self {
+        Self { reading: Some(reading), ..Self::new(builder, None) }
     }
 
     /// What was found on the way.
@@ -184,8 +194,8 @@ impl<'a, 'b> Pour<'a, 'b> {
         self.findings
     }
 
-    /// Adds an item; `open` is its file, if it is open already. What cannot be read is a finding. The second and later names of a file that is in the archive
-    /// become hard links to the first.
+    /// Adds an item; `open` is its file, if it is open already. What cannot be read is a finding. The second and later
+    /// names of a file that is in the archive become hard links to the first.
     ///
     /// # Errors
     /// See [`PourError`].
@@ -238,84 +248,16 @@ impl<'a, 'b> Pour<'a, 'b> {
         let (size, mut content) = objects.open(id)?;
         let entry = Entry { size, ..entry };
         if entry.encoded_len() > MAX_BLOCK {
-            return self.builder.stream(entry, &mut content).map_err(|error| match error {
+            let streamed = self.builder.stream(entry, &mut content).map_err(|error| match error {
                 StreamError::Format(error) => error.into(),
                 error => broken(&error),
             });
+            return streamed.map(drop);
         }
         let mut filling = self.builder.begin(entry)?;
         content.read_exact(filling.content()).map_err(|error| broken(&error))?;
         filling.keep();
         Ok(())
-    }
-
-    /// A file of a live folder. Up to a block it is read whole, and again while it changes, so that its size is that
-    /// of what was read; a larger one is streamed. Returns whether it is in the archive.
-    fn live(&mut self, entry: Entry, path: &Path, already: Option<File>) -> Result<bool, PourError> {
-        let (name, mut already) = (entry.path.clone(), already);
-        let mut unreadable = |error: &std::io::Error| {
-            self.findings.push(unreadable(&show_bytes(&name), error));
-            Ok(false)
-        };
-        for tried in 1..=TRIES {
-            let opened = already.take().map_or_else(|| open(path), Ok);
-            let (meta, mut file) = match opened.and_then(|file| Ok((file.metadata()?, file))) {
-                Ok(opened) => opened,
-                Err(error) => return unreadable(&error),
-            };
-            if !meta.is_file() {
-                let what = "was a file when the folder was listed, and is none now; passed over";
-                self.findings.push(Finding::warning(show_bytes(&name), what, "run again"));
-                return Ok(false);
-            }
-            let entry = Entry { size: meta.len(), mtime: mtime(&meta), ..entry.clone() };
-            if entry.encoded_len() > MAX_BLOCK {
-                return self.large(entry, &meta, file);
-            }
-            let mut filling = self.builder.begin(entry.clone())?;
-            let read = read_full(&mut file, filling.content());
-            let (count, after) = match read.and_then(|count| Ok((count, file.metadata()?))) {
-                Ok(read) => read,
-                Err(error) => {
-                    drop(filling);
-                    return unreadable(&error);
-                }
-            };
-            let steady = Steady::of(&meta, &after, count as u64);
-            if steady == Steady::Yes || (tried == TRIES && count as u64 == meta.len()) {
-                filling.keep();
-            } else if tried == TRIES {
-                // It shrank each time: what there was of it.
-                let content = filling.content()[..count].to_vec();
-                drop(filling);
-                self.builder.add(Entry { size: count as u64, ..entry }, &content)?;
-            } else {
-                continue;
-            }
-            self.findings.extend(steady.finding(&show_bytes(&name)));
-            break;
-        }
-        Ok(true)
-    }
-
-    fn large(&mut self, entry: Entry, meta: &Metadata, mut file: File) -> Result<bool, PourError> {
-        let path = entry.path.clone();
-        let size = entry.size;
-        match self.builder.stream(entry, &mut Watched(&mut file)) {
-            Ok(()) => {}
-            Err(StreamError::Format(error)) => return Err(error.into()),
-            Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
-                return Err(Error::Interrupted.into());
-            }
-            Err(StreamError::Short { .. }) => return Err(PourError::Short(path, "shrank".into())),
-            Err(StreamError::Read(error)) => {
-                return Err(PourError::Short(path, format!("could not be read to its end ({error})")));
-            }
-        }
-        if let Ok(after) = file.metadata() {
-            self.findings.extend(Steady::of(meta, &after, size).finding(&show_bytes(&path)));
-        }
-        Ok(true)
     }
 }
 
@@ -328,68 +270,4 @@ fn open(path: &Path) -> std::io::Result<File> {
 fn open_at(folder: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?))
-}
-
-/// Whether a file held still while it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Steady {
-    Yes,
-    Grew,
-    No,
-}
-
-impl Steady {
-    fn of(before: &Metadata, after: &Metadata, read: u64) -> Self {
-        // Without a name it was removed, or another file was put in its place.
-        let named = after.nlink() > 0;
-        if named && mtime(before) == mtime(after) && read == after.len() && before.len() == after.len() {
-            Self::Yes
-        } else if named && after.len() >= read && after.len() > before.len() {
-            Self::Grew
-        } else {
-            Self::No
-        }
-    }
-
-    fn finding(self, name: &str) -> Option<Finding> {
-        match self {
-            Self::Yes => None,
-            Self::Grew => {
-                Some(Finding::info(name, "grew while it was read; the backup holds it up to that point"))
-            }
-            Self::No => Some(Finding::warning(
-                name,
-                format!("kept changing while it was read, {TRIES} times; the copy may mix two states"),
-                "back it up while it is quiet, or exclude it",
-            )),
-        }
-    }
-}
-
-/// A file that stops being read when the run is interrupted.
-struct Watched<'a>(&'a mut File);
-
-impl std::io::Read for Watched<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if interrupted() {
-            return Ok(0);
-        }
-        self.0.read(buffer)
-    }
-}
-
-fn unreadable(name: &str, error: &std::io::Error) -> Finding {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return Finding::warning(name, "vanished before it was read", "exclude it if it comes and goes");
-    }
-    Finding::error(
-        name,
-        format!("could not be read and is NOT in the backup: {error}"),
-        "let the backup's user read it, or exclude it",
-    )
-}
-
-/// Modification time of a file.
-fn mtime(meta: &Metadata) -> Mtime {
-    Mtime { seconds: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) }
 }

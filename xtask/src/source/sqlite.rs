@@ -1,14 +1,22 @@
 //! A SQLite database of a live folder: copied by SQLite itself, checked, and archived as one file.
 //!
-//! The copy lies in a private temporary folder of this machine, never on the destination. A file that only looks
-//! like a database is archived as it lies, with a warning.
+//! The copy lies in a private folder of this machine, never on the destination. The source is left as it was: SQLite
+//! makes no `-wal` and no `-shm` there, except for a log without its `-shm` that may not be copied either
+//! ([`Reading::recover`](super::live::Reading)). A file that only looks like a database is archived as it lies, with a
+//! warning.
+use super::live::Reading;
 use super::{Pour, PourError};
 use crate::archive::entry::Entry;
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, Kind};
 use crate::shown::show_bytes;
-use crate::tools::sqlite;
-use std::path::Path;
+use crate::tools::sqlite::{self, Opened};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// The database whose journal a file of this name would be.
 pub(super) fn database_of(name: &[u8]) -> Option<&[u8]> {
@@ -27,21 +35,20 @@ impl Pour<'_, '_> {
     /// Adds a consistent copy of the database at `path`, with the metadata of `entry`. Returns whether it is in the
     /// archive.
     pub(super) fn database(&mut self, entry: Entry, path: &Path) -> Result<bool, PourError> {
-        let folder = tempfile::tempdir().map_err(Error::io("create", &std::env::temp_dir()))?;
-        let copy = folder.path().join("copy.sqlite");
+        let folder = room(self.reading.as_ref())?;
         let name = show_bytes(&entry.path);
-        match sqlite::copy(path, &copy).and_then(|()| sqlite::integrity(&copy)) {
-            Ok(verdict) if verdict == "ok" => {
+        let recover = self.reading.as_ref().is_some_and(|reading| reading.recover);
+        let checked = |copy: PathBuf| sqlite::integrity(&copy).map(|verdict| (copy, verdict));
+        match copied(path, folder.path(), recover).and_then(checked) {
+            Ok((copy, verdict)) if verdict == "ok" => {
                 super::staged::set_time(&copy, entry.mtime)?;
                 self.copied.insert(entry.path.clone());
                 self.live(entry, &copy, None)
             }
-            Ok(verdict) => {
-                self.findings.push(Finding::error(
-                    name,
-                    format!("is a SQLite database that does not pass its integrity check: {verdict}"),
-                    "it is in the backup as it lies; repair it (`sqlite3 FILE .recover`)",
-                ));
+            Ok((_, verdict)) => {
+                let what = format!("is a SQLite database that does not pass its integrity check: {verdict}");
+                let repair = "it is in the backup as it lies; repair it (`sqlite3 FILE .recover`)";
+                self.findings.push(Finding::error(name, what, repair).of_kind(Kind::Database));
                 self.live(entry, path, None)
             }
             Err(Error::Interrupted) => Err(Error::Interrupted.into()),
@@ -51,9 +58,86 @@ impl Pour<'_, '_> {
                     error.chain()
                 );
                 let repair = "it is in the backup as it lies; `sqlite = \"raw\"` says so for good";
-                self.findings.push(Finding::warning(name, what, repair));
+                self.findings.push(Finding::warning(name, what, repair).of_kind(Kind::Database));
                 self.live(entry, path, None)
             }
         }
     }
+}
+
+/// A private folder for one copy.
+fn room(reading: Option<&Reading>) -> Result<TempDir> {
+    let made = match reading.and_then(|reading| reading.room.as_deref()) {
+        Some(room) => (room.to_owned(), tempfile::tempdir_in(room)),
+        None => (std::env::temp_dir(), tempfile::tempdir()),
+    };
+    made.1.map_err(Error::io("make a private folder in", &made.0))
+}
+
+/// Copies a database into `room`, and returns where the copy is.
+///
+/// Whether there is a writer decides how it is opened, and a writer that comes meanwhile leaves its traces beside the
+/// database; then it is read as any reader would, and what lies beside it is the writer's.
+fn copied(path: &Path, room: &Path, recover: bool) -> Result<PathBuf> {
+    let copy = room.join("copy.sqlite");
+    if keeps_wal(path)? {
+        let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
+        let (before, first) = (look(path), room.join("first.sqlite"));
+        // Whoever opens the database makes a log, and moves what it has written into the database before it goes.
+        let alone = || look(path) == before && !log.exists();
+        let done = if !log.exists() {
+            sqlite::copy(path, &first, Opened::Immutable).map(|()| alone())
+        } else if index.exists() {
+            sqlite::copy(path, &first, Opened::ReadOnlyIndex).map(|()| true)
+        } else if recover {
+            apart(path, &log, room).and_then(|apart| match apart {
+                Some(apart) => sqlite::copy(&apart, &first, Opened::Reader).map(|()| true),
+                None => Ok(false),
+            })
+        } else {
+            Ok(false)
+        };
+        match done {
+            Ok(true) => return Ok(first),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    sqlite::copy(path, &copy, Opened::Reader).map(|()| copy)
+}
+
+fn keeps_wal(path: &Path) -> Result<bool> {
+    let mut first = [0; 20];
+    let mut file = super::open(path).map_err(Error::io("open", path))?;
+    file.read_exact(&mut first).map_err(Error::io("read", path))?;
+    Ok(sqlite::keeps_wal(&first))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+/// What tells that a file was written to.
+fn look(path: &Path) -> Option<(u64, u64, i64, i64, i64, i64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
+}
+
+/// Copies a database and the log that somebody left beside it, to be recovered there; `None` when they were written to
+/// meanwhile.
+fn apart(path: &Path, log: &Path, room: &Path) -> Result<Option<PathBuf>> {
+    let folder = room.join("apart");
+    fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+    let to = folder.join("left.sqlite");
+    let before = (look(path), look(log));
+    for (from, to) in [(path, to.clone()), (log, beside(&to, "-wal"))] {
+        let mut file = super::open(from).map_err(Error::io("open", from))?;
+        let mut copy =
+            File::options().write(true).create_new(true).open(&to).map_err(Error::io("create", &to))?;
+        std::io::copy(&mut file, &mut copy).map_err(Error::io("copy", from))?;
+    }
+    let still = (look(path), look(log)) == before && !beside(path, "-shm").exists();
+    Ok(still.then_some(to))
 }

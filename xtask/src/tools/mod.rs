@@ -1,6 +1,6 @@
 //! The only room that starts a process.
 //!
-//! A call is argv, never a shell string (except the user's own drill commands in [`shell`]); no secret stands in
+//! A call is argv, never a shell string (except the user's own commands in [`shell`]); no secret stands in
 //! argv or in a child's environment; output is captured, and a failure carries its last lines. Every program runs in a
 //! process group of its own, and one-shot calls have a deadline.
 pub mod cargo;
@@ -110,7 +110,13 @@ fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Resul
     let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())
         .start()
         .map_err(|error| not_started(text, &error))?;
-    match process::wait(&child.pids(), deadline, || Ok(child.try_wait()?.is_some()), lost)? {
+    match process::wait(
+        &child.pids(),
+        deadline,
+        process::OnInterrupt::End,
+        || Ok(child.try_wait()?.is_some()),
+        lost,
+    )? {
         process::Ending::Ended => child.into_output().map(Some).map_err(lost),
         process::Ending::Timeout => Ok(None),
     }

@@ -29,6 +29,15 @@ pub(super) enum Ending {
     Timeout,
 }
 
+/// Whether a program is ended when this run is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnInterrupt {
+    /// With the run.
+    End,
+    /// It has its time all the same: it puts back what an earlier one has changed.
+    GoOn,
+}
+
 /// In a process group of its own.
 pub(super) fn grouped(expression: &Expression) -> Expression {
     expression.before_spawn(|command| {
@@ -92,7 +101,8 @@ pub(super) fn from_command(command: &Command) -> Expression {
     }
 }
 
-/// Waits until `ended` says so; ends the groups of `pids` at the deadline or when this run is interrupted.
+/// Waits until `ended` says so; ends the groups of `pids` at the deadline, or when this run is interrupted if that is to
+/// end them.
 ///
 /// # Errors
 /// [`Error::Interrupted`]; and `Io` of `ended`, mapped by `lost`.
@@ -100,12 +110,13 @@ pub(super) fn from_command(command: &Command) -> Expression {
 pub(super) fn wait(
     pids: &[u32],
     deadline: Duration,
+    on_interrupt: OnInterrupt,
     mut ended: impl FnMut() -> io::Result<bool>,
     lost: impl Fn(io::Error) -> Error,
 ) -> Result<Ending> {
     let begin = Instant::now();
     while !ended().map_err(&lost)? {
-        let ending = match interrupted() {
+        let ending = match on_interrupt == OnInterrupt::End && interrupted() {
             true => Some(Err(Error::Interrupted)),
             false => (begin.elapsed() > deadline).then_some(Ok(Ending::Timeout)),
         };

@@ -1,7 +1,8 @@
-//! rsync: copies named files of a working tree into a staging folder, and files to and from another machine.
-use super::ssh::{DEADLINE, Host};
-use super::{failed, finish, output_with, process, shell_in};
-use crate::error::Result;
+//! rsync: copies named files of a working tree into a staging folder, mirrors a data folder into one, and copies files to
+//! and from another machine.
+use super::ssh::{self, Host};
+use super::{DEADLINE, failed, finish, output_with, process, shell_in};
+use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use xshell::cmd;
 
@@ -13,6 +14,66 @@ pub fn stage(from: &Path, files: &[Vec<u8>], to: &Path) -> Result<()> {
     let shell = shell_in(from)?;
     let list = files.join(&0);
     output_with(cmd!(shell, "rsync --archive --from0 --files-from=- ./ {to}/"), list).map(|_| ())
+}
+
+/// What a pass of [`mirror`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Whether anything was other than in the mirror.
+    pub changed: bool,
+    /// What could not be copied, in rsync's words.
+    pub failed: Option<String>,
+}
+
+/// rsync's exit status when some files could not be copied, and when some vanished (rsync(1), EXIT VALUES).
+const PARTIAL: i32 = 23;
+const VANISHED: i32 = 24;
+/// In front of each path that was not the same.
+const MARK: &str = "changed: ";
+
+/// Makes the folder `to` like `from`, but for the paths `left_out` (relative to it) and for pipes, sockets and devices.
+///
+/// # Errors
+/// When rsync fails otherwise than on single files.
+pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
+    let shell = shell_in(from)?;
+    let patterns: Vec<Vec<u8>> = left_out.iter().map(|path| literal(path)).collect();
+    let format = format!("--out-format={MARK}%i %n");
+    let command = cmd!(
+        shell,
+        "rsync --recursive --links --perms --times --group --owner --hard-links --acls --xattrs --sparse --numeric-ids
+            --delete --from0 --exclude-from=- {format} ./ {to}/"
+    );
+    let text = "rsync --recursive … --delete";
+    let call = process::expression(command).stdin_bytes(patterns.join(&0));
+    let Some(output) = finish(call, text, DEADLINE)? else {
+        return Err(failed(text, &format!("no answer in {} s", DEADLINE.as_secs()), ""));
+    };
+    let changed = output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(MARK.as_bytes()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(Pass { changed, failed: None }),
+        Some(VANISHED) => Ok(Pass { changed: true, failed: None }),
+        Some(PARTIAL) => match failed(text, "", &said) {
+            Error::Tool { stderr, .. } => Ok(Pass { changed, failed: Some(stderr) }),
+            other => Err(other),
+        },
+        _ => Err(failed(text, &output.status.to_string(), &said)),
+    }
+}
+
+/// A pattern for this path alone: from the top, and without wildcards.
+fn literal(path: &[u8]) -> Vec<u8> {
+    let mut pattern = b"/".to_vec();
+    // rsync takes a backslash for an escape only where there is a wildcard.
+    let escape = path.iter().any(|byte| b"*?[".contains(byte));
+    for byte in path {
+        if escape && b"*?[\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern
 }
 
 /// Copies files into a folder of another machine, where their owner alone may read them.
@@ -69,8 +130,8 @@ fn transfer(host: &Host, options: &[&str], from: &[PathBuf], to: &Path) -> Resul
         "rsync --protect-args --timeout=300 --rsh={rsh} {options...} -- {from...} {to...}"
     ));
     let text = format!("rsync with {}", host.name);
-    let Some(output) = finish(call.stdin_null(), &text, DEADLINE)? else {
-        return Err(failed(&text, &format!("no answer in {} s", DEADLINE.as_secs()), ""));
+    let Some(output) = finish(call.stdin_null(), &text, ssh::DEADLINE)? else {
+        return Err(failed(&text, &format!("no answer in {} s", ssh::DEADLINE.as_secs()), ""));
     };
     let said = String::from_utf8_lossy(&output.stderr);
     // A full disk over there breaks the stream too; rsync says so in its own words.
@@ -85,6 +146,29 @@ fn transfer(host: &Host, options: &[&str], from: &[PathBuf], to: &Path) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_mirror_is_the_same_but_for_what_is_left_out() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        fs::create_dir_all(from.join("sub")).expect("makes");
+        fs::create_dir(&to).expect("makes");
+        let names = ["a*b", "a1b", "back\\slash", "back\\sl*", "sub/x", "sub/y"];
+        for name in names {
+            fs::write(from.join(name), name).expect("writes");
+        }
+        fs::write(to.join("old"), "").expect("writes");
+        let left_out = ["a*b", "back\\slash", "back\\sl*", "sub/x"].map(|name| name.as_bytes().to_vec());
+        let pass = mirror(&from, &left_out, &to).expect("mirrors");
+        assert_eq!(pass, Pass { changed: true, failed: None });
+        let there = |name: &&str| to.join(name).exists();
+        assert_eq!(names.iter().copied().filter(there).collect::<Vec<_>>(), ["a1b", "sub/y"]);
+        assert!(!to.join("old").exists());
+        assert!(!mirror(&from, &left_out, &to).expect("mirrors").changed);
+        fs::write(from.join("sub/y"), "z").expect("writes");
+        assert!(mirror(&from, &left_out, &to).expect("mirrors").changed);
+    }
 
     #[test]
     fn a_listing_is_read() {

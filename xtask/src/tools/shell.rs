@@ -1,6 +1,7 @@
-//! The user's own commands: release checks of a drill, each with a deadline and a process group of its own.
+//! The user's own commands: release checks of a drill, what stands before and after a backup. Each has a deadline and a
+//! process group of its own.
 use super::failed;
-use super::process::{Ending, grouped, signal, wait};
+use super::process::{Ending, OnInterrupt, grouped, signal, wait};
 use crate::error::Result;
 use rustix::process::Signal;
 use std::io::Read;
@@ -37,8 +38,31 @@ pub struct ShellRun {
 ///
 /// # Errors
 /// When it does not start, or this run is interrupted.
-#[expect(clippy::disallowed_methods, reason = "this is `tools/`; measures a duration, not a date")]
 pub fn run(line: &str, cwd: &Path, env: &[(String, String)], deadline: Duration) -> Result<ShellRun> {
+    run_for(line, cwd, env, deadline, OnInterrupt::End)
+}
+
+/// The same for one that has its time even if this run is interrupted.
+///
+/// # Errors
+/// When it does not start.
+pub fn run_in_any_case(
+    line: &str,
+    cwd: &Path,
+    env: &[(String, String)],
+    deadline: Duration,
+) -> Result<ShellRun> {
+    run_for(line, cwd, env, deadline, OnInterrupt::GoOn)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`; measures a duration, not a date")]
+fn run_for(
+    line: &str,
+    cwd: &Path,
+    env: &[(String, String)],
+    deadline: Duration,
+    on_interrupt: OnInterrupt,
+) -> Result<ShellRun> {
     let begin = Instant::now();
     let lost = |error: std::io::Error| failed("sh -c", "was lost", &error.to_string());
     let command = duct::cmd("sh", ["-c", line]).dir(cwd).full_env(env.iter().cloned());
@@ -49,8 +73,8 @@ pub fn run(line: &str, cwd: &Path, env: &[(String, String)], deadline: Duration)
     let child = Arc::new(child);
     let output = Arc::clone(&child);
     let reader = std::thread::spawn(move || tail(&*output));
-    let ending = wait(&pids, deadline, || Ok(child.try_wait()?.is_some()), lost);
-    // Whatever it left running in its group would hold the pipe, and outlive the drill.
+    let ending = wait(&pids, deadline, on_interrupt, || Ok(child.try_wait()?.is_some()), lost);
+    // Whatever it left running in its group would hold the pipe, and outlive the run.
     signal(&pids, Signal::KILL);
     let tail = reader.join().unwrap_or_default();
     let outcome = match ending? {

@@ -3,6 +3,7 @@
 //! by retention, and asked about again by the next run.
 use super::{Copied, Done, Prunable};
 use crate::commands::Context;
+use crate::commands::environment::seen;
 use crate::config::{Config, Destination};
 use crate::destination::memory::Memory;
 use crate::error::Result;
@@ -63,11 +64,10 @@ fn copies<'a>(done: &'a mut [Done], destination: &'a Destination) -> impl Iterat
 
 /// Why it is not confirmed, if it is not.
 fn ask(ctx: &Context, config: &Config, destination: &Destination, line: &str) -> Result<Option<String>> {
-    let names = config.drill.environment.iter();
-    let environment: Vec<(String, String)> =
-        names.filter_map(|name| Some((name.clone(), (ctx.env)(name)?))).collect();
-    let run = shell::run(line, &config.root, &environment, destination.confirm_timeout)?;
-    let last = run.tail.lines().map(str::trim).rfind(|line| !line.is_empty()).map(|line| format!(": {line}"));
+    let seen = seen(config, &config.drill.environment, ctx.env);
+    let run = shell::run(line, &config.root, &seen.environment, destination.confirm_timeout)?;
+    let (line, output) = (seen.redaction.text(line), seen.redaction.output(&run.tail));
+    let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).map(|line| format!(": {line}"));
     Ok(match run.outcome {
         Outcome::Pass => None,
         Outcome::Fail(status) => Some(format!("`{line}` failed ({status}){}", last.unwrap_or_default())),

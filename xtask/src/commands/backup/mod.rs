@@ -5,14 +5,17 @@
 //! source's → record → prune. One set that fails does not stop the others.
 mod confirm;
 mod copy;
+mod hooks;
 mod select;
 mod set;
+mod stage;
 mod store;
 mod unchanged;
 
 use super::{Context, retain};
 use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
+use crate::config::live::{Consistency, Live};
 use crate::config::{DataSet, Destination};
 use crate::destination::catalog::Artifact;
 use crate::destination::lock;
@@ -26,9 +29,10 @@ use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
+use crate::source::rules::Excluded;
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// One set as it was found.
@@ -92,7 +96,8 @@ struct Done {
     bytes: u64,
     source_bytes: u64,
     entries: u64,
-    excluded: u64,
+    excluded: Excluded,
+    live: Live,
     copies: Vec<Copied>,
     findings: Vec<Finding>,
     pruned: Vec<String>,
@@ -117,7 +122,8 @@ impl Done {
         json!({
             "set": self.set, "status": self.status, "archive": self.copy().map(|copy| show(&copy.archive)),
             "sha256": self.sha256, "bytes": self.bytes, "source_bytes": self.source_bytes, "entries": self.entries,
-            "excluded": self.excluded, "durability": self.copy().and_then(|copy| copy.durability), "copies": copies,
+            "excluded": self.excluded.total(), "excluded_by": BTreeMap::from(self.excluded.reasons()),
+            "before": self.live.before, "after": self.live.after, "durability": self.copy().and_then(|copy| copy.durability), "copies": copies,
             "findings": self.findings, "pruned": self.pruned,
         })
     }
@@ -146,7 +152,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut stopped: Vec<Error> = Vec::new();
     for gathered in gathered {
         let name = gathered.set.name.clone();
-        match set::one(args, ctx, memory.as_ref(), &mut locks, gathered) {
+        let work = |gathered| set::one(args, ctx, memory.as_ref(), &mut locks, gathered);
+        match hooks::around(args, ctx, &config, gathered, work) {
             Ok(outcome) => {
                 prunable.extend(outcome.prunable.into_iter().map(|one| (done.len(), one)));
                 stopped.extend(outcome.stopped);
@@ -202,7 +209,7 @@ type Locks = HashMap<PathBuf, lock::Lock>;
 fn gather((set, destinations): (DataSet, Vec<Destination>), ctx: &Context) -> Gathered {
     let now = Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() };
     let survey = |folder: Folder| folder.survey(now).map(|survey| (folder, survey));
-    let source = Folder::open(&set.source, &set.exclude, set.sqlite).and_then(survey);
+    let source = Folder::open(&set.source, &set.rules()).and_then(survey);
     Gathered { set, destinations, source }
 }
 
@@ -212,12 +219,13 @@ fn tools(args: &Args, gathered: &[Gathered]) -> Vec<Tool> {
     let any = |needs: &dyn Fn(&Destination) -> bool| places().any(needs);
     let databases = |one: &Gathered| one.source.as_ref().is_ok_and(|(_, survey)| survey.databases);
     let remote = any(&|place| place.place.remote.is_some());
+    let staged = gathered.iter().any(|one| one.set.live.consistency == Consistency::Staged);
     let needs = [
         (Tool::Mountpoint, any(&|place| place.place.remote.is_none() && demanded(args, place))),
         (Tool::Gpg, any(&|place| encrypted(args, place))),
         (Tool::Sqlite3, gathered.iter().any(databases)),
         (Tool::Ssh, remote),
-        (Tool::Rsync, remote),
+        (Tool::Rsync, remote || staged),
     ];
     needs.into_iter().filter_map(|(tool, needed)| needed.then_some(tool)).collect()
 }
@@ -270,6 +278,13 @@ fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, one: &Prunable) ->
 /// How far the name of a backup may be ahead of the run's time.
 const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
+/// Each reason that left something out.
+fn reasons(excluded: &Excluded) -> String {
+    let words = ["by `exclude`", "as caches", "on other file systems", "over `max-size`"];
+    let counted = excluded.reasons().into_iter().zip(words).filter(|((_, count), _)| *count > 0);
+    counted.map(|((_, count), words)| format!("{count} {words}")).collect::<Vec<_>>().join(", ")
+}
+
 fn report(args: &Args, ctx: &Context, done: &[Done]) {
     let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     let status = if finding::any_error(&all) { "findings" } else { "ok" };
@@ -314,8 +329,9 @@ impl Done {
                 ));
             }
         }
-        if self.excluded > 0 {
-            ctx.ui.say(&format!("{}: {} paths left out by `exclude`", self.set, self.excluded));
+        if self.excluded.total() > 0 {
+            let (total, reasons) = (self.excluded.total(), reasons(&self.excluded));
+            ctx.ui.say(&format!("{}: {total} paths left out: {reasons}", self.set));
         }
         for copy in self.copies.iter().filter(|copy| copy.durability == Some(Durability::MountCache)) {
             let text = "is in the cache of a FUSE mount; fsync does not prove that it has been uploaded";

@@ -1,11 +1,12 @@
 //! Which sets a run backs up, from where and where to: the command line's word before the file's.
 use super::super::Context;
 use crate::cli::BackupArgs as Args;
+use crate::config::live::Live;
 use crate::config::{self, Config, DataSet, Destination};
 use crate::destination::remote::Remote;
 use crate::error::{Error, Result};
 use crate::shown::show;
-use crate::source::folder::Databases;
+use crate::source::rules::Databases;
 use std::path::PathBuf;
 
 /// The sets of the run with their destinations, the command line's word before the file's.
@@ -75,6 +76,7 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
         destinations: Vec::new(),
         key_files: Vec::new(),
         sqlite: Databases::default(),
+        live: Live::default(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
 //! again; a destination that missed that backup gets its copy.
 use super::copy::{self, Master, Outbox};
+use super::stage::{Archiving, Staged, stage};
 use super::store::{Stored, store};
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Plan, Prunable, demanded, encrypted};
@@ -47,6 +48,13 @@ pub(super) struct Outcome {
     pub stopped: Option<Error>,
 }
 
+impl Outcome {
+    /// Nothing came of it, and it is known why.
+    pub(super) fn failed(set: &str, finding: Finding) -> Self {
+        Self { done: Done::failed(set, finding), prunable: Vec::new(), stopped: None }
+    }
+}
+
 /// The work on one set.
 struct Work<'a> {
     args: &'a Args,
@@ -86,6 +94,7 @@ pub(super) fn one(
 ) -> Result<Outcome> {
     let Gathered { set, destinations, source } = gathered;
     let first = &destinations[0];
+    set.may_be_staged(encrypted(args, first)).map_err(|(what, next)| Error::refused(what, next))?;
     let key =
         encrypted(args, first).then(|| keys::sealing(first.encryption.as_ref(), ctx.env)).transpose()?;
     let series = series(args, &set)?;
@@ -95,11 +104,10 @@ pub(super) fn one(
     {
         only.place.check(demanded(args, only))?;
     }
-    let name = set.name.clone();
-    let done = |finding| Outcome { done: Done::failed(&name, finding), prunable: Vec::new(), stopped: None };
     if !set.source.exists() {
         let repair = "check `source` in recovery.toml; nothing was written for this set";
-        return Ok(done(Finding::error(show(&set.source), "is the source, and is not there", repair)));
+        let missing = Finding::error(show(&set.source), "is the source, and is not there", repair);
+        return Ok(Outcome::failed(&set.name, missing));
     }
     let (folder, survey) = source?;
     let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
@@ -119,6 +127,7 @@ pub(super) fn one(
             source_bytes: survey.bytes,
             entries: survey.entries,
             excluded: survey.excluded,
+            live: set.live.clone(),
             ..Done::default()
         },
         set,
@@ -318,21 +327,23 @@ impl Work<'_> {
             let outbox = Outbox::open(self.memory)?;
             let place = Place::folder(outbox.path().to_owned());
             let plan = plan(&place, place.check(false)?, name);
-            let stored = store(&plan, self.archiving())?;
+            let stored = self.staged().and_then(|staged| store(&plan, &staged))?;
             self.stored(&plan, stored);
             self.outbox = Some(outbox);
             return self.serve(ready);
         }
         let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
-        let stored = store(&plan, self.archiving()).map_err(|error| away(ready, error))?;
+        let stored = self.staged().and_then(|staged| store(&plan, &staged));
+        let stored = stored.map_err(|error| away(ready, error))?;
         self.stored(&plan, stored);
         let copied = Copied::at(ready, &plan.artifact());
         self.record(&copied);
         Ok(copied)
     }
 
-    fn archiving(&self) -> super::store::Archiving<'_> {
-        super::store::Archiving { folder: &self.folder, survey: &self.survey, key: self.key.as_ref() }
+    fn staged(&self) -> Result<Staged<'_>> {
+        let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
+        stage(self.ctx, self.memory, Archiving { set, folder, survey, key })
     }
 
     /// A new backup is whole: the others are copied from it.

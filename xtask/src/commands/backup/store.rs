@@ -4,23 +4,22 @@
 //! everything is removed again when the run ends in any way but a kill; what a kill leaves has no marker.
 use super::super::{TOOL, at};
 use super::Plan;
+use super::stage::Staged;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
 use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Kind, Severity};
 use crate::interrupt::interrupted;
 use crate::restore::workers;
 use crate::shown::show_bytes;
-use crate::source::folder::{Folder, Met, Survey};
+use crate::source::folder::{Met, told};
+use crate::source::live::{Reading, TRIES};
 use crate::source::{Pour, PourError};
-use crate::tools::gpg::{self, Key};
+use crate::tools::gpg;
 use std::collections::HashSet;
-
-/// How often an archive is begun again because a large file ended early, before that file is left out.
-const TRIES: u32 = 3;
 
 /// A complete backup.
 pub(super) struct Stored {
@@ -31,36 +30,33 @@ pub(super) struct Stored {
     pub findings: Vec<Finding>,
 }
 
-/// What is archived, and how it is locked.
-#[derive(Clone, Copy)]
-pub(super) struct Archiving<'a> {
-    pub folder: &'a Folder,
-    pub survey: &'a Survey,
-    pub key: Option<&'a Key>,
-}
-
 /// Stores the backup of a plan.
+///
+/// An archive is begun again when a large file changed while it was read, [`TRIES`] times in all, however many such files
+/// there are. When one ended early, it is begun again as often for each, and then made without it.
 ///
 /// # Errors
 /// When the archive cannot be written, read back or completed; nothing is left of it then.
-pub(super) fn store(plan: &Plan, what: Archiving<'_>) -> Result<Stored> {
+pub(super) fn store(plan: &Plan, what: &Staged<'_>) -> Result<Stored> {
     let mut left_out: HashSet<Vec<u8>> = HashSet::new();
-    let (mut tries, mut findings) = (0, Vec::new());
+    let (mut tries, mut changed, mut findings) = (0, 0, what.findings.clone());
     loop {
         let mut run = Run::private().on(&plan.mounted);
-        match write(plan, what, &mut run, &left_out)? {
+        let reading = Reading { begin_again: changed + 1 < TRIES, ..what.reading.clone() };
+        match write(plan, what, &reading, &mut run, &left_out)? {
             Attempt::Whole { archive, manifest, summary, findings: found } => {
                 let sums = commit(plan, &mut run, &archive, &manifest)?;
                 run.commit();
                 findings.extend(found);
                 return Ok(Stored { archive, sums, summary, findings });
             }
-            Attempt::Short(name, why) => {
+            Attempt::Ended(Early::Changed) => changed += 1,
+            Attempt::Ended(Early::Short(name, why)) => {
                 tries += 1;
                 if tries == TRIES {
                     let what = format!("{why} while it was read, {TRIES} times, and is NOT in the backup");
                     let repair = "back it up while nothing writes to it";
-                    findings.push(Finding::error(show_bytes(&name), what, repair));
+                    findings.push(Finding::error(show_bytes(&name), what, repair).of_kind(Kind::Shrank));
                     left_out.insert(name);
                     tries = 0;
                 }
@@ -71,40 +67,53 @@ pub(super) fn store(plan: &Plan, what: Archiving<'_>) -> Result<Stored> {
 
 /// What writing an archive came to.
 enum Attempt {
-    Whole {
-        archive: Written,
-        manifest: Written,
-        summary: Summary,
-        findings: Vec<Finding>,
-    },
-    /// This large file ended early, and why: its header in the stream no longer tells the truth.
-    Short(Vec<u8>, String),
+    Whole { archive: Written, manifest: Written, summary: Summary, findings: Vec<Finding> },
+    Ended(Early),
 }
 
-/// Findings and numbers, or the name of the file that ended early, and why.
-type Packed = std::result::Result<(Vec<Finding>, Summary), (Vec<u8>, String)>;
+/// Why an archive was not written to its end.
+enum Early {
+    /// This large file ended early, and why: its header in the stream no longer tells the truth.
+    Short(Vec<u8>, String),
+    /// A large file was written to while it was read.
+    Changed,
+}
+
+/// Findings and numbers.
+type Packed = std::result::Result<(Vec<Finding>, Summary), Early>;
 
 /// Writes archive and manifest, once.
-fn write(plan: &Plan, what: Archiving<'_>, run: &mut Run, left_out: &HashSet<Vec<u8>>) -> Result<Attempt> {
+fn write(
+    plan: &Plan,
+    what: &Staged<'_>,
+    reading: &Reading,
+    run: &mut Run,
+    left_out: &HashSet<Vec<u8>>,
+) -> Result<Attempt> {
+    let pack = |sinks: Sinks<'_>| pack(plan, what, reading, left_out, sinks);
     let (path, index) = (plan.archive(), plan.day().join(plan.name.manifest()));
     let (mut archive, mut manifest) = (run.create(&path)?, run.create(&index)?);
-    let packed = match what.key {
-        None => pack(plan, what, left_out, Sinks { archive: &mut archive, manifest: &mut manifest })?,
+    let packed = match what.archiving.key {
+        None => pack(Sinks { archive: &mut archive, manifest: &mut manifest })?,
         Some(key) => gpg::encrypt(key, &index, &mut manifest, |manifest| {
-            gpg::encrypt(key, &path, &mut archive, |archive| {
-                pack(plan, what, left_out, Sinks { archive, manifest })
-            })
+            gpg::encrypt(key, &path, &mut archive, |archive| pack(Sinks { archive, manifest }))
         })?,
     };
     Ok(match packed {
         Ok((findings, summary)) => {
             Attempt::Whole { archive: archive.finish()?, manifest: manifest.finish()?, summary, findings }
         }
-        Err((name, why)) => Attempt::Short(name, why),
+        Err(early) => Attempt::Ended(early),
     })
 }
 
-fn pack(plan: &Plan, what: Archiving<'_>, left_out: &HashSet<Vec<u8>>, sinks: Sinks<'_>) -> Result<Packed> {
+fn pack(
+    plan: &Plan,
+    what: &Staged<'_>,
+    reading: &Reading,
+    left_out: &HashSet<Vec<u8>>,
+    sinks: Sinks<'_>,
+) -> Result<Packed> {
     let codec = plan.name.codec;
     let header = Header {
         schema: SCHEMA,
@@ -115,31 +124,30 @@ fn pack(plan: &Plan, what: Archiving<'_>, left_out: &HashSet<Vec<u8>>, sinks: Si
         level: codec.level(),
         tool: TOOL.into(),
     };
-    if what.survey.state.is_some() {
-        what.folder.settle();
-    }
     let packed =
         writer::write(sinks, &header, Options { workers: workers(), tar_sha256: false }, |builder| {
-            let mut pour = Pour::new(builder, None);
-            what.folder.walk(&mut |met| {
+            let mut pour = Pour::from_live(builder, reading.clone());
+            what.folder().walk(&mut |met| {
                 match met {
                     Met::Item(item, _) if left_out.contains(&item.entry.path) => {}
                     Met::Item(item, file) => pour.add(item, file)?,
                     Met::Finding(finding) => pour.findings.push(finding),
-                    Met::Excluded(_) => {}
+                    Met::Excluded(path, why) => pour.findings.extend(told(&path, why)),
                 }
                 Ok::<_, PourError>(())
             })?;
             let findings = pour.finish();
-            let whole = left_out.is_empty() && findings.iter().all(|found| found.severity == Severity::Info);
-            if let (true, Some(state)) = (whole, &what.survey.state) {
+            let quiet = |found: &Finding| found.severity == Severity::Info;
+            let whole = left_out.is_empty() && findings.iter().chain(&what.findings).all(quiet);
+            if let (true, Some(state)) = (whole, &what.archiving.survey.state) {
                 builder.source_state(state.clone());
             }
             Ok(findings)
         });
     match packed {
         Ok(packed) => Ok(Ok(packed)),
-        Err(PourError::Short(name, why)) => Ok(Err((name, why))),
+        Err(PourError::Short(name, why)) => Ok(Err(Early::Short(name, why))),
+        Err(PourError::Changed(_)) => Ok(Err(Early::Changed)),
         Err(error) => Err(at(&plan.archive(), error)),
     }
 }

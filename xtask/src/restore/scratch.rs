@@ -1,18 +1,36 @@
-//! The private folder of a drill: everything restored lives in it, and it goes away with its owner.
+//! The private folder of a drill or a backup: everything that is restored or staged lives in it, and it goes away with
+//! its owner.
 //!
-//! Restored data is as confidential as the live data, and for an encrypted backup it lies here in the clear:
+//! What lies in it is as confidential as the live data, and of an encrypted backup it lies here in the clear:
 //! mode 0700, and removed on success, failure and panic alike. Folders that the data set made unwritable are
-//! opened first, or they could not be emptied.
+//! opened first, or they could not be emptied. What a run that was killed has left, the next one removes.
+use super::open_folders;
 use crate::error::{Error, Result};
-use crate::restore::open_folders;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// How the folders are named.
-const PREFIX: &str = "recovery-drill-";
-/// Held by the drill whose folder it lies in: the kernel lets go of it with the process.
+/// Whose folder it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Restores into it.
+    Drill,
+    /// Stages what it archives in it.
+    Backup,
+}
+
+impl Owner {
+    /// How its folders are named.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Drill => "recovery-drill-",
+            Self::Backup => "recovery-backup-",
+        }
+    }
+}
+
+/// Held by the run whose folder it lies in: the kernel lets go of it with the process.
 const HELD: &str = ".held";
 
 /// A folder that is removed when this is dropped.
@@ -22,14 +40,15 @@ pub struct Scratch {
     _held: File,
 }
 
-/// Folders in `parent` that killed drills have left, with restored data in the clear.
-pub fn left_behind(parent: &Path) -> Vec<PathBuf> {
+/// Folders in `parent` that killed runs have left, with data in the clear.
+pub fn left_behind(owner: Owner, parent: &Path) -> Vec<PathBuf> {
     let own = |path: &PathBuf| {
         path.symlink_metadata()
             .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw())
     };
-    let named =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    let named = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(owner.prefix()))
+    };
     let free = |path: &PathBuf| {
         let held = File::open(path.join(HELD));
         held.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
@@ -42,15 +61,15 @@ pub fn left_behind(parent: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// `Io` when something is left.
-pub fn sweep(parent: &Path) -> Result<usize> {
-    let folders = left_behind(parent);
+pub fn sweep(owner: Owner, parent: &Path) -> Result<usize> {
+    let folders = left_behind(owner, parent);
     folders.iter().try_for_each(|folder| remove_tree(folder))?;
     Ok(folders.len())
 }
 
 fn remove_tree(path: &Path) -> Result<()> {
     open_folders(path);
-    #[expect(clippy::disallowed_methods, reason = "the folder is a drill's own")]
+    #[expect(clippy::disallowed_methods, reason = "the folder is its owner's own")]
     fs::remove_dir_all(path).map_err(Error::io("remove", path))
 }
 
@@ -59,9 +78,9 @@ impl Scratch {
     ///
     /// # Errors
     /// `Io` when it cannot be made.
-    pub fn new(parent: &Path) -> Result<Self> {
+    pub fn new(owner: Owner, parent: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(owner.prefix())
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(Error::io("make a private folder in", parent))?;
@@ -110,13 +129,14 @@ mod tests {
     #[test]
     fn what_a_killed_drill_left_is_swept_and_a_running_ones_is_not() {
         let parent = tempfile::tempdir().expect("a folder");
-        let running = Scratch::new(parent.path()).expect("made");
+        let running = Scratch::new(Owner::Drill, parent.path()).expect("made");
         let killed = parent.path().join("recovery-drill-killed");
         fs::create_dir(&killed).expect("made");
         fs::write(killed.join(HELD), "").expect("written");
         fs::create_dir(parent.path().join("recovery-drill-of-somebody")).expect("made");
-        assert_eq!(sweep(parent.path()).expect("sweeps"), 1);
+        assert_eq!(sweep(Owner::Drill, parent.path()).expect("sweeps"), 1);
         assert!(!killed.exists() && running.path().exists());
+        assert!(left_behind(Owner::Backup, parent.path()).is_empty());
         assert!(parent.path().join("recovery-drill-of-somebody").exists(), "no drill made it");
     }
 
@@ -124,7 +144,7 @@ mod tests {
     fn it_is_private_and_goes_away_with_unwritable_folders_in_it() {
         let parent = tempfile::tempdir().expect("a folder");
         for drop_only in [true, false] {
-            let scratch = Scratch::new(parent.path()).expect("made");
+            let scratch = Scratch::new(Owner::Drill, parent.path()).expect("made");
             let mode = fs::metadata(scratch.path()).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
             let inner = scratch.folder("a").expect("made").join("b");

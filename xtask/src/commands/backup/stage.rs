@@ -1,0 +1,114 @@
+//! From where a set is archived: the folder itself, or a stage of it; and the private folder that stages and copies of
+//! databases lie in.
+//!
+//! The folder goes away with the run, and what a run that was killed has left, the next backup of the set removes.
+use super::super::Context;
+use crate::archive::entry::Mtime;
+use crate::config::DataSet;
+use crate::config::live::Consistency;
+use crate::destination::memory::Memory;
+use crate::destination::mount::resolved;
+use crate::error::{Error, Result};
+use crate::finding::Finding;
+use crate::restore::scratch::{self, Owner, Scratch};
+use crate::shown::show;
+use crate::source::folder::{Folder, Survey};
+use crate::source::live::Reading;
+use crate::source::mirror::mirror;
+use crate::source::rules::Rules;
+use crate::tools::gpg::Key;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// What is archived, and how it is locked.
+#[derive(Clone, Copy)]
+pub(super) struct Archiving<'a> {
+    pub set: &'a DataSet,
+    pub folder: &'a Folder,
+    pub survey: &'a Survey,
+    pub key: Option<&'a Key>,
+}
+
+/// A set that is ready to be read.
+pub(super) struct Staged<'a> {
+    pub archiving: Archiving<'a>,
+    /// Its stage, if it has one.
+    stage: Option<Folder>,
+    /// How it is read.
+    pub reading: Reading,
+    /// What was found while it was staged.
+    pub findings: Vec<Finding>,
+    /// Removed when this is dropped.
+    _room: Option<Scratch>,
+}
+
+impl Staged<'_> {
+    /// The folder to archive.
+    pub fn folder(&self) -> &Folder {
+        self.stage.as_ref().unwrap_or(self.archiving.folder)
+    }
+}
+
+/// Stages a set, if it is one to be staged.
+///
+/// # Errors
+/// When the stage has no place, or cannot be filled.
+pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<'a>) -> Result<Staged<'a>> {
+    let staged = what.set.live.consistency == Consistency::Staged;
+    if what.survey.state.is_some() {
+        what.folder.settle();
+    }
+    let room = if staged || what.survey.databases { Some(room(ctx, memory, what, staged)?) } else { None };
+    let mut ready = Staged {
+        archiving: what,
+        stage: None,
+        reading: Reading {
+            since: Mtime { seconds: ctx.now.as_second(), nanos: 0 },
+            databases: what.set.sqlite,
+            room: room.as_ref().map(|room| room.path().to_owned()),
+            recover: staged || what.key.is_none() || what.set.live.stage_dir.is_some(),
+            begin_again: true,
+        },
+        findings: Vec::new(),
+        _room: None,
+    };
+    if let Some(room) = room.as_ref().filter(|_| staged) {
+        let to = room.folder("stage")?.join(what.folder.file_name());
+        DirBuilder::new().mode(0o700).create(&to).map_err(Error::io("create", &to))?;
+        ready.findings = mirror(what.folder, &to)?;
+        // What only the source shows: pipes and sockets, what was left out and is told.
+        ready.findings.extend(what.survey.findings.iter().cloned());
+        let rules = Rules { one_file_system: false, ..what.set.rules() };
+        ready.stage = Some(Folder::open(&to, &rules)?);
+    }
+    ready._room = room;
+    Ok(ready)
+}
+
+fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: bool) -> Result<Scratch> {
+    let parent = match (&what.set.live.stage_dir, memory) {
+        (Some(folder), _) => made(folder.clone())?,
+        (None, Some(memory)) if staged => made(memory.root().join("stage"))?,
+        _ => temporary(ctx),
+    };
+    if staged && resolved(&parent).starts_with(resolved(&what.set.source)) {
+        let what =
+            format!("the stage {} lies inside of the source {}", show(&parent), show(&what.set.source));
+        return Err(Error::refused(what, "name a folder outside of it: `stage-dir` of the data set"));
+    }
+    scratch::sweep(Owner::Backup, &parent)?;
+    Scratch::new(Owner::Backup, &parent)
+}
+
+fn made(folder: PathBuf) -> Result<PathBuf> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(Error::io("create", &folder))?;
+    Ok(folder)
+}
+
+/// The system's folder for temporary files, as every tool finds it.
+pub(crate) fn temporary(ctx: &Context) -> PathBuf {
+    let named = (ctx.env)("TMPDIR").filter(|path| !path.is_empty());
+    named.map_or_else(|| Path::new("/tmp").to_owned(), PathBuf::from)
+}
