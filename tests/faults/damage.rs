@@ -1,1 +1,226 @@
-//! (to come)
+//! Damage to every kind of stored file: each bit, cut, swap and loss that is tried is found by `verify` (or by `status`,
+//! for what only it reads), is named, comes with what mends it, and ends with 1. A restore of what is damaged brings all
+//! back that is not, and names the rest.
+use super::{BEFORE, Dice, ENCRYPTED, KEY, LATER, Saved, complete, count, size, tree};
+use crate::support::Stack;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How often a bit is flipped in each kind of file.
+const FLIPS: (usize, usize) = (8, 300);
+
+/// A kind of stored file: where one lies, and who looks at it.
+struct Kind {
+    name: &'static str,
+    folder: &'static str,
+    ending: &'static str,
+    verb: &'static str,
+    /// Whether every bit counts; of a text that is made for people, some do not.
+    every_bit: bool,
+    /// Whether the loss of its end, or of all of it, is noticed.
+    whole: bool,
+}
+
+const fn kind(name: &'static str, folder: &'static str, ending: &'static str) -> Kind {
+    Kind { name, folder, ending, verb: "verify", every_bit: true, whole: true }
+}
+
+/// What a plain and an encrypted destination, bundles and drills leave. A record of the history is found by `status` too.
+const KINDS: [Kind; 9] = [
+    kind("archive", "drive", "Z.tar.gz"),
+    kind("manifest", "drive", "Z.manifest.jsonl.gz"),
+    kind("marker", "drive", "Z.tar.gz.sha256"),
+    kind("tarball", "repo/releases", "Z.tar.gz"),
+    kind("manifest of a bundle", "repo/releases", "Z.manifest.jsonl.gz"),
+    Kind { every_bit: false, ..kind("lock", "repo/releases", ".lock.json") },
+    Kind { verb: "status", every_bit: false, ..kind("record of a drill", "repo/docs/drills", ".json") },
+    // The end of the history may be torn by a kill; what stands in it may not change.
+    Kind { whole: false, ..kind("history", "repo/.recovery", "history.jsonl") },
+    kind("list of bundles", "repo/releases", "SHA256SUMS"),
+];
+const SEALED: [Kind; 3] = [
+    kind("encrypted archive", "drive", "Z.tar.zst.gpg"),
+    kind("encrypted manifest", "drive", "Z.manifest.jsonl.zst.gpg"),
+    kind("marker of an encrypted archive", "drive", "Z.tar.zst.gpg.sha256"),
+];
+
+const FOLDERS: [&str; 4] = ["drive", "repo/releases", "repo/.recovery", "repo/docs"];
+
+/// Backups, bundles and drills, two of each.
+fn stack(destination: &str, dice: &mut Dice) -> Stack {
+    let stack = Stack::new();
+    stack.configure(destination);
+    tree(&stack, "repo/.codex-api", dice, 12, 30_000);
+    stack.run_with(&[KEY, ("RECOVERY_NOW", BEFORE)], &["backup"]).ok();
+    stack.run_with(&[KEY], &["backup"]).ok();
+    stack.run(&["snapshot"]).ok();
+    stack.commit("more", "2026-03-02T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    for now in [crate::support::NOW, LATER] {
+        stack.run_with(&[KEY, ("RECOVERY_NOW", now)], &["restore-drill"]).ok();
+    }
+    stack
+}
+
+/// Changes of a file's bytes, by name.
+fn changes(content: &[u8], other: &[u8], dice: &mut Dice) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for _ in 0..size(FLIPS.0, FLIPS.1) {
+        let (at, bit) = (dice.below(content.len()), dice.below(8));
+        let mut bytes = content.to_vec();
+        bytes[at] ^= 1 << bit;
+        all.push((format!("bit {bit} of byte {at} flipped"), bytes));
+    }
+    let cut = dice.below(content.len());
+    all.push((format!("cut after {cut} bytes"), content[..cut].to_vec()));
+    all.push(("cut by its last byte".into(), content[..content.len() - 1].to_vec()));
+    all.push(("empty".into(), Vec::new()));
+    all.push(("longer by a byte".into(), [content, b"x"].concat()));
+    all.push(("twice".into(), [content, content].concat()));
+    let at = dice.below(content.len());
+    let end = content.len().min(at + 512);
+    if content[at..end].iter().any(|byte| *byte != 0) {
+        let mut bytes = content.to_vec();
+        bytes[at..end].fill(0);
+        all.push((format!("bytes {at} to {end} zeroed"), bytes));
+    }
+    if other != content {
+        all.push(("that of another".into(), other.to_vec()));
+    }
+    all
+}
+
+/// Whether a change of a text is one: a lock in other words, a record with other blanks.
+fn changes_nothing(kind: &Kind, before: &[u8], after: &[u8]) -> bool {
+    let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    !kind.every_bit && value(before).is_some() && value(before) == value(after)
+}
+
+fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
+    let mut dice = Dice::named(name);
+    let stack = stack(destination, &mut dice);
+    let saved = Saved::of(&stack, &FOLDERS);
+    let (mut tried, mut undetected) = (0, Vec::new());
+    for kind in kinds {
+        let mut files = stack.files(kind.folder);
+        files.retain(|file| file.ends_with(kind.ending));
+        let paths: Vec<PathBuf> = files.iter().map(|file| stack.path(kind.folder).join(file)).collect();
+        assert!(!paths.is_empty(), "no {} in {:?}", kind.name, stack.files(kind.folder));
+        let path = &paths[dice.below(paths.len())];
+        let content = fs::read(path).expect("reads");
+        let other = paths
+            .iter()
+            .find(|other| *other != path)
+            .map_or(content.clone(), |other| fs::read(other).expect("reads"));
+        let mut all: Vec<(String, Option<Vec<u8>>)> =
+            changes(&content, &other, &mut dice).into_iter().map(|(how, bytes)| (how, Some(bytes))).collect();
+        all.push(("deleted".into(), None));
+        let loses = |how: &str| ["cut", "empty", "twice", "deleted"].iter().any(|word| how.starts_with(word));
+        all.retain(|(how, _)| kind.whole || !loses(how));
+        for (how, bytes) in all {
+            match &bytes {
+                Some(bytes) if changes_nothing(kind, &content, bytes) => continue,
+                Some(bytes) => fs::write(path, bytes).expect("writes"),
+                None => fs::remove_file(path).expect("removes"),
+            }
+            tried += 1;
+            let found = looks(&stack, kind, path);
+            if let Some(why) = found {
+                undetected.push(format!("{}: {how}: {why}", kind.name));
+            }
+            saved.back();
+        }
+    }
+    assert_eq!(undetected, [""; 0], "{} of {tried}", undetected.len());
+    assert!(tried >= kinds.len() * size(10, 250), "only {tried} damages");
+    count("damages", tried);
+    // The world as it was is sound: what was found, was the damage.
+    stack.run_with(&[KEY], &["verify"]).ok();
+    assert!(complete(&stack, "drive").len() >= 2);
+}
+
+/// Why a damage was overlooked, if it was.
+fn looks(stack: &Stack, kind: &Kind, path: &Path) -> Option<String> {
+    let args = [kind.verb, "--json"];
+    let outcome = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &args);
+    if outcome.code != 1 {
+        return Some(format!("{} ended with {}", kind.verb, outcome.code));
+    }
+    let document = outcome.json();
+    let findings = document["findings"].as_array().cloned().unwrap_or_default();
+    // The one that is damaged, or what lies beside it under the same stem.
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = file.split("Z.").next().unwrap_or(&file).to_owned();
+    let stem = stem.strip_suffix(".json").unwrap_or(&stem).to_owned();
+    let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let errors: Vec<&serde_json::Value> =
+        findings.iter().filter(|finding| finding["severity"] == "error").collect();
+    let named = errors.iter().any(|finding| {
+        let all = format!("{} {}", text(finding, "path"), text(finding, "what"));
+        all.contains(&stem)
+            || all.contains(".recovery")
+            || all.contains("drills")
+            || all.contains("SHA256SUMS")
+    });
+    let mends = errors.iter().any(|finding| !text(finding, "repair").is_empty());
+    match (named, mends) {
+        (true, true) => None,
+        (false, _) => Some(format!("not named: {document}")),
+        (_, false) => Some(format!("nothing mends it: {document}")),
+    }
+}
+
+#[test]
+fn damage_of_every_kind_of_plain_file_is_found() {
+    each_damage_is_found("", &KINDS, "damage");
+}
+
+#[test]
+fn damage_of_every_kind_of_encrypted_file_is_found() {
+    let destination = format!("{ENCRYPTED}compression = \"zstd\"\n");
+    each_damage_is_found(&destination, &SEALED, "damage, encrypted");
+}
+
+/// A byte of an archive costs the files of its block alone, and they are named.
+#[test]
+fn a_restore_of_a_damaged_archive_brings_back_all_that_is_not() {
+    let mut dice = Dice::named("damage, restored");
+    for codec in ["gzip", "zstd"] {
+        let stack = Stack::new();
+        stack.configure(&format!("compression = \"{codec}\"\n"));
+        for number in 0..60 {
+            let path = stack.path(&format!("repo/.codex-api/part-{number:02}"));
+            fs::write(path, dice.bytes(300_000)).expect("writes");
+        }
+        stack.run(&["backup"]).ok();
+        let archive = stack.one("drive", if codec == "gzip" { ".tar.gz" } else { ".tar.zst" });
+        let content = fs::read(&archive).expect("reads");
+        for _ in 0..size(2, 20) {
+            let mut bytes = content.clone();
+            let at = content.len() / 4 + dice.below(content.len() / 2);
+            bytes[at] ^= 0x10;
+            fs::write(&archive, bytes).expect("writes");
+            stack.sh(".", "rm -rf back");
+            let to = stack.path("back").display().to_string();
+            let outcome = stack.run(&["restore", "codex-api", "--to", &to, "--json"]).exits(1);
+            let findings = outcome.json()["findings"].to_string();
+            let (mut back, mut lost) = (BTreeMap::new(), 0);
+            for file in stack.files("repo/.codex-api") {
+                let original = fs::read(stack.path("repo/.codex-api").join(&file)).expect("reads");
+                match fs::read(stack.path("back/.codex-api").join(&file)) {
+                    Ok(restored) => {
+                        assert!(restored == original, "{file} is not what it was");
+                        back.insert(file, ());
+                    }
+                    Err(_) => {
+                        assert!(findings.contains(&file), "{file} is gone without a word: {findings}");
+                        lost += 1;
+                    }
+                }
+            }
+            assert!(lost > 0 && back.len() > lost, "{lost} lost, {} back", back.len());
+            count("damages", 1);
+        }
+    }
+}

@@ -186,7 +186,8 @@ fn remember(
 ) -> Result<()> {
     let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
     memory.record(&json!({
-        "schema": 1, "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(),
+        "schema": 1, "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
+        "sha256": recorded.sha256,
     }))?;
     for (kind, indices) in [("verified", &shown.proven), ("damaged", &shown.damaged)] {
         for index in indices {

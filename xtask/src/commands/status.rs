@@ -208,6 +208,9 @@ impl Answer {
         let (records, findings) = record::load(&config.drill.evidence_dir)?;
         self.findings.extend(findings);
         self.findings.extend(check_chain(&records));
+        if let Some(memory) = super::memory(config) {
+            self.findings.extend(record::compare(&memory.history()?));
+        }
         for record in &records {
             let evidence = &record.evidence;
             self.drills

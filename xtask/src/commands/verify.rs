@@ -133,6 +133,9 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     let mut subjects = Vec::new();
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
+    if !bundles.is_empty() || config.release.output_dir.join("SHA256SUMS").exists() {
+        findings.extend(releases::check_sums(&config.release.output_dir)?);
+    }
     if args.latest {
         bundles = bundles
             .into_iter()

@@ -298,12 +298,14 @@ pub fn append_line(path: &Path, line: &str, gap: &str) -> Result<()> {
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     let mut file = file.map_err(Error::io("open", path))?;
     let mut last = [b'\n'];
-    if file.seek(SeekFrom::End(-1)).is_ok() {
+    let known = file.seek(SeekFrom::End(-1)).is_ok();
+    if known {
         file.read_exact(&mut last).map_err(Error::io("read", path))?;
     }
     let gap = if last[0] == b'\n' { "" } else { gap };
     file.write_all(format!("{gap}{line}\n").as_bytes()).map_err(Error::io("write", path))?;
-    file.sync_all().map_err(Error::io("make durable", path))
+    file.sync_all().map_err(Error::io("make durable", path))?;
+    if known { Ok(()) } else { sync_folder(path.parent().unwrap_or(Path::new("."))) }
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ impl Sums {
     }
 }
 
+/// What is said of a line that is none.
+pub const NO_DIGEST: &str = "has a line that is no digest";
+
 /// Reads what others wrote too: CRLF, upper case, absolute paths (of which the last part counts). Says what was odd.
 pub fn parse(text: &str) -> (Sums, Vec<String>) {
     let (mut sums, mut oddities) = (Sums::default(), Vec::new());
@@ -25,10 +28,7 @@ pub fn parse(text: &str) -> (Sums, Vec<String>) {
             .split_once(' ')
             .filter(|(digest, _)| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some((digest, name)) = parsed else {
-            oddities.push(format!(
-                "has a line that is no digest: {:?}",
-                line.chars().take(80).collect::<String>()
-            ));
+            oddities.push(format!("{NO_DIGEST}: {:?}", line.chars().take(80).collect::<String>()));
             continue;
         };
         let name = name.strip_prefix([' ', '*']).unwrap_or(name);

@@ -214,6 +214,62 @@ fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut V
 /// # Errors
 /// When the folder cannot be read, or the file cannot be written.
 pub fn write_sums(folder: &Path) -> Result<()> {
+    let (path, text) = (folder.join("SHA256SUMS"), sums(folder)?.render());
+    match super::read::small(&path) {
+        Ok(known) if known == text.as_bytes() => Ok(()),
+        _ => durable::replace(&path, text.as_bytes(), 0o644),
+    }
+}
+
+/// Whether `SHA256SUMS` is what the bundles in the folder make it: a lock that was changed, or lost, is noticed by it.
+///
+/// # Errors
+/// When the folder or a lock cannot be read.
+pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
+    let (path, expected) = (folder.join("SHA256SUMS"), sums(folder)?);
+    let text = match super::read::small(&path) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Ok(vec![Finding::of(show(&path), &error)]),
+    };
+    // One of an older version, or of another tool, lists no locks.
+    let known = super::marker::parse(&text).0;
+    let lists = |name: &str| known.lines.iter().any(|(_, listed)| listed == name);
+    let files = expected.lines.iter().filter(|(_, name)| !name.ends_with(LOCK)).cloned().collect();
+    if !text.is_empty() && text == (Sums { lines: files }).render() {
+        return Ok(Vec::new());
+    }
+    let mut findings = Vec::new();
+    let repair = "bring it back from another copy; `cargo xtask snapshot` writes SHA256SUMS anew";
+    for (digest, name) in &known.lines {
+        match expected.lines.iter().find(|(_, listed)| listed == name) {
+            Some((found, _)) if found == digest => {}
+            Some(_) => {
+                let what = "has another SHA-256 than SHA256SUMS says";
+                findings.push(Finding::error(show(&folder.join(name)), what, repair));
+            }
+            None => {
+                let what = "is listed in SHA256SUMS, and is gone or has no lock";
+                findings.push(Finding::error(show(&folder.join(name)), what, repair));
+            }
+        }
+    }
+    let unlisted = expected.lines.iter().filter(|(_, name)| !lists(name));
+    findings
+        .extend(unlisted.map(|(_, name)| {
+            Finding::error(show(&folder.join(name)), "is not listed in SHA256SUMS", repair)
+        }));
+    if findings.is_empty() && text != expected.render() {
+        findings.push(Finding::error(show(&path), "is not as it was written", repair));
+    }
+    Ok(findings)
+}
+
+/// How the names of locks end.
+const LOCK: &str = ".lock.json";
+
+/// The digests of every bundle in the folder: tarball and manifest by the lock's word, and the lock's own.
+fn sums(folder: &Path) -> Result<Sums> {
     let (bundles, _) = scan(folder)?;
     let mut lines = Vec::new();
     for bundle in &bundles {
@@ -229,13 +285,12 @@ pub fn write_sums(folder: &Path) -> Result<()> {
                 lines.push((digest.clone(), name.clone()));
             }
         }
+        let name = bundle.lock_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let digest = crate::archive::sha256_hex(&super::read::small(&bundle.lock_path)?);
+        lines.extend(is_line(&digest, &name).then_some((digest, name)));
     }
     lines.sort_by(|a, b| a.1.cmp(&b.1));
-    let (path, text) = (folder.join("SHA256SUMS"), Sums { lines }.render());
-    match super::read::small(&path) {
-        Ok(known) if known == text.as_bytes() => Ok(()),
-        _ => durable::replace(&path, text.as_bytes(), 0o644),
-    }
+    Ok(Sums { lines })
 }
 
 /// A lock that is wrong adds nothing to the list that others check with.

@@ -56,6 +56,22 @@ pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
     Ok((records, findings))
 }
 
+/// Whether the records that a history knows are there as they were written; the newest one has no other behind it that
+/// would vouch for it.
+pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
+    let known = history.iter().filter(|record| record["kind"] == "drill");
+    let wrong = known.filter_map(|record| {
+        let (path, digest) = (record["artifact"].as_str()?, record["sha256"].as_str()?);
+        let what = match read::small(Path::new(path)) {
+            Ok(bytes) if sha256_hex(&bytes) == digest => return None,
+            Ok(_) => "is not the record that its drill has written",
+            Err(_) => "is the record of a drill, and cannot be read",
+        };
+        Some(Finding::error(path, what, "bring it back from version control"))
+    });
+    wrong.collect()
+}
+
 fn is_record(name: &str) -> bool {
     name.starts_with("drill-") && name.ends_with(".json")
 }
@@ -67,6 +83,8 @@ pub struct Recorded {
     pub evidence: Evidence,
     /// Where it lies.
     pub json: PathBuf,
+    /// Digest of its bytes.
+    pub sha256: String,
 }
 
 /// Stores `evidence` in `folder`, behind the newest of `records`.
@@ -84,7 +102,7 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
     durable::replace(&json, text.as_bytes(), 0o644)?;
     run.commit();
     add_row(&folder.join(CHECKLIST), &checklist_row(&evidence))?;
-    Ok(Recorded { evidence, json })
+    Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()) })
 }
 
 /// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.

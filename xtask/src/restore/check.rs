@@ -11,11 +11,14 @@ use crate::archive::manifest::{Group, Record};
 use crate::archive::reader::{Reading, Skip, decode, read_groups};
 use crate::archive::sha256::Running;
 use crate::archive::{FormatError, digest_stream, hex};
+use crate::destination::marker::NO_DIGEST;
+use crate::destination::read;
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
+use std::collections::HashSet;
 use std::io::Read;
 
 /// What a check came to.
@@ -106,8 +109,20 @@ fn check_digests(source: &Source, archive: Option<String>, findings: &mut Vec<Fi
         return Ok(());
     };
     let marker = show(source.marker.as_deref().unwrap_or(&source.archive));
+    let list = marker.ends_with("SHA256SUMS");
+    let own = source.locked.is_none() && !list;
+    if let Some(path) = source.marker.as_ref().filter(|_| own && oddities.is_empty()) {
+        // What was written is known to the byte: one line for each file, or as `sha256sum --binary` has it.
+        let names: HashSet<&String> = sums.lines.iter().map(|(_, name)| name).collect();
+        let text = String::from_utf8_lossy(&read::small(path)?).replace(" *", "  ");
+        if text != sums.render() || names.len() != sums.lines.len() {
+            let repair = "if its digests are right, write it anew with `sha256sum`";
+            findings.push(Finding::error(&marker, "is not as it was written", repair));
+        }
+    }
     for oddity in oddities {
-        findings.push(Finding::warning(&marker, oddity, "`sha256sum --check` may not read it"));
+        let severity = if oddity.starts_with(NO_DIGEST) { Severity::Error } else { Severity::Warning };
+        findings.push(Finding::new(severity, &marker, oddity, "`sha256sum --check` may not read it"));
     }
     let manifest = source.manifest.as_ref().map(|path| (path, None));
     for (path, known) in std::iter::once((&source.archive, archive)).chain(manifest) {
@@ -121,12 +136,17 @@ fn check_digests(source: &Source, archive: Option<String>, findings: &mut Vec<Fi
                 REPAIR,
             )),
             // A list of many may be older than this one.
-            None if marker.ends_with("SHA256SUMS") => {
+            None if list => {
                 let what = "is not listed in SHA256SUMS: its digest could not be compared";
                 findings.push(Finding::warning(&name, what, "`cargo xtask snapshot` lists it anew"));
             }
             None => findings.push(Finding::error(&name, format!("is not listed in {marker}"), REPAIR)),
         }
+    }
+    let here = |name: &String| source.archive.with_file_name(name).exists();
+    for (_, name) in sums.lines.iter().filter(|(_, name)| !list && !here(name)) {
+        let repair = "the archive restores without its manifest; make a new one for all that";
+        findings.push(Finding::error(name, format!("is listed in {marker}, and is gone"), repair));
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! `restore`: an archive, or some of it, into a new folder.
 //!
 //! Everything is laid into a hidden folder beside the target and becomes visible by one rename at the end, so
-//! a failure, a signal or a damaged archive leaves nothing behind. Every entry is compared with the manifest
-//! before that; without a manifest the container's own checksums have to do.
+//! a failure or a signal leaves nothing behind. Every entry is compared with the manifest before that; without a
+//! manifest the container's own checksums have to do.
+//!
+//! Damage costs the block that it is in: the files of a block that is not what the manifest says are named and left out,
+//! and all others come back. An archive that disagrees with its manifest in other ways is refused as a whole.
 use super::tree::{Files, Tree};
 use super::{Listed, Source, Trouble, damaged, differs, workers};
+use crate::archive::FormatError;
 use crate::archive::codec::Codec;
 use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind, Mtime};
@@ -13,7 +17,7 @@ use crate::archive::reader::{Look, Reading, decode, read_groups};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
-use crate::shown::show_bytes;
+use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
 use globset::GlobSet;
 use sha2::{Digest as _, Sha256};
@@ -38,8 +42,8 @@ pub struct Extracted {
 /// empty.
 ///
 /// # Errors
-/// When `to` holds anything; when the archive is damaged, hostile or cannot be decrypted; when `select`
-/// matches nothing. Nothing is left behind then.
+/// When `to` holds anything; when the archive is hostile, cannot be decrypted, or is damaged so that no file of it can be
+/// had; when `select` matches nothing. Nothing is left behind then.
 pub fn extract(
     source: &Source,
     secret: Option<&Secret>,
@@ -141,18 +145,36 @@ fn with_manifest(
     extracted: &mut Extracted,
 ) -> Result<()> {
     let (codec, files) = (listed.codec(), tree.files());
-    source.with_stream(&source.archive, secret, |stream| {
-        let mut restoring = Restoring { source, listed, selection, tree, extracted };
+    let (mut lost, mut ended) = (None, false);
+    let read = source.with_stream(&source.archive, secret, |stream| {
+        let mut restoring = Restoring { source, listed, selection, tree, extracted, lost: None };
         let look: Look<'_, Paths, Vec<Placed>, Trouble> =
             &|group, paths, tar| place_group(source, files, group, paths, tar);
         let read = read_groups((stream, 0), codec, workers(), &mut restoring, look);
         let ending = read.map_err(|trouble| trouble.into_error(source))?;
-        if selection.all() {
+        lost = restoring.lost.take();
+        ended = true;
+        if selection.all() && lost.is_none() {
             ending.check(codec.prologue(), stream).map_err(Error::format(&source.archive))?;
         }
         Ok(())
-    })
+    });
+    let error = match (read, lost) {
+        (Ok(()), None) => return Ok(()),
+        (Ok(()), Some(why)) => damaged(source, why),
+        (Err(error), _) => error,
+    };
+    // What came back was compared with the manifest, whatever is wrong with the rest of the archive.
+    if !ended || extracted.newest.is_none() || interrupted() {
+        return Err(error);
+    }
+    let what = format!("is damaged: {}", error.chain());
+    extracted.findings.push(Finding::error(show(&source.archive), what, ANOTHER));
+    Ok(())
 }
+
+/// What mends a file that is lost.
+const ANOTHER: &str = "take it from another backup: `restore --at` names an older one";
 
 /// Where the entries of a group go; `None` for one that is not wanted.
 type Paths = Vec<Option<PathBuf>>;
@@ -167,6 +189,31 @@ struct Restoring<'a, 'b> {
     selection: &'a Selection<'a>,
     tree: &'a mut Tree,
     extracted: &'a mut Extracted,
+    /// Why the first group that is lost is lost.
+    lost: Option<String>,
+}
+
+impl Restoring<'_, '_> {
+    /// What is in a group that cannot be read is named and left out, but for what the manifest says all of.
+    fn lose(&mut self, group: &Group, paths: &Paths, why: String) -> Result<()> {
+        for (record, path) in group.records.iter().zip(paths) {
+            let Some(path) = path else { continue };
+            let name = show_bytes(&record.entry.path);
+            if record.entry.kind == Kind::File {
+                self.tree.forget(path)?;
+                let what = format!("lies in a damaged part of the archive, and is NOT restored: {why}");
+                self.extracted.findings.push(Finding::error(name, what, ANOTHER));
+                continue;
+            }
+            let entry = record.entry.clone();
+            count(self.extracted, entry.kind, entry.size, entry.mtime);
+            self.tree.keep(self.source, path.clone(), entry)?;
+            let what = "lies in a damaged part of the archive: it is made by the manifest's word, without extended attributes";
+            self.extracted.findings.push(Finding::warning(name, what, ""));
+        }
+        self.lost.get_or_insert(why);
+        Ok(())
+    }
 }
 
 impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
@@ -186,8 +233,20 @@ impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
         }
     }
 
-    fn take(&mut self, _: &Group, _: &Paths, placed: Result<Vec<Placed>, Trouble>) -> Result<(), Trouble> {
-        for (path, entry, findings) in placed? {
+    fn take(
+        &mut self,
+        group: &Group,
+        paths: &Paths,
+        placed: Result<Vec<Placed>, Trouble>,
+    ) -> Result<(), Trouble> {
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(Trouble::Format(error @ (FormatError::Malformed(_) | FormatError::Io(_)))) => {
+                return Ok(self.lose(group, paths, error.to_string())?);
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        for (path, entry, findings) in placed {
             count(self.extracted, entry.kind, entry.size, entry.mtime);
             self.tree.found(findings);
             self.tree.keep(self.source, path, entry)?;

@@ -34,6 +34,8 @@ pub(super) struct Tree {
     /// The folder that was made last.
     last_made: PathBuf,
     own: bool,
+    /// Whether some files could not be had.
+    gaps: bool,
     done: bool,
 }
 
@@ -84,6 +86,7 @@ impl Tree {
             findings: Vec::new(),
             last_made: PathBuf::new(),
             own: rustix::process::geteuid().is_root(),
+            gaps: false,
             done: false,
         })
     }
@@ -133,6 +136,18 @@ impl Tree {
         Ok(())
     }
 
+    /// Takes away what there is of a file whose content cannot be had.
+    pub(super) fn forget(&mut self, path: &Path) -> Result<()> {
+        self.gaps = true;
+        #[expect(clippy::disallowed_methods, reason = "a file of this restore's own")]
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn found(&mut self, findings: Vec<Finding>) {
         self.findings.extend(findings);
     }
@@ -174,7 +189,15 @@ impl Tree {
             let path = self.root.join(OsStr::from_bytes(&entry.path));
             self.make_above(&path)?;
             let target: PathBuf = self.root.join(OsStr::from_bytes(&entry.link)).components().collect();
-            fs::hard_link(&target, &path).map_err(Error::io("link", &path))?;
+            match fs::hard_link(&target, &path) {
+                Err(error) if self.gaps && error.kind() == std::io::ErrorKind::NotFound => {
+                    let what =
+                        format!("is a hard link to {}, which is NOT restored", show_bytes(&entry.link));
+                    let repair = "take it from another backup: `restore --at` names an older one";
+                    self.findings.push(Finding::error(show_bytes(&entry.path), what, repair));
+                }
+                linked => linked.map_err(Error::io("link", &path))?,
+            }
         }
         for entry in std::mem::take(&mut self.symlinks).into_iter().map(|late| late.entry(Kind::Symlink)) {
             self.symlink(&self.root.join(OsStr::from_bytes(&entry.path)), &entry, listed)?;
