@@ -116,6 +116,35 @@ fn a_killed_encrypted_backup_counts_for_nothing() {
     backups_are_killed("kill-encrypted", ENCRYPTED);
 }
 
+/// Archived once and copied: whatever was reached, each destination has whole backups alone, and the next run completes
+/// both.
+#[test]
+fn a_killed_backup_to_several_destinations_counts_for_nothing() {
+    let mut dice = Dice::named("backup, several destinations");
+    let stack = Stack::new();
+    let home = stack.path("").display().to_string();
+    fs::create_dir(stack.path("second")).expect("makes a folder");
+    stack.file(
+        "repo/recovery.toml",
+        &format!(
+            "[data.codex-api]\nsource = \".codex-api\"\ndestination = [\"drive\", \"second\"]\n\
+             [destination.drive]\npath = \"{home}drive\"\n[destination.second]\npath = \"{home}second\"\n"
+        ),
+    );
+    stack.run_at(BEFORE, &["backup"]).ok();
+    tree(&stack, "repo/.codex-api", &mut dice, 60, 6_000_000);
+    let folders = ["drive", "second", "repo/.recovery"];
+    let (saved, before) = (Saved::of(&stack, &folders), files(&stack, "drive"));
+    Killing::of(&stack, &["backup"], dice).hits(size(4, 40), &saved, |stack| {
+        only_whole_ones(stack, &before);
+        assert!(!complete(stack, "second").is_empty());
+        stack.run_at(LATER, &["backup"]).ok();
+        only_whole_ones(stack, &before);
+        complete(stack, "second");
+        stack.sh(".", "diff -r drive/2026/03-11 second/2026/03-11");
+    });
+}
+
 #[test]
 fn a_killed_snapshot_is_made_anew() {
     let mut dice = Dice::named("kill-snapshot");

