@@ -1,9 +1,31 @@
 //! Live data that is in the way of a careless archiver: databases in use, hard links to what cannot be read, names that
 //! come and go. What is backed up must come back, and what is not must be told.
+mod excludes;
+mod hooks;
+
 use super::support::{Stack, outcome, unprivileged};
+use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
+
+/// A stack whose data set has these keys too, and whose configuration ends so.
+fn with(keys: &str, more: &str) -> Stack {
+    let stack = Stack::new();
+    stack.configure(more);
+    let path = stack.path("repo/recovery.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    let last = "key-files = [\"config.toml\"]\n";
+    assert!(text.contains(last), "{text}");
+    fs::write(path, text.replace(last, &format!("{last}{keys}\n"))).expect("writes");
+    stack
+}
+
+/// The findings of the one set in a document, of this kind.
+fn of_kind(document: &Value, kind: &str) -> Vec<Value> {
+    let findings = document["sets"][0]["findings"].as_array().expect("findings");
+    findings.iter().filter(|finding| finding["kind"] == kind).cloned().collect()
+}
 
 #[test]
 fn what_only_looks_like_a_database_comes_as_it_lies_with_its_journal() {
