@@ -3,16 +3,18 @@
 //! The passphrase is the first line of gpg's standard input (`--passphrase-fd 0`), and the data stands behind it.
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
-use super::process::environment;
+use super::process::{attend, environment, signal};
 use super::{failed, not_started};
 use crate::error::{Error, Result};
+use crate::interrupt::interrupted;
+use rustix::process::Signal;
 use std::fmt;
 use std::fs::Permissions;
 use std::io::{Read, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
 /// A passphrase that never shows itself.
@@ -100,18 +102,20 @@ impl Gpg {
         Ok(Self { child, talk: Some(talk), _home: home })
     }
 
-    /// Waits, and returns what gpg said when it failed.
-    fn end(mut self) -> Result<Option<(String, String)>> {
+    /// Waits, and returns how gpg ended and what it said.
+    fn end(mut self) -> Result<(ExitStatus, String)> {
         let status = self.child.wait().map_err(|error| failed("gpg", "was lost", &error.to_string()))?;
         let said = self.talk.take().and_then(|talk| talk.join().ok()).unwrap_or_default();
-        Ok((!status.success()).then(|| (status.to_string(), said)))
+        Ok((status, said))
     }
 }
 
 impl Drop for Gpg {
     /// Whoever gave up on it does not leave it running: it would write into a home folder that is being removed.
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(&[self.child.id()], Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -150,7 +154,9 @@ pub fn encrypt<R>(
     let (Some(mut plain), Some(mut cipher)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
         return Err(failed("gpg", "has no pipes", ""));
     };
+    let pid = gpg.child.id();
     let (written, copied) = std::thread::scope(|scope| {
+        scope.spawn(move || attend(pid));
         let copy = scope.spawn(move || std::io::copy(&mut cipher, sink));
         let prefaced = secret.map_or(Ok(()), |secret| writeln!(plain, "{}", secret.value));
         let written = match prefaced {
@@ -160,12 +166,21 @@ pub fn encrypt<R>(
         drop(plain);
         (written, copy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
+    if interrupted() {
+        return Err(Error::Interrupted);
+    }
     // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
     copied.map_err(Error::io("write", path))?;
-    if let Some((status, said)) = gpg.end()? {
-        return Err(unsealed(key, &status, &Said::of(&said)));
+    let (status, said) = gpg.end()?;
+    let said = Said::of(&said);
+    if !status.success() {
+        return Err(unsealed(key, &status.to_string(), &said));
     }
-    written
+    let written = written?;
+    if !said.encrypted {
+        return Err(failed("gpg --encrypt", "does not say that it has encrypted", ""));
+    }
+    Ok(written)
 }
 
 /// Runs `body` on the decrypted bytes of the file `source`. `body` may stop early; what it read then is not yet
@@ -200,6 +215,8 @@ pub fn decrypt<R>(
             let _ = std::io::copy(&mut file, &mut cipher);
         }
     });
+    let pid = gpg.child.id();
+    let watch = std::thread::spawn(move || attend(pid));
     let mut plain = Counted { inner: plain, ended: false };
     let value = body(&mut plain);
     if value.is_ok() && !plain.ended {
@@ -212,10 +229,12 @@ pub fn decrypt<R>(
     if early {
         let _ = gpg.child.kill();
     }
-    let _ = feed.join();
-    match gpg.end()? {
-        Some((status, said)) if !early => Err(refusal(secret, source, &status, &said)),
-        _ => value,
+    let _ = (feed.join(), watch.join());
+    let (status, said) = gpg.end()?;
+    match value {
+        Err(_) if interrupted() => Err(Error::Interrupted),
+        _ if !early && !status.success() => Err(refusal(secret, source, &status.to_string(), &said)),
+        value => value,
     }
 }
 
@@ -275,6 +294,8 @@ struct Said<'a> {
     keys: Vec<&'a str>,
     /// Public keys that cannot be used.
     unusable: Vec<&'a str>,
+    /// All that came was encrypted.
+    encrypted: bool,
     /// A public key was passed over because its time is over.
     expired: bool,
     /// A passphrase was to be asked for at a terminal.
@@ -294,6 +315,7 @@ impl<'a> Said<'a> {
             lines,
             keys: values("ENC_TO", 1),
             unusable: values("INV_RECP", 2),
+            encrypted: !values("END_ENCRYPTION", 0).is_empty(),
             expired: !values("KEYEXPIRED", 0).is_empty(),
             asked: !values("PINENTRY_LAUNCHED", 0).is_empty(),
         }

@@ -14,6 +14,7 @@ pub mod sqlite;
 pub mod ssh;
 
 use crate::error::{Error, Result};
+use rustix::process::Signal;
 use std::process::Output;
 use std::time::Duration;
 
@@ -110,13 +111,17 @@ fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Resul
     let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())
         .start()
         .map_err(|error| not_started(text, &error))?;
-    match process::wait(
-        &child.pids(),
-        deadline,
-        process::OnInterrupt::End,
-        || Ok(child.try_wait()?.is_some()),
-        lost,
-    )? {
+    let pids = child.pids();
+    let ended = || {
+        // Whoever a program has left running in its group would hold its streams open.
+        if pids.iter().all(|pid| process::has_ended(*pid)) {
+            process::signal(&pids, Signal::KILL);
+        }
+        Ok(child.try_wait()?.is_some())
+    };
+    let ending = process::wait(&pids, deadline, process::OnInterrupt::End, ended, lost);
+    process::signal(&pids, Signal::KILL);
+    match ending? {
         process::Ending::Ended => child.into_output().map(Some).map_err(lost),
         process::Ending::Timeout => Ok(None),
     }

@@ -1,5 +1,5 @@
 //! mountpoint (util-linux): whether a folder is where a file system is mounted.
-use super::{finish, process::expression, shell_in};
+use super::{failed, finish, process::expression, shell_in};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// Whether `path` is a mount point.
 ///
 /// # Errors
-/// [`Error::NotMounted`] when the mount does not answer.
+/// [`Error::NotMounted`] when the mount does not answer; [`Error::Tool`] when the tool was killed, or is another.
 pub fn is_mount_point(path: &Path) -> Result<bool> {
     asked(path)?.ok_or_else(|| {
         let what = format!("mountpoint got no answer from it in {} s", DEADLINE.as_secs());
@@ -32,5 +32,12 @@ pub fn answers(path: &Path) -> Result<bool> {
 fn asked(path: &Path) -> Result<Option<bool>> {
     let shell = shell_in(Path::new("/"))?;
     let call = expression(cmd!(shell, "mountpoint -q -- {path}")).stdin_null();
-    Ok(finish(call, "mountpoint", DEADLINE)?.map(|output| output.status.success()))
+    match finish(call, "mountpoint", DEADLINE)? {
+        Some(output) if output.status.code().is_none() => {
+            Err(failed("mountpoint", &output.status.to_string(), ""))
+        }
+        // Asked to be quiet, it prints nothing.
+        Some(output) if !output.stdout.is_empty() => Err(failed("mountpoint", "no answer that it knows", "")),
+        output => Ok(output.map(|output| output.status.success())),
+    }
 }

@@ -3,6 +3,8 @@
 use super::ssh::{self, Host};
 use super::{DEADLINE, failed, finish, output_with, process, shell_in};
 use crate::error::{Error, Result};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use xshell::cmd;
 
@@ -13,7 +15,12 @@ use xshell::cmd;
 pub fn stage(from: &Path, files: &[Vec<u8>], to: &Path) -> Result<()> {
     let shell = shell_in(from)?;
     let list = files.join(&0);
-    output_with(cmd!(shell, "rsync --archive --from0 --files-from=- ./ {to}/"), list).map(|_| ())
+    output_with(cmd!(shell, "rsync --archive --from0 --files-from=- ./ {to}/"), list)?;
+    let copy = |file: &&Vec<u8>| to.join(OsStr::from_bytes(file)).symlink_metadata().is_ok();
+    match files.iter().find(|file| !copy(file)) {
+        Some(file) => Err(failed("rsync", "made no copy", &String::from_utf8_lossy(file))),
+        None => Ok(()),
+    }
 }
 
 /// What a pass of [`mirror`] came to.

@@ -77,6 +77,13 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
         let to = room.folder("stage")?.join(what.folder.file_name());
         DirBuilder::new().mode(0o700).create(&to).map_err(Error::io("create", &to))?;
         ready.findings = mirror(what.folder, &to)?;
+        let copied = std::fs::read_dir(&to).map_err(Error::io("read", &to))?.next().is_some();
+        // The folder itself is an entry.
+        if !copied && what.survey.entries > 1 && ready.findings.is_empty() {
+            let what =
+                format!("rsync copied nothing of {}, and said that all is well", show(&what.set.source));
+            return Err(Error::refused(what, "see what `command -v rsync` is, and run again"));
+        }
         // What only the source shows: pipes and sockets, what was left out and is told.
         ready.findings.extend(what.survey.findings.iter().cloned());
         let rules = Rules { one_file_system: false, ..what.set.rules() };
