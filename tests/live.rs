@@ -1,7 +1,10 @@
 //! Live data that is in the way of a careless archiver: databases in use, hard links to what cannot be read, names that
 //! come and go. What is backed up must come back, and what is not must be told.
+mod changes;
 mod excludes;
 mod hooks;
+mod sqlite;
+mod staged;
 
 use super::support::{Stack, outcome, unprivileged};
 use serde_json::Value;

@@ -129,6 +129,10 @@ impl<E: From<Error>> Walk<'_, E> {
         };
         let facts = match stat {
             Ok(stat) => Facts::of(&stat),
+            // A journal goes with its transaction, and SQLite's copy needs none.
+            Err(Errno::NOENT) if judge.copies_databases() && journal_of(path, databases) => {
+                return Ok(Entered::Nothing);
+            }
             Err(error) => return self.unreadable(&name, error).map(|()| Entered::Nothing),
         };
         let mut left_out = judge.by_facts(facts.kind, facts.size, facts.inode, self.device);

@@ -1,0 +1,142 @@
+//! Databases that somebody writes to as fast as they can, and databases at rest. A copy holds what one transaction saw:
+//! the numbers that the writer counts up, from 1 to the last, each in its transaction.
+use super::super::support::{Stack, outcome};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// Counts up in one table until its standard input ends.
+const WRITER: &str = "
+import os, select, sqlite3, sys
+db = sqlite3.connect('live.db', timeout=60, isolation_level=None)
+db.execute('PRAGMA journal_mode=' + sys.argv[1])
+db.execute('PRAGMA synchronous=OFF')
+db.execute('CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY, filler BLOB)')
+n = 0
+while n == 0 or n % 64 or not select.select([sys.stdin], [], [], 0)[0]:
+    n += 1
+    db.execute('INSERT INTO t VALUES (?, ?)', (n, b'x' * 200))
+    if n % 64 == 0:
+        with open('../../count.new', 'w') as file:
+            file.write(str(n))
+        os.rename('../../count.new', '../../count')
+";
+
+fn writer(stack: &Stack, mode: &str) -> Child {
+    let mut command = Command::new("python3");
+    command.args(["-c", WRITER, mode]).current_dir(stack.path("repo/.codex-api"));
+    command.stdin(Stdio::piped()).spawn().expect("python3 starts")
+}
+
+/// How far the writer has come at least.
+fn count(stack: &Stack) -> u64 {
+    std::fs::read_to_string(stack.path("count")).expect("reads").parse().expect("a number")
+}
+
+#[expect(clippy::print_stdout, reason = "the rate is what the test is read for")]
+fn against_a_writer(mode: &str, backups: u32) {
+    let stack = Stack::configured();
+    let mut writer = writer(&stack, mode);
+    while !stack.path("count").exists() {
+        assert_eq!(writer.try_wait().expect("waits"), None, "the writer ended");
+    }
+    let began = std::time::Instant::now();
+    let first = count(&stack);
+    for number in 1..=backups {
+        let before = count(&stack);
+        let made = stack.run(&["backup", "--json"]).ok().json();
+        let after = count(&stack);
+        assert!(after > before, "{mode}: nothing was committed during backup {number}");
+        assert_eq!(made["sets"][0]["findings"], serde_json::json!([]), "{mode}: {made}");
+        let archive = made["sets"][0]["archive"].as_str().expect("a path").to_owned();
+        let (last, rest) = holds(&stack, &archive);
+        assert!(last >= before.saturating_sub(64) && last <= after + 64, "{mode}: {before} {last} {after}");
+        assert_eq!(
+            rest,
+            ["big.bin", "config.toml", "current", "live.db", "sessions/2026/one.jsonl", "twin.toml"]
+        );
+    }
+    let rate = (count(&stack) - first) as f64 / began.elapsed().as_secs_f64();
+    println!("{mode}: {backups} backups, {rate:.0} commits a second");
+    assert_eq!(writer.try_wait().expect("waits"), None, "{mode}: the writer could not go on");
+    drop(writer.stdin.take());
+    assert!(writer.wait().expect("ends").success(), "{mode}: the writer failed");
+}
+
+/// The last number in the database of a backup, which is whole and holds all before it; and the files beside it.
+fn holds(stack: &Stack, archive: &str) -> (u64, Vec<String>) {
+    stack.sh(".", "rm -rf back");
+    stack.run(&["restore", archive, "--to", "../back"]).ok();
+    let files = stack.files("back/.codex-api");
+    let said = stack.sh(
+        "back/.codex-api",
+        "sqlite3 live.db 'PRAGMA integrity_check; SELECT count(*), coalesce(min(n), 0), coalesce(max(n), 0) FROM t'",
+    );
+    let (checked, numbers) = said.trim().split_once('\n').expect("two lines");
+    assert_eq!(checked, "ok");
+    let numbers: Vec<u64> = numbers.split('|').map(|word| word.parse().expect("a number")).collect();
+    assert_eq!((numbers[0], numbers[1]), (numbers[2], 1), "not the numbers from 1 on");
+    (numbers[2], files)
+}
+
+#[test]
+fn a_database_with_a_log_is_copied_as_of_one_transaction() {
+    against_a_writer("WAL", 5);
+}
+
+#[test]
+fn a_database_with_a_rollback_journal_is_copied_as_of_one_transaction() {
+    against_a_writer("DELETE", 5);
+}
+
+#[test]
+#[ignore = "long: scripts/test --long"]
+fn fifty_backups_of_databases_in_use_hold_one_transaction_each() {
+    against_a_writer("WAL", 50);
+    against_a_writer("DELETE", 50);
+}
+
+/// Neither the copy nor the look at it leaves anything beside the database, so that the next run sees no change.
+#[test]
+fn a_quiet_database_with_a_log_is_left_as_it_was() {
+    let stack = Stack::configured();
+    stack.sh(
+        "repo/.codex-api",
+        "sqlite3 live.db 'PRAGMA journal_mode=WAL; CREATE TABLE t(n); INSERT INTO t VALUES (1)'",
+    );
+    let before = stack.listing("repo/.codex-api");
+    let status = || -> Value {
+        let made = outcome(&mut stack.plain(&["backup", "--json"])).ok().json();
+        assert_eq!(made["sets"][0]["findings"], serde_json::json!([]), "{made}");
+        made["sets"][0]["status"].clone()
+    };
+    assert_eq!(status(), "ok");
+    assert_eq!(stack.listing("repo/.codex-api"), before);
+    assert_eq!(status(), "unchanged");
+    assert_eq!(stack.listing("repo/.codex-api"), before);
+    let archive: PathBuf = stack.one("drive", ".tar.gz");
+    assert_eq!(holds(&stack, &archive.display().to_string()).0, 1);
+}
+
+/// What a writer that was killed has left in its log is in the copy, and the log stays in the source.
+#[test]
+fn a_log_that_somebody_left_is_in_the_copy() {
+    for index in ["", "rm live.db-shm"] {
+        let stack = Stack::configured();
+        let mut writer = writer(&stack, "WAL");
+        while !stack.path("count").exists() {
+            assert_eq!(writer.try_wait().expect("waits"), None, "the writer ended");
+        }
+        writer.kill().expect("kills");
+        writer.wait().expect("ends");
+        stack.sh("repo/.codex-api", &format!("test -s live.db-wal; {index}"));
+        let before = stack.files("repo/.codex-api");
+        let made = stack.run(&["backup", "--json"]).ok().json();
+        assert_eq!(made["sets"][0]["findings"], serde_json::json!([]), "{made}");
+        assert_eq!(stack.files("repo/.codex-api"), before, "{index}");
+        let archive: PathBuf = stack.one("drive", ".tar.gz");
+        let (last, files) = holds(&stack, &archive.display().to_string());
+        assert!(last >= count(&stack), "{last}");
+        assert!(!files.iter().any(|name| name.starts_with("live.db-")), "{files:?}");
+    }
+}
