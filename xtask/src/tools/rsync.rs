@@ -38,7 +38,7 @@ const VANISHED: i32 = 24;
 /// In front of each path that was not the same.
 const MARK: &str = "changed: ";
 
-/// Makes the folder `to` like `from`, but for the paths `left_out` (relative to it) and for pipes, sockets and devices.
+/// Makes the folder `to` like `from`, times compared to the nanosecond (a file may be written twice within a second), but for the paths `left_out` (relative to it) and for pipes, sockets and devices.
 ///
 /// # Errors
 /// When rsync fails otherwise than on single files.
@@ -48,7 +48,7 @@ pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
     let format = format!("--out-format={MARK}%i %n");
     let command = cmd!(
         shell,
-        "rsync --recursive --links --perms --times --group --owner --hard-links --acls --xattrs --sparse --numeric-ids
+        "rsync --recursive --modify-window=-1 --links --perms --times --group --owner --hard-links --acls --xattrs --sparse --numeric-ids
             --delete --from0 --exclude-from=- {format} ./ {to}/"
     );
     let text = "rsync --recursive … --delete";
@@ -175,6 +175,14 @@ mod tests {
         assert!(!mirror(&from, &left_out, &to).expect("mirrors").changed);
         fs::write(from.join("sub/y"), "z").expect("writes");
         assert!(mirror(&from, &left_out, &to).expect("mirrors").changed);
+        // The same length within the same second.
+        for (content, time) in [("1", "2026-01-01 00:00:00.1"), ("2", "2026-01-01 00:00:00.2")] {
+            fs::write(from.join("sub/y"), content).expect("writes");
+            let shell = shell_in(&from).expect("a shell");
+            output_with(cmd!(shell, "touch -d {time} sub/y"), Vec::new()).expect("sets the time");
+            mirror(&from, &left_out, &to).expect("mirrors");
+            assert_eq!(fs::read_to_string(to.join("sub/y")).expect("reads"), content);
+        }
     }
 
     #[test]
