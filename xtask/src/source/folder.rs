@@ -1,6 +1,6 @@
 //! A data folder as a stream of entries under the folder's own name, in the archive's order.
 //!
-//! It is walked ([`super::walk`]) once for its numbers and its state, and once to be read. The list of entries is never
+//! It is walked (`walk.rs`) once for its numbers and its state, and once to be read. The list of entries is never
 //! held, so a million files take no more memory than the fullest folder.
 use super::rules::{Excluded, Judge, LeftOut, Rules};
 use super::state::{Facts, State};
