@@ -72,15 +72,6 @@ impl Dice {
     fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(length).collect()
     }
-
-    /// Some of these, in their order; all where there are no more.
-    #[allow(dead_code)]
-    fn some<T>(&mut self, mut all: Vec<T>, number: usize) -> Vec<T> {
-        while all.len() > number {
-            all.remove(self.below(all.len()));
-        }
-        all
-    }
 }
 
 /// Lays a tree of files, folders and links into a folder: together about `bytes`, some of which compress.

@@ -103,7 +103,10 @@ fn a_backup_goes_to_another_machine_and_comes_back() {
             stack.sh(".", "diff -r drive \"far it's\"");
         }
         stack.sh("far it's", "cd 2026/03-10 && sha256sum --check --quiet *.sha256; test $(find . -type f -perm 600 | wc -l) = 3");
-        assert!(!stack.files("repo/.recovery").iter().any(|name| name.contains("outbox")), "nothing is left");
+        assert!(
+            !stack.files("repo/.recovery").iter().any(|name| name.contains("recovery-backup-")),
+            "nothing is left"
+        );
         // Nothing was changed: it is confirmed there too.
         let document = plain(&stack, &["backup", "--json"]).exits(0).json();
         assert_eq!(document["sets"][0]["status"], "unchanged", "{document}");

@@ -132,6 +132,7 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
             saved.back();
         }
     }
+    count("undetected", undetected.len());
     assert_eq!(undetected, [""; 0], "{} of {tried}", undetected.len());
     assert!(tried >= kinds.len() * size(10, 250), "only {tried} damages");
     count("damages", tried);

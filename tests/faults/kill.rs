@@ -46,11 +46,13 @@ impl<'a> Killing<'a> {
             assert!(instants < 4 * wanted, "only {hits} of {instants} kills of {:?} hit a run", self.args);
             instants += 1;
             saved.back();
-            hits += usize::from(self.strike());
+            let hit = usize::from(self.strike());
+            hits += hit;
+            count("instants", 1);
+            count("kills", hit);
             check(self.stack);
+            count("survived", 1);
         }
-        count("instants", instants);
-        count("kills", hits);
     }
 }
 

@@ -3,7 +3,6 @@ use super::Context;
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
-use crate::destination::marker::Sums;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
@@ -104,9 +103,7 @@ fn there(remote: &Remote, artifact: &Artifact) -> Result<(restore::Checked, Vec<
     let mut findings = Vec::new();
     for path in [&artifact.archive, &artifact.manifest] {
         let name = show(path.file_name().unwrap_or_default().as_ref());
-        let digest =
-            |sums: &Sums| sums.lines.iter().find(|(_, listed)| *listed == name).map(|(d, _)| d.clone());
-        let what = match (digest(&marker), digest(&found)) {
+        let what = match (marker.digest(&name), found.digest(&name)) {
             (Some(expected), Some(digest)) if expected == digest => continue,
             (Some(_), Some(_)) => "has another SHA-256 than its marker says",
             (None, _) => "is not in its marker",

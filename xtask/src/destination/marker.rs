@@ -8,6 +8,11 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// The digest of the file of this bare name, if it is listed.
+    pub fn digest(&self, name: &str) -> Option<&str> {
+        self.lines.iter().find(|(_, listed)| listed == name).map(|(digest, _)| digest.as_str())
+    }
+
     /// `<digest>  <name>` a line.
     pub fn render(&self) -> String {
         self.lines.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect()

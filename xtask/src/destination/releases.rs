@@ -235,7 +235,6 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
     };
     // One of an older version, or of another tool, lists no locks.
     let known = super::marker::parse(&text).0;
-    let lists = |name: &str| known.lines.iter().any(|(_, listed)| listed == name);
     let files = expected.lines.iter().filter(|(_, name)| !name.ends_with(LOCK)).cloned().collect();
     if !text.is_empty() && text == (Sums { lines: files }).render() {
         return Ok(Vec::new());
@@ -243,8 +242,8 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let repair = "bring it back from another copy; `cargo xtask snapshot` writes SHA256SUMS anew";
     for (digest, name) in &known.lines {
-        match expected.lines.iter().find(|(_, listed)| listed == name) {
-            Some((found, _)) if found == digest => {}
+        match expected.digest(name) {
+            Some(found) if found == digest => {}
             Some(_) => {
                 let what = "has another SHA-256 than SHA256SUMS says";
                 findings.push(Finding::error(show(&folder.join(name)), what, repair));
@@ -255,7 +254,7 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
             }
         }
     }
-    for (_, name) in expected.lines.iter().filter(|(_, name)| !lists(name)) {
+    for (_, name) in expected.lines.iter().filter(|(_, name)| known.digest(name).is_none()) {
         // A run that was killed leaves its bundle out as a whole.
         let stem = [LOCK, ".tar.", ".manifest."]
             .iter()

@@ -136,7 +136,8 @@ impl Remote {
         };
         arrive().inspect_err(|_| {
             // The marker in front: its data must not be gone before it. What cannot be removed has none, or is whole.
-            let script = format!("cd {there} && rm -f -- {} && rm -f -- {names}", quoted(marker));
+            let (marker, part) = (quoted(marker), quoted(&format!("{marker}.part")));
+            let script = format!("cd {there} && rm -f -- {marker} {part} && rm -f -- {names}");
             let _ = self.host.run(&script, &[]);
         })
     }

@@ -128,9 +128,9 @@ fn check_digests(source: &Source, archive: Option<String>, findings: &mut Vec<Fi
     for (path, known) in std::iter::once((&source.archive, archive)).chain(manifest) {
         let name = show(path.file_name().unwrap_or_default().as_ref());
         let digest = known.map_or_else(|| digest_file(path).map(|(digest, _)| digest), Ok)?;
-        match sums.lines.iter().find(|(_, listed)| *listed == name) {
-            Some((expected, _)) if *expected == digest => {}
-            Some((expected, _)) => findings.push(Finding::error(
+        match sums.digest(&name) {
+            Some(expected) if expected == digest => {}
+            Some(expected) => findings.push(Finding::error(
                 &name,
                 format!("has SHA-256 {digest}, but {marker} says {expected}"),
                 REPAIR,

@@ -1,6 +1,7 @@
 //! The way back with plain tools, for the day when this one is not at hand.
 use super::Source;
 use crate::archive::codec::Codec;
+use crate::tools::ssh::quoted;
 use std::path::Path;
 
 /// Shell lines that check an archive and unpack it into `to` with `sha256sum`, `gpg`, `zstd` and `tar`; `variable`
@@ -39,6 +40,6 @@ fn quote(path: &Path) -> String {
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
         text.into_owned()
     } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+        quoted(&text)
     }
 }

@@ -5,14 +5,11 @@ use super::unchanged::Same;
 use crate::destination::catalog::Artifact;
 use crate::destination::durable::Run;
 use crate::destination::marker::Sums;
-use crate::destination::memory::Memory;
 use crate::destination::place::Place;
 use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
-use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A complete backup that others are copied from.
@@ -34,9 +31,7 @@ impl Master {
 
     /// The digest of the archive.
     pub(super) fn digest(&self) -> String {
-        let file = self.artifact.name.file();
-        let line = self.sums.lines.iter().find(|(_, name)| *name == file);
-        line.map(|(digest, _)| digest.clone()).unwrap_or_default()
+        self.sums.digest(&self.artifact.name.file()).unwrap_or_default().to_owned()
     }
 
     /// What it is, or will be, at another place.
@@ -115,40 +110,4 @@ fn copy_file(run: &mut Run, from: &Path, to: &Path, digest: &str) -> Result<()> 
         what: "is not what its marker says, and is not copied".into(),
         next: "run `cargo xtask verify`, and `cargo xtask backup --force`".into(),
     })
-}
-
-/// A private folder in which an archive lies that only other machines are to have; it vanishes with its owner.
-pub(super) struct Outbox(tempfile::TempDir);
-
-/// What the folders of [`Outbox`] are named like.
-const PREFIX: &str = "outbox-";
-
-impl Outbox {
-    /// Makes one in the repository's memory, else where temporary files go.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub(super) fn open(memory: Option<&Memory>) -> Result<Self> {
-        let place = memory.map_or_else(std::env::temp_dir, |memory| memory.root().to_owned());
-        let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&place);
-        folder.map(Self).map_err(Error::io("make a folder in", &place))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-/// Removes what killed runs have left in the repository's memory, whose lock is held.
-pub(super) fn sweep(memory: &Memory) {
-    let Ok(entries) = std::fs::read_dir(memory.root()) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            #[expect(clippy::disallowed_methods, reason = "what an `Outbox` of a killed run was")]
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }

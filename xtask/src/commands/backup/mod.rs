@@ -27,6 +27,7 @@ use crate::destination::retention::Policy;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
+use crate::restore::scratch::{self, Owner};
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::source::rules::Excluded;
@@ -143,7 +144,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         Some(memory) => {
             memory.open()?;
             let lock = lock::repository(memory.root(), "backup", ctx.now)?;
-            copy::sweep(memory);
+            // What a killed run was to send to another machine.
+            scratch::sweep(Owner::Backup, memory.root())?;
             Some(lock)
         }
         None => None,

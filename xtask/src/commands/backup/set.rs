@@ -3,8 +3,8 @@
 //! Each destination succeeds or fails for itself. One that is out of reach is tried again, with growing pauses, for as
 //! long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
 //! again; a destination that missed that backup gets its copy.
-use super::copy::{self, Master, Outbox};
-use super::stage::{Archiving, Staged, stage};
+use super::copy::{self, Master};
+use super::stage::{Archiving, Staged, stage, temporary};
 use super::store::{Stored, store};
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Plan, Prunable, demanded, encrypted};
@@ -20,6 +20,7 @@ use crate::destination::place::Place;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::interrupt::interrupted;
+use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::tools::gpg::Key;
@@ -70,7 +71,7 @@ struct Work<'a> {
     /// The complete backup that is copied from, as soon as there is one.
     master: Option<Master>,
     /// Where it lies when no folder could take it.
-    outbox: Option<Outbox>,
+    outbox: Option<Scratch>,
     /// Series and time of the backups that are there, and where to look for other files of a new one's names.
     taken: BTreeSet<(String, Timestamp)>,
     roots: BTreeSet<PathBuf>,
@@ -324,7 +325,8 @@ impl Work<'_> {
             return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
         }
         if ready.destination.place.remote.is_some() {
-            let outbox = Outbox::open(self.memory)?;
+            let parent = self.memory.map_or_else(|| temporary(self.ctx), |memory| memory.root().to_owned());
+            let outbox = Scratch::new(Owner::Backup, &parent)?;
             let place = Place::folder(outbox.path().to_owned());
             let plan = plan(&place, place.check(false)?, name);
             let stored = self.staged().and_then(|staged| store(&plan, &staged))?;

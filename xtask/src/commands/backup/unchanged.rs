@@ -54,10 +54,8 @@ pub(super) fn unchanged(
     }
     let source = Source::from(last);
     let (sums, _) = source.read_marker().ok()??;
-    let digest =
-        |name: String| sums.lines.iter().find(|(_, listed)| *listed == name).map(|(digest, _)| digest);
-    let (Some(_), manifest) = (digest(last.name.file()), digest(last.name.manifest())?) else { return None };
-    if digest_file(&last.manifest).ok()?.0 != *manifest {
+    sums.digest(&last.name.file())?;
+    if digest_file(&last.manifest).ok()?.0 != sums.digest(&last.name.manifest())? {
         return None;
     }
     let encryption = ready.destination.encryption.as_ref();
