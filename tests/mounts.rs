@@ -157,6 +157,23 @@ fn a_full_drive_is_no_room_and_not_a_drive_that_went_away() {
     all_is_well_again(&world, &[0], 1);
 }
 
+/// There is room, and less than the last backup took: that is told before anything is written, in a dry run too.
+#[test]
+fn less_room_than_the_last_backup_took_is_told_before_the_first_byte() {
+    let Some(world) = small() else { return };
+    world.stack.sh("repo/.codex-api", "head -c 300000 /dev/urandom > noise");
+    world.backup(0).ok();
+    let before = world.stored();
+    let leave = "free=$(df --output=avail -B1 drive | tail -n 1); head -c $((free - 100000)) /dev/zero > drive/filler";
+    world.sh(leave);
+    for args in [&["backup", "--dry-run"][..], &["backup"]] {
+        world.run(args).exits(3).says(&["free, and", "are needed", "free some room there"]);
+    }
+    world.sh("rm drive/filler");
+    assert_eq!(world.stored(), before);
+    all_is_well_again(&world, &[0], 1);
+}
+
 #[test]
 fn a_drive_that_goes_away_in_the_middle_of_writing_costs_this_backup_alone() {
     for kind in KINDS {

@@ -186,14 +186,14 @@ fn remember(
 ) -> Result<()> {
     let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
     memory.record(&json!({
-        "schema": 1, "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
+        "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
         "sha256": recorded.sha256,
     }))?;
     for (kind, indices) in [("verified", &shown.proven), ("damaged", &shown.damaged)] {
         for index in indices {
             let artifact = &evidence.artifacts[*index];
             memory.record(&json!({
-                "schema": 1, "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
+                "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
                 "artifact": show(&prepared.subjects[*index].source.archive), "by": evidence.id,
             }))?;
         }

@@ -124,7 +124,7 @@ impl Memory {
     /// # Errors
     /// When it cannot be written.
     pub fn event(&self, kind: &str, time: &str, artifact: &Path) -> Result<()> {
-        self.record(&json!({"schema": 1, "kind": kind, "time": time, "artifact": show(artifact)}))
+        self.record(&json!({"kind": kind, "time": time, "artifact": show(artifact)}))
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {

@@ -375,7 +375,7 @@ impl Work<'_> {
                 Some(Key::Passphrase(_)) | None => None,
             };
             let record = json!({
-                "schema": 1, "kind": "backup", "time": now, "set": self.set.name,
+                "kind": "backup", "time": now, "set": self.set.name,
                 "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
                 "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
                 "recipients": recipients, "state": self.survey.state,

@@ -95,7 +95,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     releases::write_sums(&plan.folder)?;
     let made = plan.lock();
-    memory.record(&json!({"schema": 1, "kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
+    memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
         true => retain::prune_bundles(
