@@ -7,6 +7,7 @@
 mod calls;
 mod crowd;
 mod damage;
+mod errs;
 mod kill;
 mod order;
 mod tools;
