@@ -221,3 +221,23 @@ fn nothing_to_verify_is_not_success() {
     stack.run(&["verify", "--latest"]).exits(1);
     stack.run(&["restore-drill"]).says(&["not_verified"]);
 }
+
+/// Whatever damage looks like, the digests tell: a header of gpg that is bent looks like a wrong passphrase.
+#[test]
+fn damage_that_looks_like_a_wrong_passphrase_is_damage() {
+    const KEY: (&str, &str) = ("CODEX_BACKUP_GPG_KEY", "correct horse");
+    let stack = Stack::new();
+    stack.configure("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n");
+    stack.run_with(&[KEY], &["backup"]).ok();
+    let path = archive(&stack, "gz.gpg");
+    let name = path.display().to_string();
+    // The salt of the passphrase (RFC 4880, 5.3 and 3.7.1.3): behind two bytes of header and four of what follows.
+    for at in [6, 9, 12] {
+        flip(&path, at);
+        stack.run_with(&[KEY], &["verify"]).exits(1).says(&["SHA-256", ".tar.gz.gpg"]);
+        stack.run_with(&[KEY], &["verify", &name]).exits(1).says(&["SHA-256", ".tar.gz.gpg"]);
+        flip(&path, at);
+    }
+    stack.run_with(&[("CODEX_BACKUP_GPG_KEY", "wrong")], &["verify", &name]).exits(3).says(&["passphrase"]);
+    stack.run_with(&[KEY], &["verify", &name]).ok();
+}

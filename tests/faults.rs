@@ -7,6 +7,7 @@
 mod calls;
 mod crowd;
 mod damage;
+mod errs;
 mod kill;
 mod order;
 mod tools;
@@ -71,6 +72,14 @@ impl Dice {
 
     fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(length).collect()
+    }
+
+    /// As many of them as asked for, drawn at random and left in their order.
+    fn some<T>(&mut self, mut all: Vec<T>, number: usize) -> Vec<T> {
+        while all.len() > number {
+            all.remove(self.below(all.len()));
+        }
+        all
     }
 }
 

@@ -1,6 +1,5 @@
-//! Damage to every kind of stored file: each bit, cut, swap and loss that is tried is found by `verify` (or by `status`,
-//! for what only it reads), is named, comes with what mends it, and ends with 1. A restore of what is damaged brings all
-//! back that is not, and names the rest.
+//! Damage to every kind of stored file: each bit, cut, swap and loss that is tried is found by `verify`, is named, comes
+//! with what mends it, and ends with 1. A restore of what is damaged brings all back that is not, and names the rest.
 use super::{BEFORE, Dice, ENCRYPTED, KEY, LATER, Saved, complete, count, size, tree};
 use crate::support::Stack;
 use std::collections::BTreeMap;
@@ -10,12 +9,11 @@ use std::path::{Path, PathBuf};
 /// How often a bit is flipped in each kind of file.
 const FLIPS: (usize, usize) = (8, 300);
 
-/// A kind of stored file: where one lies, and who looks at it.
+/// A kind of stored file: where one lies.
 struct Kind {
     name: &'static str,
     folder: &'static str,
     ending: &'static str,
-    verb: &'static str,
     /// Whether every bit counts; of a text that is made for people, some do not.
     every_bit: bool,
     /// Whether the loss of its end, or of all of it, is noticed.
@@ -23,18 +21,19 @@ struct Kind {
 }
 
 const fn kind(name: &'static str, folder: &'static str, ending: &'static str) -> Kind {
-    Kind { name, folder, ending, verb: "verify", every_bit: true, whole: true }
+    Kind { name, folder, ending, every_bit: true, whole: true }
 }
 
-/// What a plain and an encrypted destination, bundles and drills leave. A record of the history is found by `status` too.
-const KINDS: [Kind; 9] = [
+/// What a plain and an encrypted destination, bundles and drills leave. In the history and in drills `status` finds it too.
+const KINDS: [Kind; 10] = [
     kind("archive", "drive", "Z.tar.gz"),
     kind("manifest", "drive", "Z.manifest.jsonl.gz"),
     kind("marker", "drive", "Z.tar.gz.sha256"),
     kind("tarball", "repo/releases", "Z.tar.gz"),
     kind("manifest of a bundle", "repo/releases", "Z.manifest.jsonl.gz"),
     Kind { every_bit: false, ..kind("lock", "repo/releases", ".lock.json") },
-    Kind { verb: "status", every_bit: false, ..kind("record of a drill", "repo/docs/drills", ".json") },
+    Kind { every_bit: false, ..kind("record of a drill", "repo/docs/drills", ".json") },
+    kind("page of a drill", "repo/docs/drills", "-spot.md"),
     // The end of the history may be torn by a kill; what stands in it may not change.
     Kind { whole: false, ..kind("history", "repo/.recovery", "history.jsonl") },
     kind("list of bundles", "repo/releases", "SHA256SUMS"),
@@ -125,7 +124,7 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
                 None => fs::remove_file(path).expect("removes"),
             }
             tried += 1;
-            let found = looks(&stack, kind, path);
+            let found = looks(&stack, path);
             if let Some(why) = found {
                 undetected.push(format!("{}: {how}: {why}", kind.name));
             }
@@ -142,11 +141,11 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
 }
 
 /// Why a damage was overlooked, if it was.
-fn looks(stack: &Stack, kind: &Kind, path: &Path) -> Option<String> {
-    let args = [kind.verb, "--json"];
+fn looks(stack: &Stack, path: &Path) -> Option<String> {
+    let args = ["verify", "--json"];
     let outcome = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &args);
     if outcome.code != 1 {
-        return Some(format!("{} ended with {}", kind.verb, outcome.code));
+        return Some(format!("it ended with {}", outcome.code));
     }
     let document = outcome.json();
     let findings = document["findings"].as_array().cloned().unwrap_or_default();

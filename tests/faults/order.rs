@@ -132,6 +132,7 @@ fn a_backup_loses_its_marker_first() {
 #[test]
 fn a_wrong_order_is_seen() {
     let event = |call: &str, path: &str| Event {
+        thread: 1,
         call: call.into(),
         path: path.into(),
         from: String::new(),

@@ -1,6 +1,6 @@
 //! System calls of a run, as `strace` saw them, and runs into which it put a fault.
 use crate::support::{Outcome, Stack, outcome};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
@@ -26,6 +26,8 @@ pub(super) const CALLS: [&str; 15] = [
 /// One call that ended.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
+    /// The thread that made it.
+    pub(super) thread: u32,
     pub(super) call: String,
     /// What it is about: the file behind the descriptor, or the name that was given; for a rename the new name.
     pub(super) path: String,
@@ -62,12 +64,53 @@ pub(super) fn calls_of(stack: &Stack, env: &[(&str, &str)], args: &[&str]) -> Ve
     events
 }
 
+/// A run in which the `number`-th such call of each thread meets the fault (`error=EIO`, `retval=1`), of calls on these
+/// paths alone, if there are any. Returns what came of it, and how many calls were hit.
+pub(super) fn inject(
+    stack: &Stack,
+    (env, args): (&[(&str, &str)], &[&str]),
+    (call, number, fault): (&str, usize, &str),
+    paths: &[String],
+) -> (Outcome, usize) {
+    let mut flags: Vec<String> = paths.iter().flat_map(|path| ["-P".to_owned(), path.clone()]).collect();
+    flags.extend(["-e".to_owned(), format!("trace={call}")]);
+    flags.extend(["-e".to_owned(), format!("inject={call}:{fault}:when={number}")]);
+    let said = strace(stack, env, &flags, args);
+    let log = fs::read_to_string(stack.path("trace.log")).expect("reads");
+    (said, log.matches("(INJECTED").count())
+}
+
+/// For each kind of call the numbers, counted from 1 in each thread, at which one is about a path that counts. A thread's
+/// first opens and closes are those of the loader, which are not ours to survive.
+pub(super) fn points(events: &[Event], counts: impl Fn(&Event) -> bool) -> BTreeMap<String, BTreeSet<usize>> {
+    let mut number: BTreeMap<(u32, &str), usize> = BTreeMap::new();
+    let mut found: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let main = events.first().map(|event| event.thread);
+    let mut loading = BTreeMap::new();
+    for event in events {
+        let number = number.entry((event.thread, &event.call)).or_default();
+        *number += 1;
+        if counts(event) {
+            found.entry(event.call.clone()).or_default().insert(*number);
+            if Some(event.thread) == main {
+                loading.entry(event.call.clone()).or_insert(*number);
+            }
+        }
+    }
+    for (call, numbers) in &mut found {
+        if let Some(first) = loading.get(call).filter(|_| ["openat", "close"].contains(&call.as_str())) {
+            numbers.retain(|number| number >= first);
+        }
+    }
+    found
+}
+
 /// Reads a log; a call that another thread came in between of stands in two parts.
 fn events(log: &str) -> Vec<Event> {
     let (mut open, mut found): (BTreeMap<u32, String>, Vec<Event>) = (BTreeMap::new(), Vec::new());
     for line in log.lines() {
         let Some((thread, text)) = line.trim_start().split_once(' ') else { continue };
-        let (Ok(thread), text) = (thread.parse::<u32>(), text.trim_start()) else { continue };
+        let (Ok(thread), text) = (thread.parse(), text.trim_start()) else { continue };
         if let Some(begun) = text.strip_suffix("<unfinished ...>") {
             open.insert(thread, begun.to_owned());
             continue;
@@ -76,12 +119,12 @@ fn events(log: &str) -> Vec<Event> {
             Some((_, rest)) => open.remove(&thread).unwrap_or_default() + rest,
             None => text.to_owned(),
         };
-        found.extend(event(&whole));
+        found.extend(event(thread, &whole));
     }
     found
 }
 
-fn event(text: &str) -> Option<Event> {
+fn event(thread: u32, text: &str) -> Option<Event> {
     let (call, rest) = text.split_once('(')?;
     let quoted: Vec<&str> = rest.split('"').skip(1).step_by(2).collect();
     let descriptor =
@@ -98,7 +141,7 @@ fn event(text: &str) -> Option<Event> {
         _ => (descriptor.to_owned(), String::new()),
     };
     let failed = text.rsplit_once(" = ").is_none_or(|(_, result)| result.starts_with('-'));
-    Some(Event { call: call.to_owned(), path, from, text: rest.to_owned(), failed })
+    Some(Event { thread, call: call.to_owned(), path, from, text: rest.to_owned(), failed })
 }
 
 #[test]
@@ -119,4 +162,7 @@ fn a_log_is_read_as_strace_writes_it() {
     ];
     assert_eq!(seen, expected);
     assert!(read[0].creates() && read[3].from == "/d/a");
+    let points = points(&read, |event| event.path.starts_with("/d"));
+    assert_eq!(points["write"], BTreeSet::from([1]));
+    assert!(points["openat"].contains(&1) && points.len() == 3, "{points:?}");
 }

@@ -187,7 +187,7 @@ fn remember(
     let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
     memory.record(&json!({
         "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
-        "sha256": recorded.sha256,
+        "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
     }))?;
     for (kind, indices) in [("verified", &shown.proven), ("damaged", &shown.damaged)] {
         for index in indices {

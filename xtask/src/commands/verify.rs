@@ -5,6 +5,7 @@ use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
+use crate::drill::record;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Source};
@@ -148,6 +149,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
+    let history = super::memory(config).and_then(|memory| memory.history().ok()).unwrap_or_default();
+    findings.extend(record::check(&config.drill.evidence_dir, &history)?);
     // One that cannot be read is told with each destination below.
     findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {

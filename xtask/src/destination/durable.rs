@@ -11,6 +11,7 @@ use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::retry_on_intr;
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -109,7 +110,8 @@ impl Run {
         for made in missing.into_iter().rev() {
             let Some(Component::Normal(name)) = made.components().next_back() else { continue };
             let place = Place { folder: Arc::clone(&folder), name: name.to_owned() };
-            match mkdirat(&place.folder, name, Mode::from_raw_mode(self.folder_mode)) {
+            let mode = Mode::from_raw_mode(self.folder_mode);
+            match retry_on_intr(|| mkdirat(&place.folder, name, mode)) {
                 Ok(()) => self.folders.push(place.clone()),
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(Error::io("create", made)(error.into())),
@@ -141,10 +143,10 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         for place in self.made.iter().rev() {
-            let _ = unlinkat(&place.folder, &place.name, AtFlags::empty());
+            let _ = retry_on_intr(|| unlinkat(&place.folder, &place.name, AtFlags::empty()));
         }
         for place in self.folders.iter().rev() {
-            let _ = unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR);
+            let _ = retry_on_intr(|| unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR));
         }
     }
 }
@@ -152,7 +154,8 @@ impl Drop for Run {
 impl Place {
     fn open(&self, flags: OFlags, mode: u32) -> io::Result<File> {
         let name: &OsStr = &self.name;
-        Ok(openat(&self.folder, name, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?.into())
+        let (flags, mode) = (flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode));
+        Ok(retry_on_intr(|| openat(&self.folder, name, flags, mode))?.into())
     }
 }
 

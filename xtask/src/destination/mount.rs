@@ -270,7 +270,7 @@ fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     #[cfg(not(target_os = "linux"))]
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let held = rustix::fs::open(path, flags, Mode::empty())?;
+    let held = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
     let stat = rustix::fs::fstatfs(&held)?;
     let room = rustix::fs::fstatvfs(&held)?;
     #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ const SMALL: u64 = 16 << 20;
 pub fn open(path: &Path) -> Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
     let file = File::from(opened.map_err(|error| Error::io("open", path)(error.into()))?);
     match file.metadata().map_err(Error::io("read", path))?.is_file() {
         true => Ok(file),

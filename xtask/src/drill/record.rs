@@ -2,13 +2,14 @@
 //!
 //! The JSON record is the evidence; it appears as a whole, behind its page, and the row comes last. Records are never
 //! overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
-use super::evidence::{Evidence, Stored, newest};
+use super::evidence::{Evidence, Stored, check_chain, newest};
 use super::render::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, markdown};
 use crate::archive::{FormatError, sha256_hex};
 use crate::destination::durable::{self, Run};
 use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
+use crate::shown::show;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -56,20 +57,45 @@ pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
     Ok((records, findings))
 }
 
-/// Whether the records that a history knows are there as they were written; the newest one has no other behind it that
-/// would vouch for it.
+/// Whether the records that a history knows, and their pages, are there as they were written; the newest record has no
+/// other behind it that would vouch for it, and no page has.
 pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
-    let known = history.iter().filter(|record| record["kind"] == "drill");
-    let wrong = known.filter_map(|record| {
-        let (path, digest) = (record["artifact"].as_str()?, record["sha256"].as_str()?);
-        let what = match read::small(Path::new(path)) {
-            Ok(bytes) if sha256_hex(&bytes) == digest => return None,
-            Ok(_) => "is not the record that its drill has written",
-            Err(_) => "is the record of a drill, and cannot be read",
-        };
-        Some(Finding::error(path, what, "bring it back from version control"))
-    });
-    wrong.collect()
+    let mut findings = Vec::new();
+    for known in history.iter().filter(|known| known["kind"] == "drill") {
+        let Some(json) = known["artifact"].as_str().map(Path::new) else { continue };
+        for (path, name, digest) in
+            [(json.to_owned(), "record", "sha256"), (json.with_extension("md"), "page", "page_sha256")]
+        {
+            let Some(digest) = known[digest].as_str() else { continue };
+            let what = match read::small(&path) {
+                Ok(bytes) if sha256_hex(&bytes) == digest => continue,
+                Ok(_) => format!("is not the {name} that its drill has written"),
+                Err(_) => format!("is the {name} of a drill, and cannot be read"),
+            };
+            findings.push(Finding::error(show(&path), what, "bring it back from version control"));
+        }
+    }
+    findings
+}
+
+/// What is wrong with the drills on record: what does not parse, a broken chain, what is not as it was written.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding>> {
+    let mut findings = match load(folder) {
+        Ok((records, findings)) => [findings, check_chain(&records)].concat(),
+        Err(error @ Error::Format { .. }) => {
+            vec![Finding::error(
+                show(folder),
+                error.chain(),
+                "use the version of this tool that wrote it, or a newer one",
+            )]
+        }
+        Err(error) => return Err(error),
+    };
+    findings.extend(compare(history));
+    Ok(findings)
 }
 
 fn is_record(name: &str) -> bool {
@@ -85,6 +111,8 @@ pub struct Recorded {
     pub json: PathBuf,
     /// Digest of its bytes.
     pub sha256: String,
+    /// Digest of its page.
+    pub page_sha256: String,
 }
 
 /// Stores `evidence` in `folder`, behind the newest of `records`.
@@ -97,12 +125,12 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
     let mut run = Run::public();
-    run.write(&folder.join(format!("{}.md", evidence.id)), markdown(&evidence).as_bytes())?;
+    let page = run.write(&folder.join(format!("{}.md", evidence.id)), markdown(&evidence).as_bytes())?;
     // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
     durable::replace(&json, text.as_bytes(), 0o644)?;
     run.commit();
     add_row(&folder.join(CHECKLIST), &checklist_row(&evidence))?;
-    Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()) })
+    Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
 
 /// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.
@@ -132,7 +160,7 @@ fn add_row(path: &Path, row: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::evidence::{check_chain, tests::sample};
+    use crate::drill::evidence::tests::sample;
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");

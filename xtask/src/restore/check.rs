@@ -14,7 +14,7 @@ use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::marker::NO_DIGEST;
 use crate::destination::read;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, any_error};
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
@@ -59,10 +59,19 @@ const REPAIR: &str = "restore from another copy; keep this one until you have";
 /// When it cannot be read at all: no such file, no key, a wrong passphrase, a newer format. Damage is not an
 /// error but a finding.
 pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
-    let mut checked = Checked::default();
-    let digest = check_content(source, secret, &mut checked)?;
-    let mut findings = Vec::new();
-    check_digests(source, digest, &mut findings)?;
+    let (mut checked, mut findings) = (Checked::default(), Vec::new());
+    match check_content(source, secret, &mut checked) {
+        Ok(digest) => check_digests(source, digest, &mut findings)?,
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        // Damage can look like anything: like a newer format, or like a wrong passphrase. The digests tell.
+        Err(error) => match check_digests(source, None, &mut findings) {
+            Ok(()) if any_error(&findings) => {
+                checked
+                    .error(source, Finding { repair: REPAIR.into(), ..Finding::of(source.name(), &error) });
+            }
+            _ => return Err(error),
+        },
+    }
     findings.append(&mut checked.findings);
     Ok(Checked { findings, ..checked })
 }

@@ -380,7 +380,8 @@ fn set_attributes(name: &[u8], path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Ve
 /// Makes the names in a folder durable, and what lies on its file system with them.
 fn sync(folder: &Path) -> Result<()> {
     let open = File::open(folder).map_err(Error::io("open", folder))?;
-    rustix::fs::syncfs(&open).map_err(|error| Error::io("make durable", folder)(error.into()))
+    rustix::io::retry_on_intr(|| rustix::fs::syncfs(&open))
+        .map_err(|error| Error::io("make durable", folder)(error.into()))
 }
 
 /// A link that leads out, in an archive without a manifest.

@@ -269,5 +269,5 @@ fn open(path: &Path) -> std::io::Result<File> {
 /// The same from an open folder.
 fn open_at(folder: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?))
+    Ok(File::from(rustix::io::retry_on_intr(|| rustix::fs::openat(folder, path, flags, Mode::empty()))?))
 }

@@ -40,7 +40,7 @@ pub(super) struct Walk<'a, E> {
 
 pub(super) fn open_folder(at: BorrowedFd<'_>, path: &Path, links: OFlags) -> rustix::io::Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
-    Dir::new(rustix::fs::openat(at, path, flags, Mode::empty())?)
+    Dir::new(rustix::io::retry_on_intr(|| rustix::fs::openat(at, path, flags, Mode::empty()))?)
 }
 
 impl<E: From<Error>> Walk<'_, E> {
