@@ -14,14 +14,12 @@ struct Kind {
     name: &'static str,
     folder: &'static str,
     ending: &'static str,
-    /// Whether every bit counts; of a text that is made for people, some do not.
-    every_bit: bool,
     /// Whether the loss of its end, or of all of it, is noticed.
     whole: bool,
 }
 
 const fn kind(name: &'static str, folder: &'static str, ending: &'static str) -> Kind {
-    Kind { name, folder, ending, every_bit: true, whole: true }
+    Kind { name, folder, ending, whole: true }
 }
 
 /// What a plain and an encrypted destination, bundles and drills leave. In the history and in drills `status` finds it too.
@@ -31,12 +29,21 @@ const KINDS: [Kind; 10] = [
     kind("marker", "drive", "Z.tar.gz.sha256"),
     kind("tarball", "repo/releases", "Z.tar.gz"),
     kind("manifest of a bundle", "repo/releases", "Z.manifest.jsonl.gz"),
-    Kind { every_bit: false, ..kind("lock", "repo/releases", ".lock.json") },
-    Kind { every_bit: false, ..kind("record of a drill", "repo/docs/drills", ".json") },
+    kind("lock", "repo/releases", ".lock.json"),
+    kind("record of a drill", "repo/docs/drills", ".json"),
     kind("page of a drill", "repo/docs/drills", "-spot.md"),
     // The end of the history may be torn by a kill; what stands in it may not change.
     Kind { whole: false, ..kind("history", "repo/.recovery", "history.jsonl") },
     kind("list of bundles", "repo/releases", "SHA256SUMS"),
+];
+const ZSTD: [Kind; 3] = [
+    kind("archive in zstd", "drive", "Z.tar.zst"),
+    kind("manifest in zstd", "drive", "Z.manifest.jsonl.zst"),
+    kind("marker of an archive in zstd", "drive", "Z.tar.zst.sha256"),
+];
+const SEALED_GZIP: [Kind; 2] = [
+    kind("encrypted archive in gzip", "drive", "Z.tar.gz.gpg"),
+    kind("encrypted manifest in gzip", "drive", "Z.manifest.jsonl.gz.gpg"),
 ];
 const SEALED: [Kind; 3] = [
     kind("encrypted archive", "drive", "Z.tar.zst.gpg"),
@@ -71,11 +78,21 @@ fn changes(content: &[u8], other: &[u8], dice: &mut Dice) -> Vec<(String, Vec<u8
         bytes[at] ^= 1 << bit;
         all.push((format!("bit {bit} of byte {at} flipped"), bytes));
     }
+    let part = content.len().min(64) / 2;
+    let (one, two) = (dice.below(part), content.len() - part);
+    let mut bytes = content.to_vec();
+    let (front, back) = bytes.split_at_mut(two);
+    let length = part.min(two - one);
+    front[one..][..length].swap_with_slice(&mut back[..length]);
+    if bytes != content {
+        all.push((format!("{length} bytes at {one} and at {two} swapped"), bytes));
+    }
     let cut = dice.below(content.len());
     all.push((format!("cut after {cut} bytes"), content[..cut].to_vec()));
     all.push(("cut by its last byte".into(), content[..content.len() - 1].to_vec()));
     all.push(("empty".into(), Vec::new()));
     all.push(("longer by a byte".into(), [content, b"x"].concat()));
+    all.push(("longer by zeros".into(), [content, &[0; 600]].concat()));
     all.push(("twice".into(), [content, content].concat()));
     let at = dice.below(content.len());
     let end = content.len().min(at + 512);
@@ -88,12 +105,6 @@ fn changes(content: &[u8], other: &[u8], dice: &mut Dice) -> Vec<(String, Vec<u8
         all.push(("that of another".into(), other.to_vec()));
     }
     all
-}
-
-/// Whether a change of a text is one: a lock in other words, a record with other blanks.
-fn changes_nothing(kind: &Kind, before: &[u8], after: &[u8]) -> bool {
-    let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    !kind.every_bit && value(before).is_some() && value(before) == value(after)
 }
 
 fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
@@ -119,7 +130,6 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
         all.retain(|(how, _)| kind.whole || !loses(how));
         for (how, bytes) in all {
             match &bytes {
-                Some(bytes) if changes_nothing(kind, &content, bytes) => continue,
                 Some(bytes) => fs::write(path, bytes).expect("writes"),
                 None => fs::remove_file(path).expect("removes"),
             }
@@ -154,32 +164,51 @@ fn looks(stack: &Stack, path: &Path) -> Option<String> {
     let stem = file.split("Z.").next().unwrap_or(&file).to_owned();
     let stem = stem.strip_suffix(".json").unwrap_or(&stem).to_owned();
     let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    let errors: Vec<&serde_json::Value> =
-        findings.iter().filter(|finding| finding["severity"] == "error").collect();
-    let named = errors.iter().any(|finding| {
-        let all = format!("{} {}", text(finding, "path"), text(finding, "what"));
-        all.contains(&stem)
-            || all.contains(".recovery")
-            || all.contains("drills")
-            || all.contains("SHA256SUMS")
-    });
-    let mends = errors.iter().any(|finding| !text(finding, "repair").is_empty());
-    match (named, mends) {
-        (true, true) => None,
-        (false, _) => Some(format!("not named: {document}")),
-        (_, false) => Some(format!("nothing mends it: {document}")),
+    let named: Vec<&serde_json::Value> = findings
+        .iter()
+        .filter(|finding| finding["severity"] == "error")
+        .filter(|finding| format!("{} {}", text(finding, "path"), text(finding, "what")).contains(&stem))
+        .collect();
+    if named.is_empty() {
+        Some(format!("not named: {document}"))
+    } else if named.iter().all(|finding| text(finding, "repair").is_empty()) {
+        Some(format!("nothing mends it: {document}"))
+    } else {
+        None
     }
 }
 
 #[test]
 fn damage_of_every_kind_of_plain_file_is_found() {
     each_damage_is_found("", &KINDS, "damage");
+    each_damage_is_found("compression = \"zstd\"\n", &ZSTD, "damage, zstd");
 }
 
 #[test]
 fn damage_of_every_kind_of_encrypted_file_is_found() {
     let destination = format!("{ENCRYPTED}compression = \"zstd\"\n");
     each_damage_is_found(&destination, &SEALED, "damage, encrypted");
+    each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip");
+}
+
+/// The list of bundles takes no lock at its word again once it is damaged.
+#[test]
+fn a_damaged_lock_stays_damaged_when_another_bundle_is_made() {
+    for damage in ["s/prod/test/", "s/schema/scheme/"] {
+        let stack = Stack::configured();
+        stack.run(&["snapshot"]).ok();
+        let lock = stack.one("repo/releases", ".lock.json");
+        let content = fs::read_to_string(&lock).expect("reads");
+        stack.sh("repo/releases", &format!("sed -i {damage} *.lock.json"));
+        assert_ne!(content, fs::read_to_string(&lock).expect("reads"));
+        stack.commit("more", "2026-03-02T08:30:00Z");
+        stack.run(&["snapshot"]);
+        let name = lock.file_name().expect("a name").to_string_lossy().into_owned();
+        stack.run(&["verify"]).exits(1).says(&[&name]);
+        fs::write(&lock, content).expect("writes");
+        stack.run(&["verify"]).ok();
+        count("damages", 1);
+    }
 }
 
 /// A byte of an archive costs the files of its block alone, and they are named.

@@ -59,7 +59,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     } else {
         freed += retain::apply_bundles(folder, &bundles)?.1;
         if folder.exists() {
-            releases::write_sums(folder)?;
+            releases::write_sums(folder, None)?;
         }
         for plan in &plans {
             let backups = plan.execute(ctx, memory.as_ref())?;

@@ -15,7 +15,7 @@ use rustix::io::retry_on_intr;
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -280,6 +280,10 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         .map_err(Error::io("create a file in", folder))?;
     temporary.write_all(content).map_err(Error::io("write", path))?;
     temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
+    let kept = std::fs::read(temporary.path()).map_err(Error::io("read back", path))?;
+    if kept != content {
+        return Err(not_kept(path));
+    }
     temporary.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
     sync_folder(folder)
 }
@@ -296,12 +300,17 @@ pub fn remove(path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// What came back is not what was written.
+fn not_kept(path: &Path) -> Error {
+    let next = "check the drive; nothing of this run is kept".into();
+    Error::Damaged { path: path.to_owned(), what: "other bytes came back than were written".into(), next }
+}
+
 /// Appends one line durably. A line that a kill left half-written is ended first with `gap`, so that it spoils no other.
 ///
 /// # Errors
-/// When a step fails.
+/// When a step fails, or what was written does not come back.
 pub fn append_line(path: &Path, line: &str, gap: &str) -> Result<()> {
-    use std::io::{Seek as _, SeekFrom};
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     let mut file = file.map_err(Error::io("open", path))?;
     let mut last = [b'\n'];
@@ -309,9 +318,18 @@ pub fn append_line(path: &Path, line: &str, gap: &str) -> Result<()> {
     if known {
         file.read_exact(&mut last).map_err(Error::io("read", path))?;
     }
+    let before = file.seek(SeekFrom::End(0)).map_err(Error::io("read", path))?;
     let gap = if last[0] == b'\n' { "" } else { gap };
-    file.write_all(format!("{gap}{line}\n").as_bytes()).map_err(Error::io("write", path))?;
+    let text = format!("{gap}{line}\n");
+    file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
     file.sync_all().map_err(Error::io("make durable", path))?;
+    let mut kept = Vec::new();
+    file.seek(SeekFrom::Start(before)).map_err(Error::io("read back", path))?;
+    file.read_to_end(&mut kept).map_err(Error::io("read back", path))?;
+    // Somebody else may have come first.
+    if !kept.windows(text.len()).any(|part| part == text.as_bytes()) {
+        return Err(not_kept(path));
+    }
     if known { Ok(()) } else { sync_folder(path.parent().unwrap_or(Path::new("."))) }
 }
 

@@ -210,16 +210,29 @@ fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut V
     Bundle { lock, lock_path, tarball, manifest, bytes }
 }
 
-/// `SHA256SUMS` of every bundle in the folder, from their locks.
+/// `SHA256SUMS` of every bundle in the folder, from their locks. A bundle keeps its lines when its lock is not the one that
+/// they list, so that damage stays known, unless the lock is the one that was `made` just now.
 ///
 /// # Errors
 /// When the folder cannot be read, or the file cannot be written.
-pub fn write_sums(folder: &Path) -> Result<()> {
-    let (path, text) = (folder.join("SHA256SUMS"), sums(folder)?.render());
-    match super::read::small(&path) {
-        Ok(known) if known == text.as_bytes() => Ok(()),
-        _ => durable::replace(&path, text.as_bytes(), 0o644),
+pub fn write_sums(folder: &Path, made: Option<&Path>) -> Result<()> {
+    let (path, mut sums) = (folder.join("SHA256SUMS"), sums(folder)?);
+    let text = super::read::small(&path).unwrap_or_default();
+    let known = super::marker::parse(&String::from_utf8_lossy(&text)).0;
+    for (digest, name) in &known.lines {
+        let Some(stem) = name.strip_suffix(LOCK) else { continue };
+        let lock = folder.join(name);
+        if sums.digest(name) == Some(digest) || made == Some(&lock) || !lock.exists() {
+            continue;
+        }
+        let is_its =
+            |(_, name): &(String, String)| name.strip_prefix(stem).is_some_and(|end| end.starts_with('.'));
+        sums.lines.retain(|line| !is_its(line));
+        sums.lines.extend(known.lines.iter().filter(|line| is_its(line)).cloned());
     }
+    sums.lines.sort_by(|a, b| a.1.cmp(&b.1));
+    let new = sums.render();
+    if text == new.as_bytes() { Ok(()) } else { durable::replace(&path, new.as_bytes(), 0o644) }
 }
 
 /// Whether `SHA256SUMS` is what the bundles in the folder make it: a lock that was changed, or lost, is noticed by it.
@@ -240,7 +253,8 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     }
     let mut findings = Vec::new();
-    let repair = "bring it back from another copy; `cargo xtask snapshot` writes SHA256SUMS anew";
+    let repair = "bring it back from another copy; `cargo xtask snapshot` writes SHA256SUMS anew, and a bundle whose \
+                  lock was removed";
     for (digest, name) in &known.lines {
         match expected.digest(name) {
             Some(found) if found == digest => {}

@@ -93,8 +93,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         existing => bundle::create(args, &plan, existing, &mut blobs)?,
     };
-    releases::write_sums(&plan.folder)?;
     let made = plan.lock();
+    releases::write_sums(&plan.folder, (outcome.status == "created").then_some(&made))?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
@@ -109,7 +109,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         false => Vec::new(),
     };
     if !pruned.is_empty() {
-        releases::write_sums(&plan.folder)?;
+        releases::write_sums(&plan.folder, None)?;
     }
     report(ctx, &plan, &outcome, &pruned);
     Ok(finding::exit(&outcome.findings))
