@@ -1,6 +1,7 @@
 //! Databases that somebody writes to as fast as they can, and databases at rest. A copy holds what one transaction saw:
 //! the numbers that the writer counts up, from 1 to the last, each in its transaction.
-use super::super::support::{Stack, outcome};
+use super::super::support::{NOW, Stack, outcome};
+use super::{of_kind, with};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -139,4 +140,30 @@ fn a_log_that_somebody_left_is_in_the_copy() {
         assert!(last >= count(&stack), "{last}");
         assert!(!files.iter().any(|name| name.starts_with("live.db-")), "{files:?}");
     }
+}
+
+/// A copy for which there is no room is told, and the database is in the backup as it lies.
+#[test]
+fn a_database_without_room_for_its_copy_is_archived_as_it_lies_with_a_warning() {
+    let stack = with("stage-dir = '../small'", "");
+    stack.sh(
+        ".",
+        "mkdir small; sqlite3 repo/.codex-api/live.db 'CREATE TABLE t(n, x); INSERT INTO t VALUES (1, zeroblob(400000))'",
+    );
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    let script = format!(
+        "mount -t tmpfs -o size=128k none ../small; '{xtask}' backup --force --json; find ../small -mindepth 1"
+    );
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
+    unshare.env("HOME", stack.path("home")).env("RECOVERY_NOW", NOW).env("LC_ALL", "C");
+    let made = outcome(&mut unshare).ok().json();
+    let warned = of_kind(&made, "database");
+    assert_eq!(warned.len(), 1, "{made}");
+    assert!(
+        made.to_string().contains("a copy takes up to") && made.to_string().contains("stage-dir"),
+        "{made}"
+    );
+    let archive: PathBuf = stack.one("drive", ".tar.gz");
+    assert_eq!(holds(&stack, &archive.display().to_string()).0, 1);
 }

@@ -2,7 +2,9 @@
 //! stage never outlives the run.
 use super::super::support::{Stack, outcome};
 use super::{of_kind, with};
+use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 const STAGED: &str = "consistency = 'staged'";
@@ -112,4 +114,29 @@ fn a_stage_inside_of_the_source_is_refused() {
     stack.run(&["backup"]).fails().says(&["lies inside of the source"]);
     assert_eq!(stack.files("repo/.codex-api/empty"), [""; 0]);
     assert_eq!(stack.files("drive"), [""; 0]);
+}
+
+/// What a run that was killed has left is told, and removed by the next one, wherever it lies.
+#[test]
+fn what_a_killed_run_left_is_told_and_removed_by_the_next() {
+    let stack = with("stage-dir = '../stage'", "");
+    let left = ["stage", "repo/.recovery", "repo/.recovery/stage", "."].map(|parent| {
+        stack.file(&format!("{parent}/recovery-backup-1/.held"), "");
+        stack.file(&format!("{parent}/recovery-backup-1/plain"), "x\n");
+        stack.path(parent).join("recovery-backup-1")
+    });
+    let told = stack.run(&["status", "--json"]).json();
+    let told: Vec<&Value> = told["findings"].as_array().expect("findings").iter().collect();
+    for folder in &left {
+        let path = fs::canonicalize(folder).expect("is there");
+        let names = |finding: &&&Value| {
+            Path::new(finding["path"].as_str().unwrap_or_default()).canonicalize().ok().as_ref()
+                == Some(&path)
+        };
+        assert_eq!(told.iter().filter(names).count(), 1, "{told:?}");
+    }
+    stack.run(&["backup", "--dry-run"]).ok();
+    assert!(left.iter().all(|folder| folder.exists()), "a dry run removes nothing");
+    stack.run(&["backup"]).ok();
+    assert!(!left.iter().any(|folder| folder.exists()), "{left:?}");
 }

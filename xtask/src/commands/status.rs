@@ -1,5 +1,6 @@
 //! `status`: could we recover now, to when, and when was that last proven? Reads, and writes nothing.
 use super::Context;
+use super::backup::stage::{left_behind, temporary};
 use super::prune::quota;
 use crate::config::{Config, DataSet};
 use crate::destination::catalog::{Artifact, Catalog};
@@ -217,10 +218,13 @@ impl Answer {
                 .push(json!({"id": evidence.id, "kind": evidence.kind, "result": evidence.result.word(),
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
-        let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
-        for folder in scratch::left_behind(Owner::Drill, workspace.as_ref()) {
+        for folder in scratch::left_behind(Owner::Drill, &temporary(ctx)) {
             let what = "was left by a drill that was killed: it holds restored data in the clear";
             self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
+        }
+        for folder in left_behind(ctx, config, super::memory(config).as_ref()) {
+            let what = "was left by a backup that was killed: it may hold data in the clear";
+            self.findings.push(Finding::warning(show(&folder), what, "the next backup removes it"));
         }
         let past = records.iter().filter(|record| record.evidence.started_at <= ctx.now);
         let proven = past.rev().find(|record| record.evidence.result == Verdict::Verified);

@@ -177,7 +177,7 @@ impl Spot<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        let swept = scratch::sweep(Owner::Drill, self.workspace)?;
+        let swept = scratch::sweep(scratch::left_behind(Owner::Drill, self.workspace))?;
         state.scratch = Some(Scratch::new(Owner::Drill, self.workspace)?);
         let swept = match swept {
             0 => String::new(),

@@ -61,10 +61,25 @@ pub fn left_behind(owner: Owner, parent: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// `Io` when something is left.
-pub fn sweep(owner: Owner, parent: &Path) -> Result<usize> {
-    let folders = left_behind(owner, parent);
-    folders.iter().try_for_each(|folder| remove_tree(folder))?;
-    Ok(folders.len())
+pub fn sweep(folders: impl IntoIterator<Item = PathBuf>) -> Result<usize> {
+    folders.into_iter().try_fold(0, |count, folder| remove_tree(&folder).map(|()| count + 1))
+}
+
+/// Whether a folder's files lie in memory alone (tmpfs, ramfs), and this user may make some there.
+pub fn is_in_memory(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of statfs(2).
+        const MEMORY: [i128; 2] = [0x0102_1994, 0x8584_58f6];
+        let kind = rustix::fs::statfs(folder).map(|stat| i128::from(stat.f_type));
+        kind.is_ok_and(|kind| MEMORY.contains(&kind))
+            && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
+    }
 }
 
 fn remove_tree(path: &Path) -> Result<()> {
@@ -134,7 +149,7 @@ mod tests {
         fs::create_dir(&killed).expect("made");
         fs::write(killed.join(HELD), "").expect("written");
         fs::create_dir(parent.path().join("recovery-drill-of-somebody")).expect("made");
-        assert_eq!(sweep(Owner::Drill, parent.path()).expect("sweeps"), 1);
+        assert_eq!(sweep(left_behind(Owner::Drill, parent.path())).expect("sweeps"), 1);
         assert!(!killed.exists() && running.path().exists());
         assert!(left_behind(Owner::Backup, parent.path()).is_empty());
         assert!(parent.path().join("recovery-drill-of-somebody").exists(), "no drill made it");

@@ -39,10 +39,8 @@ pub struct Reading {
     pub since: Mtime,
     /// Whether SQLite databases are copied through SQLite.
     pub databases: Databases,
-    /// A private folder for SQLite's copies; the system's when not set.
+    /// A private folder for SQLite's copies; without one none is made.
     pub room: Option<PathBuf>,
-    /// Whether a database and its `-wal` may be copied there too, to be recovered apart from the source.
-    pub recover: bool,
     /// Whether a file over a block that changes ends the archive ([`PourError::Changed`]), or is taken with a warning.
     pub begin_again: bool,
 }

@@ -1,15 +1,14 @@
 //! A SQLite database of a live folder: copied by SQLite itself, checked, and archived as one file.
 //!
 //! The copy lies in a private folder of this machine, never on the destination. The source is left as it was: SQLite
-//! makes no `-wal` and no `-shm` there, except for a log without its `-shm` that may not be copied either
-//! ([`Reading::recover`](super::live::Reading)). A file that only looks like a database is archived as it lies, with a
-//! warning.
+//! makes no `-wal` and no `-shm` there. A file that only looks like a database, or for whose copy there is no room, is
+//! archived as it lies, with a warning.
 use super::live::Reading;
 use super::{Pour, PourError};
 use crate::archive::entry::Entry;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Kind};
-use crate::shown::show_bytes;
+use crate::shown::{show, show_bytes};
 use crate::tools::sqlite::{self, Opened};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -35,17 +34,18 @@ impl Pour<'_, '_> {
     /// Adds a consistent copy of the database at `path`, with the metadata of `entry`. Returns whether it is in the
     /// archive.
     pub(super) fn database(&mut self, entry: Entry, path: &Path) -> Result<bool, PourError> {
-        let folder = room(self.reading.as_ref())?;
         let name = show_bytes(&entry.path);
-        let recover = self.reading.as_ref().is_some_and(|reading| reading.recover);
-        let checked = |copy: PathBuf| sqlite::integrity(&copy).map(|verdict| (copy, verdict));
-        match copied(path, folder.path(), recover).and_then(checked) {
-            Ok((copy, verdict)) if verdict == "ok" => {
+        let checked =
+            |(room, copy): (TempDir, PathBuf)| sqlite::integrity(&copy).map(|verdict| (room, copy, verdict));
+        let room = room(self.reading.as_ref(), path);
+        let copy = room.and_then(|room| copied(path, room.path()).map(|copy| (room, copy)));
+        match copy.and_then(checked) {
+            Ok((_room, copy, verdict)) if verdict == "ok" => {
                 super::staged::set_time(&copy, entry.mtime)?;
                 self.copied.insert(entry.path.clone());
                 self.live(entry, &copy, None)
             }
-            Ok((_, verdict)) => {
+            Ok((_, _, verdict)) => {
                 let what = format!("is a SQLite database that does not pass its integrity check: {verdict}");
                 let repair = "it is in the backup as it lies; repair it (`sqlite3 FILE .recover`)";
                 self.findings.push(Finding::error(name, what, repair).of_kind(Kind::Database));
@@ -57,7 +57,9 @@ impl Pour<'_, '_> {
                     "looks like a SQLite database, but could not be copied by SQLite: {}",
                     error.chain()
                 );
-                let repair = "it is in the backup as it lies; `sqlite = \"raw\"` says so for good";
+                let next = error.next_step().filter(|_| matches!(error, Error::Refused { .. }));
+                let next = next.unwrap_or_else(|| "`sqlite = \"raw\"` says so for good".into());
+                let repair = format!("it is in the backup as it lies; {next}");
                 self.findings.push(Finding::warning(name, what, repair).of_kind(Kind::Database));
                 self.live(entry, path, None)
             }
@@ -65,20 +67,29 @@ impl Pour<'_, '_> {
     }
 }
 
-/// A private folder for one copy.
-fn room(reading: Option<&Reading>) -> Result<TempDir> {
-    let made = match reading.and_then(|reading| reading.room.as_deref()) {
-        Some(room) => (room.to_owned(), tempfile::tempdir_in(room)),
-        None => (std::env::temp_dir(), tempfile::tempdir()),
+/// A private folder for one copy, in the one that the set has for them.
+fn room(reading: Option<&Reading>, path: &Path) -> Result<TempDir> {
+    let Some(parent) = reading.and_then(|reading| reading.room.as_deref()) else {
+        return Err(Error::refused("it came while the backup was under way", "the next backup copies it"));
     };
-    made.1.map_err(Error::io("make a private folder in", &made.0))
+    let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let needed = length(path).saturating_add(length(&beside(path, "-wal")));
+    let room = rustix::fs::statvfs(parent).map_err(|error| Error::io("look at", parent)(error.into()))?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if room.f_blocks > 0 && free < needed {
+        return Err(Error::refused(
+            format!("a copy takes up to {needed} bytes, and {} has {free} free", show(parent)),
+            "name a folder with more room: `stage-dir` of the data set",
+        ));
+    }
+    tempfile::tempdir_in(parent).map_err(Error::io("make a private folder in", parent))
 }
 
 /// Copies a database into `room`, and returns where the copy is.
 ///
 /// Whether there is a writer decides how it is opened, and a writer that comes meanwhile leaves its traces beside the
 /// database; then it is read as any reader would, and what lies beside it is the writer's.
-fn copied(path: &Path, room: &Path, recover: bool) -> Result<PathBuf> {
+fn copied(path: &Path, room: &Path) -> Result<PathBuf> {
     let copy = room.join("copy.sqlite");
     if keeps_wal(path)? {
         let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
@@ -89,13 +100,11 @@ fn copied(path: &Path, room: &Path, recover: bool) -> Result<PathBuf> {
             sqlite::copy(path, &first, Opened::Immutable).map(|()| alone())
         } else if index.exists() {
             sqlite::copy(path, &first, Opened::ReadOnlyIndex).map(|()| true)
-        } else if recover {
+        } else {
             apart(path, &log, room).and_then(|apart| match apart {
                 Some(apart) => sqlite::copy(&apart, &first, Opened::Reader).map(|()| true),
                 None => Ok(false),
             })
-        } else {
-            Ok(false)
         };
         match done {
             Ok(true) => return Ok(first),

@@ -8,7 +8,7 @@ mod copy;
 mod hooks;
 mod select;
 mod set;
-mod stage;
+pub(super) mod stage;
 mod store;
 mod unchanged;
 
@@ -27,7 +27,7 @@ use crate::destination::retention::Policy;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
-use crate::restore::scratch::{self, Owner};
+use crate::restore::scratch;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::source::rules::Excluded;
@@ -144,12 +144,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         Some(memory) => {
             memory.open()?;
             let lock = lock::repository(memory.root(), "backup", ctx.now)?;
-            // What a killed run was to send to another machine.
-            scratch::sweep(Owner::Backup, memory.root())?;
             Some(lock)
         }
         None => None,
     };
+    if !args.dry_run {
+        scratch::sweep(stage::left_behind(ctx, &config, memory.as_ref()))?;
+    }
     let (mut locks, mut done, mut prunable) = (Locks::default(), Vec::new(), Vec::new());
     let mut stopped: Vec<Error> = Vec::new();
     for gathered in gathered {

@@ -1,11 +1,12 @@
 //! From where a set is archived: the folder itself, or a stage of it; and the private folder that stages and copies of
 //! databases lie in.
 //!
-//! The folder goes away with the run, and what a run that was killed has left, the next backup of the set removes.
+//! The folder goes away with the run, and what a run that was killed has left, the next backup removes. What goes into an
+//! encrypted archive lies in the clear in memory alone, unless the user has named a folder for it.
 use super::super::Context;
 use crate::archive::entry::Mtime;
-use crate::config::DataSet;
 use crate::config::live::Consistency;
+use crate::config::{Config, DataSet};
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ use crate::source::live::Reading;
 use crate::source::mirror::mirror;
 use crate::source::rules::Rules;
 use crate::tools::gpg::Key;
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,6 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
             since: Mtime { seconds: ctx.now.as_second(), nanos: 0 },
             databases: what.set.sqlite,
             room: room.as_ref().map(|room| room.path().to_owned()),
-            recover: staged || what.key.is_none() || what.set.live.stage_dir.is_some(),
             begin_again: true,
         },
         findings: Vec::new(),
@@ -96,7 +97,15 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
 fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: bool) -> Result<Scratch> {
     let parent = match (&what.set.live.stage_dir, memory) {
         (Some(folder), _) => made(folder.clone())?,
-        (None, Some(memory)) if staged => made(memory.root().join("stage"))?,
+        (None, Some(memory)) if staged => made(stages(memory))?,
+        (None, _) if what.key.is_some() => in_memory(ctx).ok_or_else(|| {
+            let what = format!(
+                "the data set {} has SQLite databases, its backup is encrypted, and this machine has no folder in memory \
+                 for their copies: no place is named where its plaintext may lie",
+                what.set.name
+            );
+            Error::refused(what, "name a folder that may hold it: `stage-dir` of the data set")
+        })?,
         _ => temporary(ctx),
     };
     if staged && resolved(&parent).starts_with(resolved(&what.set.source)) {
@@ -104,8 +113,19 @@ fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: boo
             format!("the stage {} lies inside of the source {}", show(&parent), show(&what.set.source));
         return Err(Error::refused(what, "name a folder outside of it: `stage-dir` of the data set"));
     }
-    scratch::sweep(Owner::Backup, &parent)?;
     Scratch::new(Owner::Backup, &parent)
+}
+
+fn stages(memory: &Memory) -> PathBuf {
+    memory.root().join("stage")
+}
+
+/// What killed backups have left, wherever stages, copies and archives for other machines may lie.
+pub(crate) fn left_behind(ctx: &Context, config: &Config, memory: Option<&Memory>) -> BTreeSet<PathBuf> {
+    let own = memory.into_iter().flat_map(|memory| [memory.root().to_owned(), stages(memory)]);
+    let named = config.data.iter().filter_map(|set| set.live.stage_dir.clone());
+    let parents = own.chain(named).chain([temporary(ctx)]).chain(in_memory(ctx));
+    parents.flat_map(|parent| scratch::left_behind(Owner::Backup, &parent)).collect()
 }
 
 fn made(folder: PathBuf) -> Result<PathBuf> {
@@ -118,4 +138,9 @@ fn made(folder: PathBuf) -> Result<PathBuf> {
 pub(crate) fn temporary(ctx: &Context) -> PathBuf {
     let named = (ctx.env)("TMPDIR").filter(|path| !path.is_empty());
     named.map_or_else(|| Path::new("/tmp").to_owned(), PathBuf::from)
+}
+
+/// A folder whose files lie in memory alone: the one for temporary files if it is one, or the system's.
+fn in_memory(ctx: &Context) -> Option<PathBuf> {
+    [temporary(ctx), "/dev/shm".into()].into_iter().find(|folder| scratch::is_in_memory(folder))
 }
