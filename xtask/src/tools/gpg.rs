@@ -3,7 +3,8 @@
 //! The passphrase is the first line of gpg's standard input (`--passphrase-fd 0`), and the data stands behind it.
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
-use super::process::{attend, environment, signal};
+use super::idle::Idle;
+use super::process::{environment, signal};
 use super::{failed, not_started};
 use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
@@ -15,7 +16,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// How long gpg may neither take nor give anything while we wait for it: somebody may have to type a passphrase.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A passphrase that never shows itself.
 #[derive(Clone)]
@@ -151,12 +156,13 @@ pub fn encrypt<R>(
         }
     };
     let mut gpg = Gpg::start(&args, secret)?;
-    let (Some(mut plain), Some(mut cipher)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
+    let (Some(plain), Some(cipher)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
         return Err(failed("gpg", "has no pipes", ""));
     };
-    let pid = gpg.child.id();
+    let (pid, idle) = (gpg.child.id(), Idle::default());
+    let (mut plain, mut cipher) = (idle.feeds(plain), idle.takes(cipher));
     let (written, copied) = std::thread::scope(|scope| {
-        scope.spawn(move || attend(pid));
+        scope.spawn(|| idle.attend(pid, PATIENCE));
         let copy = scope.spawn(move || std::io::copy(&mut cipher, sink));
         let prefaced = secret.map_or(Ok(()), |secret| writeln!(plain, "{}", secret.value));
         let written = match prefaced {
@@ -168,6 +174,9 @@ pub fn encrypt<R>(
     });
     if interrupted() {
         return Err(Error::Interrupted);
+    }
+    if let Some(error) = idle.hung("gpg --encrypt", PATIENCE) {
+        return Err(error);
     }
     // The sink's failure is what stops gpg, and gpg's what stops the body: the first cause is told.
     copied.map_err(Error::io("write", path))?;
@@ -205,9 +214,11 @@ pub fn decrypt<R>(
         Lock::Passphrase | Lock::Unknown => secret,
     };
     let mut gpg = Gpg::start(&["--decrypt", "--output", "-"], secret)?;
-    let (Some(mut cipher), Some(plain)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
+    let (Some(cipher), Some(plain)) = (gpg.child.stdin.take(), gpg.child.stdout.take()) else {
         return Err(failed("gpg", "has no pipes", ""));
     };
+    let (pid, idle) = (gpg.child.id(), Idle::default());
+    let mut cipher = idle.feeds(cipher);
     let preface = secret.map(|secret| format!("{}\n", secret.value));
     let feed = std::thread::spawn(move || {
         // A closed pipe is gpg's or the body's decision; gpg's own verdict tells.
@@ -215,9 +226,9 @@ pub fn decrypt<R>(
             let _ = std::io::copy(&mut file, &mut cipher);
         }
     });
-    let pid = gpg.child.id();
-    let watch = std::thread::spawn(move || attend(pid));
-    let mut plain = Counted { inner: plain, ended: false };
+    let mut plain = Counted { inner: idle.takes(plain), ended: false };
+    let attended = idle.clone();
+    let watch = std::thread::spawn(move || attended.attend(pid, PATIENCE));
     let value = body(&mut plain);
     if value.is_ok() && !plain.ended {
         // One more byte tells an early stop from the end.
@@ -231,6 +242,9 @@ pub fn decrypt<R>(
     }
     let _ = (feed.join(), watch.join());
     let (status, said) = gpg.end()?;
+    if let Some(error) = idle.hung("gpg --decrypt", PATIENCE) {
+        return Err(error);
+    }
     match value {
         Err(_) if interrupted() => Err(Error::Interrupted),
         _ if !early && !status.success() => Err(refusal(secret, source, &status.to_string(), &said)),

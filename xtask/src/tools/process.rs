@@ -2,7 +2,6 @@
 //!
 //! A terminal's Ctrl-C reaches only us, and we end the group: TERM, then KILL. So a tool cannot die under a run that is
 //! about to clean up, and nothing that a tool has started outlives it.
-use super::failed;
 use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
 use duct::Expression;
@@ -133,14 +132,6 @@ pub(super) fn wait(
         std::thread::sleep(PAUSES[usize::from(begin.elapsed() > AT_FIRST)]);
     }
     Ok(Ending::Ended)
-}
-
-/// Waits until a child has ended, which is reaped later, or ends it when this run is interrupted. Whoever it left running
-/// in its group would hold its streams open, and outlive the run.
-pub(super) fn attend(pid: u32) {
-    let lost = |error: io::Error| failed("a tool", "was lost", &error.to_string());
-    let _ = wait(&[pid], Duration::MAX, OnInterrupt::End, || Ok(has_ended(pid)), lost);
-    signal(&[pid], Signal::KILL);
 }
 
 /// Whether a child has ended, reaped or not.
