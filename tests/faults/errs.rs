@@ -83,8 +83,7 @@ impl Scene<'_> {
         self.saved.back();
         let mut writes: BTreeMap<String, usize> = BTreeMap::new();
         for event in calls_of(self.stack, &[], self.args) {
-            let named =
-                self.ours(&event.path) && !event.path.contains(".new-") && !event.path.contains("/locks/");
+            let named = self.ours(&event.path) && !event.path.contains("/locks/");
             *writes.entry(event.path).or_default() += usize::from(named && event.call == "write");
         }
         let one = |path: &str, number: usize| Fault {
@@ -197,7 +196,9 @@ fn a_snapshot_on_a_drive_that_errs_is_whole_or_not_there() {
     scene.run(scene.short_writes(), Dice::named("errs-snapshot"), 5, |stack, fault, said| {
         let mut files = stack.files("repo/releases");
         files.retain(|name| name.contains("2026-03-10"));
-        assert_eq!((files.len(), said.code), (0, 1), "{fault:?}: {}", said.shown());
+        // The list of bundles comes behind the lock.
+        assert!([0, 3].contains(&files.len()) && said.code == 1, "{fault:?}: {}", said.shown());
+        assert!(files.is_empty() || fault.paths[0].ends_with(".new"), "{fault:?}: {}", said.shown());
         stack.run(&["snapshot"]).ok();
         stack.run(&["verify"]).ok();
     });

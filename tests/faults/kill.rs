@@ -3,6 +3,7 @@
 //! After each: what a marker completes is whole by `sha256sum`, and that alone is listed, counted and verified; the
 //! earlier backups are the same bytes; live data is untouched; the next run succeeds. A run that ended before its kill
 //! came is no hit, and the instants are drawn from a shorter time then.
+use super::trace::inject;
 use super::{BEFORE, Dice, ENCRYPTED, KEY, LATER, Saved, complete, count, size, tree};
 use crate::support::Stack;
 use std::fs;
@@ -182,13 +183,20 @@ fn a_killed_prune_removes_nothing_that_was_to_stay() {
     let dice = Dice::named("kill-prune");
     let stack = Stack::new();
     stack.configure("keep = 2\n");
+    for hour in 1..=4 {
+        stack.commit(&format!("more {hour}"), &format!("2026-03-01T{hour:02}:30:00Z"));
+        stack.run(&["snapshot"]).ok();
+    }
     let all = size(8, 30);
     for number in 0..all {
         let now = format!("2026-03-{:02}T{:02}:00:00Z", 1 + number / 24, number % 24);
         stack.run_at(&now, &["backup"]).ok();
     }
-    let folders = ["drive", "repo/.recovery"];
+    let folders = ["drive", "repo/.recovery", "repo/releases"];
     let (saved, mut before) = (Saved::of(&stack, &folders), files(&stack, "drive"));
+    let mut bundles = files(&stack, "repo/releases");
+    bundles.retain(|(name, _)| ["T033000Z", "T043000Z"].iter().any(|time| name.contains(time)));
+    assert_eq!(bundles.len(), 6, "two bundles stay");
     before.retain(|(name, _)| {
         [all - 1, all - 2]
             .iter()
@@ -197,15 +205,75 @@ fn a_killed_prune_removes_nothing_that_was_to_stay() {
     assert_eq!(before.len(), 6, "two backups stay");
     let live = stack.listing("repo/.codex-api");
     let mut half = 0;
-    Killing::of(&stack, &["prune"], dice).hits(size(8, 50), &saved, |stack| {
+    Killing::of(&stack, &["prune", "--keep", "2"], dice).hits(size(8, 50), &saved, |stack| {
         only_whole_ones(stack, &before);
         half += usize::from((3..all).contains(&complete(stack, "drive").len()));
-        stack.run_at(LATER, &["prune"]).ok();
-        assert_eq!(files(stack, "drive"), before, "the two that stay, and nothing of the others");
+        stack.run_at(LATER, &["prune", "--keep", "2"]).ok();
+        assert!(files(stack, "drive") == before, "{:?}", stack.files("drive"));
+        let mut kept = files(stack, "repo/releases");
+        kept.retain(|(name, _)| name != "SHA256SUMS");
+        assert!(kept == bundles, "{:?}", stack.files("repo/releases"));
         only_whole_ones(stack, &before);
         assert_eq!(stack.listing("repo/.codex-api"), live, "live data was touched");
     });
     assert!(half >= size(1, 5), "only {half} kills came between the first removal and the last");
+}
+
+/// What is left of a backup or a bundle is no error, and goes with the next run.
+#[test]
+fn a_prune_killed_at_each_of_its_removals_leaves_nothing_behind() {
+    let stack = Stack::new();
+    stack.configure("keep = 1\n");
+    for day in 1..=2 {
+        stack.run_at(&format!("2026-03-0{day}T12:00:00Z"), &["backup"]).ok();
+        stack.commit(&format!("more {day}"), &format!("2026-03-01T0{day}:30:00Z"));
+        stack.run(&["snapshot"]).ok();
+    }
+    let folders = ["drive", "repo/.recovery", "repo/releases"];
+    let saved = Saved::of(&stack, &folders);
+    let (mut before, mut bundles) = (files(&stack, "drive"), files(&stack, "repo/releases"));
+    before.retain(|(name, _)| name.contains("2026-03-02T"));
+    bundles.retain(|(name, _)| name.contains("T023000Z"));
+    let args = ["prune", "--keep", "1"];
+    let mut killed = 0;
+    loop {
+        saved.back();
+        let (said, _) = inject(
+            &stack,
+            (&[("RECOVERY_NOW", LATER)], &args),
+            ("unlink,unlinkat", killed + 1, "signal=KILL"),
+            &[],
+        );
+        if said.code == 0 {
+            break;
+        }
+        killed += 1;
+        only_whole_ones(&stack, &before);
+        stack.run_at(LATER, &args).ok();
+        assert!(files(&stack, "drive") == before, "after kill {killed}: {:?}", stack.files("drive"));
+        let mut kept = files(&stack, "repo/releases");
+        kept.retain(|(name, _)| name != "SHA256SUMS");
+        assert!(kept == bundles, "after kill {killed}: {:?}", stack.files("repo/releases"));
+        only_whole_ones(&stack, &before);
+        assert!(killed < 20, "{}", said.shown());
+    }
+    count("kills", killed);
+    assert!(killed >= 6, "only {killed} removals");
+}
+
+/// A tarball whose lock was lost, and not by a prune, is told and left.
+#[test]
+fn a_bundle_without_its_lock_is_told_and_never_removed() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.sh("repo/releases", "rm *.lock.json");
+    let left = stack.files("repo/releases");
+    stack.run_at(LATER, &["status"]).says(&["has no ", ".lock.json"]);
+    stack.run_at(LATER, &["prune", "--keep", "1"]).says(&["has no ", ".lock.json"]);
+    let now: Vec<String> = stack.files("repo/releases");
+    assert_eq!(now, left);
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["verify"]).ok();
 }
 
 #[test]

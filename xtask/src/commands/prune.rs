@@ -3,6 +3,7 @@ use super::{Context, retain};
 use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
+use crate::destination::durable;
 use crate::destination::lock::{self, Lock};
 use crate::destination::memory::{Known, Made, Memory};
 use crate::destination::mount::Mounted;
@@ -13,6 +14,7 @@ use crate::finding::{self, Finding};
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::HashSet;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
@@ -31,12 +33,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let folder = &config.release.output_dir;
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.
-    let (_, mut findings) = releases::scan(folder)?;
-    let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
+    let (bundles_there, mut findings) = releases::scan(folder)?;
+    let mut known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
     let bundles = match keep {
         Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, &known, ctx)?,
         None => Vec::new(),
     };
+    let halves = halves(folder, &known)?;
+    findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
     let (mut plans, mut away) = (Vec::new(), Vec::new());
     for place in &config.destinations {
         match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
@@ -50,16 +54,23 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Err(away.remove(0));
     }
     findings.extend(away.iter().map(|error| Finding::of("prune", error)));
-    let mut items = bundles.clone();
+    let mut items = [&bundles[..], &halves].concat();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
     let mut freed = 0;
     if args.dry_run {
         freed = items.iter().filter(|item| item.decision == Decision::Remove).map(|item| item.bytes).sum();
         findings.extend(plans.iter().filter_map(|plan| quota(plan.place, &plan.catalog, 0)));
     } else {
-        freed += retain::apply_bundles(folder, &bundles)?.1;
+        for half in &halves {
+            freed += durable::remove(Path::new(&half.id))?;
+        }
+        if let Some(memory) = &memory {
+            let there = bundles_there.iter().map(|bundle| show(&bundle.lock_path)).collect();
+            memory.settle(&mut known, folder, &there, &ctx.now.to_string())?;
+        }
+        freed += retain::apply_bundles(folder, &bundles, memory.as_ref(), ctx.now)?.1;
         if folder.exists() {
-            releases::write_sums(folder, None)?;
+            releases::write_sums(folder, None, &HashSet::new())?;
         }
         for plan in &plans {
             let backups = plan.execute(ctx, memory.as_ref())?;
@@ -121,7 +132,7 @@ fn take_over(
     // What a damaged line told could be that the newest backup is no good.
     found.extend(memory.damage()?);
     if !args.dry_run {
-        memory.settle(&mut known, &place.place.path, catalog, &now)?;
+        memory.settle(&mut known, &place.place.path, &catalog.archives(), &now)?;
     }
     if args.adopt {
         for artifact in &ours(config, catalog).complete {
@@ -168,6 +179,19 @@ impl Plan<'_> {
         }
         Ok(freed)
     }
+}
+
+/// What a prune that was killed has left of bundles.
+fn halves(folder: &Path, known: &Known) -> Result<Vec<Item>> {
+    let half = |(path, lock): (PathBuf, PathBuf)| {
+        known.doomed.contains(&show(&lock)).then(|| Item {
+            bytes: std::fs::metadata(&path).map_or(0, |meta| meta.len()),
+            id: show(&path),
+            decision: Decision::Remove,
+            reasons: vec!["its lock was removed by a prune that was killed".into()],
+        })
+    };
+    Ok(releases::unfinished(folder)?.into_iter().filter_map(half).collect())
 }
 
 /// How long an archive without a marker is left alone: another machine may be writing it still.

@@ -162,11 +162,11 @@ pub fn prune_bundles(
     name: &str,
     keep: u32,
     protect: &Path,
-    known: &Known,
+    memory: &Memory,
     ctx: &Context,
 ) -> Result<Vec<String>> {
-    let items = except(plan_bundles(folder, name, keep, None, known, ctx)?, protect);
-    Ok(apply_bundles(folder, &items)?.0)
+    let items = except(plan_bundles(folder, name, keep, None, &memory.known()?, ctx)?, protect);
+    Ok(apply_bundles(folder, &items, Some(memory), ctx.now)?.0)
 }
 
 /// A plan without the bundle that the run is about.
@@ -174,23 +174,38 @@ pub fn except(items: Vec<Item>, protect: &Path) -> Vec<Item> {
     items.into_iter().filter(|item| item.id != show(protect)).collect()
 }
 
-/// Removes the bundles that the plan removes, lock first.
+/// Removes the bundles that the plan removes: from `SHA256SUMS`, then lock first. Each is on record before it and behind it,
+/// so that what a kill leaves of one is known from a bundle that has lost its lock.
 ///
 /// # Errors
-/// When a file cannot be removed.
-pub fn apply_bundles(folder: &Path, items: &[Item]) -> Result<(Vec<String>, u64)> {
+/// When a file cannot be removed, or a record cannot be written.
+pub fn apply_bundles(
+    folder: &Path,
+    items: &[Item],
+    memory: Option<&Memory>,
+    now: Timestamp,
+) -> Result<(Vec<String>, u64)> {
     let doomed: HashSet<String> = removed(items).into_iter().collect();
+    if !doomed.is_empty() {
+        releases::write_sums(folder, None, &doomed)?;
+    }
     let (bundles, _) = releases::scan(folder)?;
     let (mut gone, mut freed) = (Vec::new(), 0);
     for bundle in bundles {
         let id = show(&bundle.lock_path);
-        if doomed.contains(&id) {
-            freed += remove(&bundle.lock_path)?;
-            for path in bundle.tarball.iter().chain(&bundle.manifest) {
-                freed += remove(path)?;
-            }
-            gone.push(id);
+        if !doomed.contains(&id) {
+            continue;
         }
+        let note = |kind: &str| {
+            memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &bundle.lock_path))
+        };
+        note("pruning")?;
+        freed += remove(&bundle.lock_path)?;
+        for path in bundle.tarball.iter().chain(&bundle.manifest) {
+            freed += remove(path)?;
+        }
+        note("pruned")?;
+        gone.push(id);
     }
     Ok((gone, freed))
 }

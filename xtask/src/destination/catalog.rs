@@ -63,6 +63,11 @@ impl Catalog {
         self.complete.iter().filter(move |artifact| artifact.name.series == series)
     }
 
+    /// The archives, as they are shown.
+    pub fn archives(&self) -> HashSet<String> {
+        self.complete.iter().map(|artifact| show(&artifact.archive)).collect()
+    }
+
     /// The newest of a series that is not younger than `at`; the newest of all without.
     pub fn latest<'a>(&'a self, series: &'a str, at: Option<Timestamp>) -> Option<&'a Artifact> {
         self.series(series).rev().find(|artifact| at.is_none_or(|at| artifact.name.time <= at))
@@ -112,7 +117,11 @@ fn folders(path: &Path, len: usize) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-fn names(path: &Path) -> Result<Vec<String>> {
+/// The names of what a folder holds that are UTF-8, sorted; a folder that is not there holds nothing.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("list", path))?,

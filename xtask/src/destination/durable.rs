@@ -10,7 +10,7 @@
 use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
 use rustix::io::retry_on_intr;
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
@@ -19,6 +19,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempPath;
 
 /// What a run has made so far.
 #[derive(Debug)]
@@ -267,26 +268,35 @@ fn open_folder(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("open", path))
 }
 
-/// Replaces a small file as a whole: readers see the old content or the new.
+/// Replaces a small file as a whole: readers see the old content or the new. What a run that was killed has left of its
+/// own is removed; one at a time replaces in a folder.
 ///
 /// # Errors
 /// When a step fails; the old content is untouched then.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(Error::io("create a file in", folder))?;
-    temporary.write_all(content).map_err(Error::io("write", path))?;
-    temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
-    let kept = std::fs::read(temporary.path()).map_err(Error::io("read back", path))?;
-    if kept != content {
+    let held = open_folder(folder)?;
+    retry_on_intr(|| flock(&held, FlockOperation::LockExclusive))
+        .map_err(|error| Error::io("lock", folder)(error.into()))?;
+    let new = std::path::absolute(folder.join(NEW)).and_then(TempPath::try_from_path);
+    let new = new.map_err(Error::io("create a file in", folder))?;
+    match unlinkat(&held, NEW, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(Error::io("remove", &new)(error.into())),
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new);
+    let mut file = file.map_err(Error::io("create", &new))?;
+    file.write_all(content).map_err(Error::io("write", path))?;
+    file.sync_all().map_err(Error::io("make durable", path))?;
+    if std::fs::read(&new).map_err(Error::io("read back", path))? != content {
         return Err(not_kept(path));
     }
-    temporary.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
-    sync_folder(folder)
+    new.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
+    synced(&held, folder)
 }
+
+/// The name of a file that is to replace another.
+const NEW: &str = ".new";
 
 /// Removes a file durably and returns how many bytes it had.
 ///

@@ -222,8 +222,7 @@ impl Memory {
     /// # Errors
     /// As [`Memory::history`].
     pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Result<Vec<Finding>> {
-        let there: HashSet<String> =
-            catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
+        let there = catalog.archives();
         let Known { made, doomed, .. } = self.known()?;
         let expected = made.into_keys().filter(|path| !doomed.contains(path));
         let lost = expected.filter(|path| Path::new(path).starts_with(destination));
@@ -242,16 +241,20 @@ impl Memory {
 }
 
 impl Memory {
-    /// Ends the records of removals that a kill has cut off: what is not in the catalogue of their destination is gone.
-    /// Whoever calls it holds the destination's lock.
+    /// Ends the records of removals below `folder` that a kill has cut off: what is not `there` is gone. Whoever calls it
+    /// holds the lock of what lies there.
     ///
     /// # Errors
     /// When a record cannot be written.
-    pub fn settle(&self, known: &mut Known, destination: &Path, catalog: &Catalog, time: &str) -> Result<()> {
-        let there: HashSet<String> =
-            catalog.complete.iter().map(|artifact| show(&artifact.archive)).collect();
+    pub fn settle(
+        &self,
+        known: &mut Known,
+        folder: &Path,
+        there: &HashSet<String>,
+        time: &str,
+    ) -> Result<()> {
         let open: Vec<String> =
-            known.doomed.iter().filter(|path| Path::new(path).starts_with(destination)).cloned().collect();
+            known.doomed.iter().filter(|path| Path::new(path).starts_with(folder)).cloned().collect();
         for path in open {
             known.doomed.remove(&path);
             let kind = if there.contains(&path) { "spared" } else { "pruned" };
@@ -291,7 +294,7 @@ mod tests {
         assert!(known.made.len() == 1 && known.doomed.is_empty(), "{known:?}");
         memory.event("pruning", "t", &drive.join("b")).expect("records");
         known = memory.known().expect("reads");
-        memory.settle(&mut known, &drive, &Catalog::default(), "t").expect("records");
+        memory.settle(&mut known, &drive, &HashSet::new(), "t").expect("records");
         assert!(known.made.is_empty() && known.pruned.len() == 2, "{known:?}");
         assert_eq!(memory.known().expect("reads").made.len(), 0);
         assert_eq!(memory.damage().expect("reads"), []);

@@ -187,7 +187,33 @@ pub fn scan(folder: &Path) -> Result<(Vec<Bundle>, Vec<Finding>)> {
         }
     }
     bundles.sort_by(|a, b| (a.lock.time(), &a.lock_path).cmp(&(b.lock.time(), &b.lock_path)));
+    findings.extend(unfinished(folder)?.into_iter().map(|(path, lock)| {
+        let what = format!("has no {}: a run is writing it, was killed, or its lock is lost", show(&lock));
+        let repair = "`cargo xtask prune` sweeps what it has left itself; bring the lock back, run snapshot of that commit \
+                      again, or remove it";
+        Finding::warning(show(&path), what, repair)
+    }));
     Ok((bundles, findings))
+}
+
+/// Tarballs and manifests of bundles without a lock, by name, and the lock that each would have.
+///
+/// # Errors
+/// When the folder cannot be read; a folder that is not there holds none.
+pub fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
+    for name in super::catalog::names(folder)? {
+        // Named like a backup, but by version and time of a commit.
+        let Some(stem) = super::catalog::unfinished(Path::new(&name)).and_then(|_| name.split("Z.").next())
+        else {
+            continue;
+        };
+        let lock = folder.join(format!("{stem}Z{LOCK}"));
+        if !lock.exists() {
+            found.push((folder.join(name), lock));
+        }
+    }
+    Ok(found)
 }
 
 fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut Vec<Finding>) -> Bundle {
@@ -211,18 +237,22 @@ fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut V
 }
 
 /// `SHA256SUMS` of every bundle in the folder, from their locks. A bundle keeps its lines when its lock is not the one that
-/// they list, so that damage stays known, unless the lock is the one that was `made` just now.
+/// they list, so that damage stays known, unless the lock is the one that was `made` just now. Bundles whose locks are
+/// `going` are left out already.
 ///
 /// # Errors
 /// When the folder cannot be read, or the file cannot be written.
-pub fn write_sums(folder: &Path, made: Option<&Path>) -> Result<()> {
-    let (path, mut sums) = (folder.join("SHA256SUMS"), sums(folder)?);
+pub fn write_sums(folder: &Path, made: Option<&Path>, going: &HashSet<String>) -> Result<()> {
+    let (mut bundles, _) = scan(folder)?;
+    bundles.retain(|bundle| !going.contains(&show(&bundle.lock_path)));
+    let (path, mut sums) = (folder.join("SHA256SUMS"), sums(&bundles)?);
     let text = super::read::small(&path).unwrap_or_default();
     let known = super::marker::parse(&String::from_utf8_lossy(&text)).0;
     for (digest, name) in &known.lines {
         let Some(stem) = name.strip_suffix(LOCK) else { continue };
         let lock = folder.join(name);
-        if sums.digest(name) == Some(digest) || made == Some(&lock) || !lock.exists() {
+        let done = made == Some(&lock) || going.contains(&show(&lock)) || !lock.exists();
+        if done || sums.digest(name) == Some(digest) {
             continue;
         }
         let is_its =
@@ -240,7 +270,7 @@ pub fn write_sums(folder: &Path, made: Option<&Path>) -> Result<()> {
 /// # Errors
 /// When the folder or a lock cannot be read.
 pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
-    let (path, expected) = (folder.join("SHA256SUMS"), sums(folder)?);
+    let (path, expected) = (folder.join("SHA256SUMS"), sums(&scan(folder)?.0)?);
     let text = match super::read::small(&path) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -288,11 +318,10 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
 /// How the names of locks end.
 const LOCK: &str = ".lock.json";
 
-/// The digests of every bundle in the folder: tarball and manifest by the lock's word, and the lock's own.
-fn sums(folder: &Path) -> Result<Sums> {
-    let (bundles, _) = scan(folder)?;
+/// The digests of these bundles: tarball and manifest by the lock's word, and the lock's own.
+fn sums(bundles: &[Bundle]) -> Result<Sums> {
     let mut lines = Vec::new();
-    for bundle in &bundles {
+    for bundle in bundles {
         let lock = &bundle.lock;
         let pairs = [
             (&lock.tarball, &bundle.tarball, &lock.tarball_sha256),

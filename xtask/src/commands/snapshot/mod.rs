@@ -21,6 +21,7 @@ use crate::source::staged::Staged;
 use crate::tools::git::{Commit, Repository};
 use crate::tools::{Tool, preflight};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// What a snapshot will do.
@@ -94,23 +95,16 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         existing => bundle::create(args, &plan, existing, &mut blobs)?,
     };
     let made = plan.lock();
-    releases::write_sums(&plan.folder, (outcome.status == "created").then_some(&made))?;
+    let new = (outcome.status == "created").then_some(made.as_path());
+    releases::write_sums(&plan.folder, new, &HashSet::new())?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let pruned = match args.prune && !finding::any_error(&outcome.findings) {
-        true => retain::prune_bundles(
-            &plan.folder,
-            &plan.name.name,
-            plan.keep.unwrap_or(3),
-            &made,
-            &memory.known()?,
-            ctx,
-        )?,
+        true => {
+            retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, &memory, ctx)?
+        }
         false => Vec::new(),
     };
-    if !pruned.is_empty() {
-        releases::write_sums(&plan.folder, None)?;
-    }
     report(ctx, &plan, &outcome, &pruned);
     Ok(finding::exit(&outcome.findings))
 }
