@@ -140,3 +140,42 @@ fn what_a_killed_run_left_is_told_and_removed_by_the_next() {
     stack.run(&["backup"]).ok();
     assert!(!left.iter().any(|folder| folder.exists()), "{left:?}");
 }
+
+/// What is left out only from the second pass on is not in the archive as the first one copied it.
+#[test]
+fn what_comes_to_be_left_out_while_it_is_staged_is_left_out_and_named() {
+    let stack = with(&format!("{STAGED}\nmax-size = '1 MiB'\nexclude-caches = true"), "");
+    stack.sh(
+        "repo/.codex-api",
+        "mkdir becomes-a-cache; for f in grows other becomes-a-cache/in; do echo old > $f; done",
+    );
+    age(&stack);
+    // The real one, and behind its first pass the changes.
+    let script = "#!/bin/sh
+PATH=REST rsync \"$@\"; ended=$?
+if [ ! -e ../passed ]; then
+    : > ../passed
+    cd .codex-api 2>/dev/null || true
+    head -c 2M /dev/zero > grows; echo new > other
+    echo 'Signature: 8a477f597d28d172789f06886806bc55' > becomes-a-cache/CACHEDIR.TAG
+fi
+exit $ended
+";
+    let rest = std::env::var("PATH").expect("a path");
+    stack.file(
+        "bin/rsync",
+        &script.replace("REST", &rest).replace("../passed", &stack.path("passed").display().to_string()),
+    );
+    stack.sh("bin", "chmod 755 rsync");
+    let path = format!("{}:{rest}", stack.path("bin").display());
+    let made = stack.run_with(&[("PATH", &path)], &["backup", "--json"]).ok().json();
+    assert!(stack.path("passed").exists());
+    let counts = serde_json::json!({"pattern": 0, "cache": 1, "file-system": 0, "size": 1});
+    assert_eq!(made["sets"][0]["excluded_by"], counts, "{made}");
+    assert_eq!(of_kind(&made, "size").len(), 1, "{made}");
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    assert_eq!(
+        stack.sh("back/.codex-api", "cat other; ls -d grows becomes-a-cache/in 2> /dev/null || true"),
+        "new\n"
+    );
+}

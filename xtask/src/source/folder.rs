@@ -121,6 +121,14 @@ impl Folder {
         Ok((paths, state.digest()))
     }
 
+    /// A survey without a state: nothing is waited for.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn glance(&self) -> Result<Survey> {
+        Ok(self.look()?.0)
+    }
+
     fn look(&self) -> Result<(Survey, State)> {
         let (mut survey, mut kept) = (Survey::default(), Kept::default());
         let mut state = State::under(u8::from(self.judge.copies_databases()));

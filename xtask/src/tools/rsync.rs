@@ -38,7 +38,9 @@ const VANISHED: i32 = 24;
 /// In front of each path that was not the same.
 const MARK: &str = "changed: ";
 
-/// Makes the folder `to` like `from`, times compared to the nanosecond (a file may be written twice within a second), but for the paths `left_out` (relative to it) and for pipes, sockets and devices.
+/// Makes the folder `to` like `from`, times compared to the nanosecond (a file may be written twice within a second), but
+/// for pipes, sockets and devices, and for the paths `left_out` (relative to it): they are not in it, even when an earlier
+/// pass has copied them.
 ///
 /// # Errors
 /// When rsync fails otherwise than on single files.
@@ -49,7 +51,7 @@ pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
     let command = cmd!(
         shell,
         "rsync --recursive --modify-window=-1 --links --perms --times --group --owner --hard-links --acls --xattrs --sparse --numeric-ids
-            --delete --from0 --exclude-from=- {format} ./ {to}/"
+            --delete --delete-excluded --from0 --exclude-from=- {format} ./ {to}/"
     );
     let text = "rsync --recursive … --delete";
     let call = process::expression(command).stdin_bytes(patterns.join(&0));

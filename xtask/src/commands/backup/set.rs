@@ -350,7 +350,8 @@ impl Work<'_> {
 
     /// A new backup is whole: the others are copied from it.
     fn stored(&mut self, plan: &Plan, stored: Stored) {
-        let Stored { archive, sums, summary, findings } = stored;
+        let Stored { archive, sums, summary, findings, excluded } = stored;
+        self.done.excluded = excluded.unwrap_or(self.done.excluded);
         self.done.entries = summary.entries;
         self.done.source_bytes = summary.content_bytes;
         if findings.iter().any(|finding| finding.severity != Severity::Info) {

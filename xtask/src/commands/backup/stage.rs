@@ -16,7 +16,7 @@ use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::source::live::Reading;
 use crate::source::mirror::mirror;
-use crate::source::rules::Rules;
+use crate::source::rules::{Excluded, Rules};
 use crate::tools::gpg::Key;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -41,6 +41,8 @@ pub(super) struct Staged<'a> {
     pub reading: Reading,
     /// What was found while it was staged.
     pub findings: Vec<Finding>,
+    /// What its stage leaves out, if it has one.
+    pub excluded: Option<Excluded>,
     /// Removed when this is dropped.
     _room: Option<Scratch>,
 }
@@ -72,6 +74,7 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
             begin_again: true,
         },
         findings: Vec::new(),
+        excluded: None,
         _room: None,
     };
     if let Some(room) = room.as_ref().filter(|_| staged) {
@@ -86,7 +89,9 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
             return Err(Error::refused(what, "see what `command -v rsync` is, and run again"));
         }
         // What only the source shows: pipes and sockets, what was left out and is told.
-        ready.findings.extend(what.survey.findings.iter().cloned());
+        let last = what.folder.glance()?;
+        ready.findings.extend(last.findings);
+        ready.excluded = Some(last.excluded);
         let rules = Rules { one_file_system: false, ..what.set.rules() };
         ready.stage = Some(Folder::open(&to, &rules)?);
     }

@@ -17,6 +17,7 @@ use crate::restore::workers;
 use crate::shown::show_bytes;
 use crate::source::folder::{Met, told};
 use crate::source::live::{Reading, TRIES};
+use crate::source::rules::Excluded;
 use crate::source::{Pour, PourError};
 use crate::tools::gpg;
 use std::collections::HashSet;
@@ -28,6 +29,8 @@ pub(super) struct Stored {
     pub sums: Sums,
     pub summary: Summary,
     pub findings: Vec<Finding>,
+    /// What was left out, where that is known better than from the survey.
+    pub excluded: Option<Excluded>,
 }
 
 /// Stores the backup of a plan.
@@ -48,7 +51,7 @@ pub(super) fn store(plan: &Plan, what: &Staged<'_>) -> Result<Stored> {
                 let sums = commit(plan, &mut run, &archive, &manifest)?;
                 run.commit();
                 findings.extend(found);
-                return Ok(Stored { archive, sums, summary, findings });
+                return Ok(Stored { archive, sums, summary, findings, excluded: what.excluded });
             }
             Attempt::Ended(Early::Changed) => changed += 1,
             Attempt::Ended(Early::Short(name, why)) => {
