@@ -258,3 +258,22 @@ fn what_was_told_is_backed_up_anew_the_next_time() {
     assert_eq!(said.json()["sets"][0]["status"], "ok", "{}", said.shown());
     holds(&stack, "cmp log ../../repo/.codex-api/log");
 }
+
+/// Such as those of `/proc`: an empty file with content is an error, and no empty file.
+#[test]
+fn a_file_with_more_bytes_than_its_size_says_is_an_error() {
+    let stack = Stack::configured();
+    stack.sh("repo/.codex-api", "mkdir kernel; : > really-empty");
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    let script =
+        format!("mount --bind /proc/sys/kernel/random .codex-api/kernel; '{xtask}' backup --force --json");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
+    unshare.env("HOME", stack.path("home")).env("LC_ALL", "C");
+    let made = outcome(&mut unshare).exits(1).json()["sets"][0].clone();
+    let findings = made["findings"].as_array().expect("findings");
+    let longer = |finding: &&Value| finding["what"].to_string().contains("has more bytes than the 0");
+    let told: Vec<&Value> = findings.iter().filter(longer).collect();
+    assert!(told.iter().any(|finding| finding["path"].to_string().contains("kernel/boot_id")), "{made}");
+    assert!(!made.to_string().contains("really-empty"), "{made}");
+}

@@ -121,3 +121,60 @@ fn each_reason_is_counted_in_text_and_in_json() {
     assert_eq!(made["sets"][0]["excluded_by"], counts, "{made}");
     assert_eq!(made["sets"][0]["excluded"], 5, "{made}");
 }
+
+/// What git makes of a pattern counts, also where a library knows more than git.
+#[test]
+fn patterns_mean_what_git_makes_of_them() {
+    let patterns = [
+        "{a,b}",
+        "*.{js,ts}",
+        "[{]c",
+        "[]}]d",
+        "\\{e\\}",
+        "x{",
+        "}y",
+        "[^{]f",
+        "/z/{",
+        "**/{deep}/",
+        "\\\\{g",
+    ];
+    let names = [
+        "a",
+        "b",
+        "{a,b}",
+        "one.js",
+        "one.{js,ts}",
+        "{c",
+        "c",
+        "}d",
+        "]d",
+        "{e}",
+        "e",
+        "x{",
+        "x",
+        "}y",
+        "{f",
+        "gf",
+        "z/{",
+        "{",
+        "n/{deep}/in",
+        "n/deep/in",
+        "\\{g",
+        "{g",
+    ];
+    let list = patterns.map(|pattern| format!("{pattern:?}")).join(", ");
+    let stack = with(&format!("exclude = [{list}]"), "");
+    for name in names {
+        stack.file(&format!("repo/.codex-api/{name}"), "x\n");
+    }
+    backup(&stack);
+    let kept = restored(&stack);
+    stack.file("plain/.gitignore", &(patterns.join("\n") + "\n"));
+    stack.sh("plain", "git init -q .");
+    for name in names {
+        let ignored = stack
+            .sh("plain", &format!("git check-ignore -q --no-index '{name}' && echo ignored || echo kept"));
+        assert_eq!(kept.iter().any(|one| one == name), ignored == "kept\n", "{name}: git says {ignored}");
+    }
+    with("exclude = ['h[']", "").run(&["backup"]).fails().says(&["without its `]`"]);
+}

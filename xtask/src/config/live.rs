@@ -1,6 +1,7 @@
 //! How a data set is read while it is in use: what it is staged for, which commands stand around its backup, and what of
 //! it is left out by rule.
-use super::DataSet;
+use super::{DataSet, Destination};
+use crate::destination::mount::resolved;
 use crate::source::rules::Rules;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -87,5 +88,23 @@ impl DataSet {
             self.name
         );
         Err((what, format!("add `stage-dir = \"…\"` to [data.{}], a folder that may hold it", self.name)))
+    }
+
+    /// What is staged is plaintext, and no backup: it has no place on a drive.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write.
+    pub fn stages_elsewhere(&self, place: &Destination) -> Result<(), (String, String)> {
+        let within = |folder: &PathBuf| resolved(folder).starts_with(resolved(&place.place.path));
+        match self.live.stage_dir.as_ref().filter(|_| place.place.remote.is_none()) {
+            Some(folder) if within(folder) => Err((
+                format!(
+                    "the stage-dir of data.{} lies inside of the destination {:?}",
+                    self.name, place.name
+                ),
+                "name a folder of this machine, outside of every destination".into(),
+            )),
+            _ => Ok(()),
+        }
     }
 }

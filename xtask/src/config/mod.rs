@@ -229,6 +229,7 @@ impl Config {
             let places = self.find_destinations(set)?;
             for place in &places {
                 apart(&set.source, place)?;
+                set.stages_elsewhere(place)?;
                 let first = places[0];
                 if (place.compression, &place.encryption) != (first.compression, &first.encryption) {
                     let what = format!(
@@ -455,7 +456,13 @@ stop = "docker compose stop app"
             ("[destination.d]\npath = \"d\"\nquota = \"much\"\n", "quota"),
             ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
+            ("[destination.d]\npath = \"d\"\npassphrase-env = \"my phrase\"\n", "not the name of a variable"),
+            ("[destination.d]\npath = \"d\"\nrecipients = [\"\"]\n", "recipients is empty"),
             ("[drill]\nspot-every = \"often\"\n", "spot-every"),
+            (
+                &format!("{set}stage-dir = \"d/stage\"\n[destination.d]\npath = \"d\"\n"),
+                "inside of the destination",
+            ),
             (&format!("{set}max-size = \"big\"\n"), "max-size"),
             (&format!("{set}consistency = \"sometimes\"\n"), "sometimes"),
             (
@@ -468,6 +475,7 @@ stop = "docker compose stop app"
             let error = load(text).expect_err(text);
             assert!(error.to_string().contains(expected), "{text:?}: {error}");
             assert!(matches!(error, Error::Config { .. }), "{error:?}");
+            assert!(!error.to_string().contains("my phrase"), "a passphrase at the wrong place is not shown");
         }
     }
 }

@@ -272,8 +272,15 @@ impl RawDestination {
                 let what = format!("{} and recipients are both set", key("passphrase-env"));
                 return Err((what, "keep one of the two".into()));
             }
+            // Not shown: it may be the passphrase itself.
+            (Some(variable), None) if !is_variable(&variable) => {
+                return Err((
+                    format!("{} is not the name of a variable", key("passphrase-env")),
+                    "write the name of the environment variable that holds the passphrase, such as \"BACKUP_KEY\"".into(),
+                ));
+            }
             (Some(variable), None) => Some(Encryption::Passphrase { variable }),
-            (None, Some(names)) if names.is_empty() => {
+            (None, Some(names)) if names.iter().all(|name| name.trim().is_empty()) => {
                 return Err((
                     format!("{} is empty", key("recipients")),
                     "name a key, or leave it out".into(),
@@ -342,4 +349,11 @@ impl RawDrill {
             environment: self.environment.unwrap_or_else(live::environment),
         })
     }
+}
+
+/// Whether a text can be the name of an environment variable (POSIX, Base Definitions 8.1).
+fn is_variable(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first == b'_' || first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
 }

@@ -64,6 +64,8 @@ enum Worth {
     Shrank,
     /// They may mix two states.
     Torn,
+    /// More of them can be read than the system says there are.
+    Longer,
 }
 
 /// What came of a file that fits a block.
@@ -100,7 +102,9 @@ impl Seen {
         Ok(match last {
             last if last.nlink() == 0 => Worth::Unnamed,
             last if last.len() > self.read => Worth::Grew,
-            _ => Worth::True,
+            _ if file.read_at(&mut [0], self.read)? == 0 => Worth::True,
+            _ if file.metadata()?.len() > self.read => Worth::Grew,
+            _ => Worth::Longer,
         })
     }
 }
@@ -170,6 +174,7 @@ impl Pour<'_, '_> {
         let finding = match worth {
             Worth::True => odd_database(&name, self.reading.as_ref(), filling.content()),
             Worth::Grew => Some(grew(&name, entry.size)),
+            Worth::Longer => Some(longer(&name, entry.size)),
             Worth::Unnamed => match took_its_place(&name, path) {
                 None if !last => return Ok(Small::Again),
                 None => Some(replaced(&name)),
@@ -214,6 +219,7 @@ impl Pour<'_, '_> {
         let finding = match worth {
             Ok(Worth::True) => odd_length(&name, self.reading.as_ref(), &first, size),
             Ok(Worth::Grew) => Some(grew(&name, size)),
+            Ok(Worth::Longer) => Some(longer(&name, size)),
             Ok(Worth::Unnamed) => took_its_place(&name, path).or_else(|| Some(replaced(&name))),
             Ok(Worth::Torn | Worth::Shrank) | Err(_) => {
                 if self.reading.as_ref().is_some_and(|reading| reading.begin_again) {
@@ -274,6 +280,14 @@ impl io::Read for Watched<'_> {
 fn grew(name: &str, bytes: u64) -> Finding {
     let what = format!("grew while it was read; the backup holds the {bytes} bytes that it had before");
     Finding::info(name, what).of_kind(Kind::Grew)
+}
+
+fn longer(name: &str, bytes: u64) -> Finding {
+    let what = format!(
+        "has more bytes than the {bytes} that its file system tells of; what is behind them is NOT in the backup"
+    );
+    let repair = "exclude it, and save it with a command in `before`";
+    Finding::error(name, what, repair).of_kind(Kind::Unreadable)
 }
 
 fn shrank(name: &str, bytes: usize) -> Finding {

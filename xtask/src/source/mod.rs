@@ -128,10 +128,39 @@ pub fn patterns(lines: &[String]) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
     for line in lines {
         builder
-            .add_line(None, line)
+            .add_line(None, &literal_braces(line)?)
             .map_err(|error| wrong_pattern(&format!("the pattern {line:?} does not parse: {error}")))?;
     }
     builder.build().map_err(|error| wrong_pattern(&format!("the patterns do not parse: {error}")))
+}
+
+/// Braces mean nothing in gitignore(5), and alternatives to the library that parses it; a `[` without an end matches
+/// nothing there, and itself here.
+fn literal_braces(line: &str) -> Result<String> {
+    let mut literal = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            // A class to its end: the first `]` in it is one of its characters.
+            '[' => {
+                let inner = rest[1..].strip_prefix(['!', '^']).unwrap_or(&rest[1..]);
+                let inner = inner.strip_prefix(']').unwrap_or(inner);
+                let end = inner.find(']').ok_or_else(|| {
+                    wrong_pattern(&format!("the pattern {line:?} has a `[` without its `]`"))
+                })?;
+                rest.len() - inner.len() + end + 1
+            }
+            '{' | '}' => {
+                literal.push('\\');
+                1
+            }
+            other => other.len_utf8(),
+        };
+        literal.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    Ok(literal)
 }
 
 fn wrong_pattern(what: &str) -> Error {

@@ -344,7 +344,11 @@ impl<'a> Said<'a> {
 fn unsealed(key: &Key, status: &str, said: &Said<'_>) -> Error {
     if let (Key::Recipients(_), false) = (key, said.unusable.is_empty()) {
         let names = said.unusable.join(", ");
-        let why = if said.expired { "it has expired" } else { "it is missing, has expired or was revoked" };
+        let why = if said.expired {
+            "it has expired"
+        } else {
+            "it is missing, has expired, was revoked, or is one that can only sign"
+        };
         return Error::refused(
             format!("gpg encrypts nothing to the public key {names}: {why}"),
             "`gpg --list-keys` lists the keys that there are; `gpg --import` adds or renews one; or change `recipients`",
