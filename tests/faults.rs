@@ -1,4 +1,4 @@
-//! The fault suite: kills, failing system calls, damage, order of writes, crowds, failing tools.
+//! The fault suite: kills, failing system calls, short writes, damage, order of writes, crowds, failing tools.
 //!
 //! Every test runs in two sizes. `scripts/test` runs the short form; `scripts/faults` sets `FAULTS=full` and gets the
 //! large numbers. What a test has really done (kills that hit, faults that were injected, damages that were tried) goes
@@ -10,6 +10,7 @@ mod damage;
 mod errs;
 mod kill;
 mod order;
+mod short;
 mod tools;
 mod trace;
 

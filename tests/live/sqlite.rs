@@ -59,6 +59,8 @@ fn against_a_writer(mode: &str, backups: u32) {
     }
     let rate = (count(&stack) - first) as f64 / began.elapsed().as_secs_f64();
     println!("{mode}: {backups} backups, {rate:.0} commits a second");
+    // What the long form claims; the short one shares the machine with all the others.
+    assert!(backups < 50 || rate >= 2000.0, "{mode}: only {rate:.0} commits a second");
     assert_eq!(writer.try_wait().expect("waits"), None, "{mode}: the writer could not go on");
     drop(writer.stdin.take());
     assert!(writer.wait().expect("ends").success(), "{mode}: the writer failed");
