@@ -129,6 +129,7 @@ fn set_name(folder: &str, known: &[(String, &str)]) -> String {
 fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
+         # Commit this file and docs/drills, the evidence; releases/ and the data itself belong in .gitignore.\n\
          schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n\
          # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\nkeep = 3\n\n"
     );
@@ -140,7 +141,7 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     let mark = if drive.is_some() { "" } else { "# " };
     for (set, folder) in &sets {
         text.push_str(&format!(
-            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"\n\
+            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"             # or several: [\"drive\", \"far\"]\n\
              # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\n"
         ));
     }

@@ -57,7 +57,7 @@ pub(super) fn select(
     if sets.is_empty() {
         return Err(Error::refused(
             "there is nothing to back up: no data set is configured",
-            "add [data.NAME] to recovery.toml (`cargo xtask init` writes one), or give --source and --dest",
+            "add [data.NAME] to recovery.toml (`cargo xtask init` writes a file to fill in), or give --source and --dest",
         ));
     }
     sets.into_iter().map(|set| Ok((set.clone(), destinations(args, ctx, config, &set)?))).collect()
