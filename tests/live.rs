@@ -6,11 +6,11 @@ mod hooks;
 mod sqlite;
 mod staged;
 
-use super::support::{Stack, outcome, unprivileged};
+use super::support::{NOW, Outcome, Stack, outcome, unprivileged};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// A stack whose data set has these keys too, and whose configuration ends so.
 fn with(keys: &str, more: &str) -> Stack {
@@ -22,6 +22,13 @@ fn with(keys: &str, more: &str) -> Stack {
     assert!(text.contains(last), "{text}");
     fs::write(path, text.replace(last, &format!("{last}{keys}\n"))).expect("writes");
     stack
+}
+
+/// Runs a script in the repository, in a mount namespace of its own.
+fn unshared(stack: &Stack, script: &str) -> Outcome {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "bash", "-ec", script]).current_dir(stack.path("repo"));
+    outcome(unshare.env("HOME", stack.path("home")).env("RECOVERY_NOW", NOW).env("LC_ALL", "C"))
 }
 
 /// The findings of the one set in a document, of this kind.
@@ -55,7 +62,7 @@ fn a_write_through_a_mapping_is_no_unchanged_folder() {
         "tmpfs" => ("unchanged", "oneo\n"),
         _ => ("ok", "twoo\n"),
     };
-    let mut writer = std::process::Command::new("python3")
+    let mut writer = Command::new("python3")
         .args([
             "-c",
             "import mmap, sys\nfile = open('live', 'r+b')\nmapped = mmap.mmap(file.fileno(), 0)\n\

@@ -1,7 +1,7 @@
 //! Files that are written to, cut, removed or replaced while they are read. Each run is halted by strace right behind a
 //! system call on the file in question, the file is changed, and the run goes on: so every change comes where it hurts.
 use super::super::support::{Outcome, Stack, outcome};
-use super::of_kind;
+use super::{of_kind, unshared};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -267,10 +267,7 @@ fn a_file_with_more_bytes_than_its_size_says_is_an_error() {
     let xtask = env!("CARGO_BIN_EXE_xtask");
     let script =
         format!("mount --bind /proc/sys/kernel/random .codex-api/kernel; '{xtask}' backup --force --json");
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
-    unshare.env("HOME", stack.path("home")).env("LC_ALL", "C");
-    let made = outcome(&mut unshare).exits(1).json()["sets"][0].clone();
+    let made = unshared(&stack, &script).exits(1).json()["sets"][0].clone();
     let findings = made["findings"].as_array().expect("findings");
     let longer = |finding: &&Value| finding["what"].to_string().contains("has more bytes than the 0");
     let told: Vec<&Value> = findings.iter().filter(longer).collect();

@@ -1,8 +1,7 @@
 //! What is left out by rule: caches, files that are too large, other file systems; and how it is counted and told.
-use super::super::support::{NOW, Stack, outcome};
-use super::{of_kind, with};
+use super::super::support::{Stack, outcome};
+use super::{of_kind, unshared, with};
 use serde_json::Value;
-use std::process::Command;
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55";
 
@@ -97,10 +96,7 @@ fn folders_on_another_file_system_are_left_out_where_that_is_asked_for() {
         let script = format!(
             "mount -t tmpfs none .codex-api/mounted; mkdir .codex-api/mounted/deep; echo there > .codex-api/mounted/deep/file; '{xtask}' backup --force --json"
         );
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
-        unshare.env("HOME", stack.path("home")).env("RECOVERY_NOW", NOW).env("LC_ALL", "C");
-        let made = outcome(&mut unshare).ok().json();
+        let made = unshared(&stack, &script).ok().json();
         assert_eq!(made["sets"][0]["excluded_by"]["file-system"], count, "{made}");
         let names = restored(&stack);
         assert_eq!(names.contains(&"mounted/deep/file".to_owned()), count == 0, "{names:?}");

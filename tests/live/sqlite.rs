@@ -1,7 +1,7 @@
 //! Databases that somebody writes to, thousands of transactions a second, and databases at rest. A copy holds what one transaction saw:
 //! the numbers that the writer counts up, from 1 to the last, each in its transaction.
-use super::super::support::{NOW, Stack, outcome};
-use super::{of_kind, with};
+use super::super::support::{Stack, outcome};
+use super::{of_kind, unshared, with};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -160,10 +160,7 @@ fn a_database_without_room_for_its_copy_is_archived_as_it_lies_with_a_warning() 
     let script = format!(
         "mount -t tmpfs -o size=128k none ../small; '{xtask}' backup --force --json; find ../small -mindepth 1"
     );
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--map-root-user", "bash", "-ec", &script]).current_dir(stack.path("repo"));
-    unshare.env("HOME", stack.path("home")).env("RECOVERY_NOW", NOW).env("LC_ALL", "C");
-    let made = outcome(&mut unshare).ok().json();
+    let made = unshared(&stack, &script).ok().json();
     let warned = of_kind(&made, "database");
     assert_eq!(warned.len(), 1, "{made}");
     assert!(
