@@ -1,6 +1,8 @@
 //! Several destinations: one archive, the same bytes at each, and each succeeds or fails for itself. Other machines are
 //! a real sshd on this one's loopback.
 mod far;
+mod told;
+mod way;
 
 use super::support::{Outcome, Stack, outcome};
 use serde_json::Value;

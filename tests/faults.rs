@@ -13,6 +13,7 @@ mod order;
 mod short;
 mod tools;
 mod trace;
+mod waits;
 
 use super::support::Stack;
 use std::fs::{self, OpenOptions};

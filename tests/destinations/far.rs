@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// An sshd of its own that lets one key in; it dies with its owner.
-struct Sshd {
+pub(super) struct Sshd {
     child: Child,
     port: u16,
 }
@@ -23,7 +23,13 @@ impl Drop for Sshd {
 const PRIVILEGE: &str = "/run/sshd";
 
 impl Sshd {
-    fn start(stack: &Stack) -> Self {
+    pub(super) fn start(stack: &Stack) -> Self {
+        Self::with(stack, "", "")
+    }
+
+    /// Whose tools are looked for where `path` (a `PATH=…`, or nothing) says, and with more lines in its configuration.
+    /// The user's own settings of his shell stay out: what they run is not ours to wait for.
+    pub(super) fn with(stack: &Stack, path: &str, more: &str) -> Self {
         let _ = fs::create_dir_all(PRIVILEGE);
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
@@ -36,7 +42,8 @@ impl Sshd {
             "home/sshd.conf",
             &format!(
                 "ListenAddress 127.0.0.1\nPort {port}\nHostKey {home}/host\nAuthorizedKeysFile {home}/keys\nStrictModes no\n\
-                 PidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+                 PidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
+                 SetEnv HOME={home} {path}\n{more}\n"
             ),
         );
         stack.file(
@@ -65,13 +72,13 @@ impl Sshd {
 }
 
 /// A set that goes to `more` and to the folder `far it's` of the other machine.
-fn stack(others: &str, more: &str) -> Stack {
+pub(super) fn stack(others: &str, more: &str) -> Stack {
     let stack = Stack::new();
     configure(&stack, others, more);
     stack
 }
 
-fn configure(stack: &Stack, others: &str, more: &str) {
+pub(super) fn configure(stack: &Stack, others: &str, more: &str) {
     fs::create_dir_all(stack.path("far it's")).expect("makes a folder");
     let home = stack.path("").display().to_string();
     let home = home.trim_end_matches('/');

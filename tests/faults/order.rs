@@ -108,6 +108,24 @@ fn a_backup_is_durable_before_its_marker() {
 }
 
 #[test]
+fn each_copy_is_durable_before_its_marker() {
+    let stack = Stack::new();
+    let drive = stack.path("drive").display().to_string();
+    stack.sh(".", "mkdir drive/a drive/b");
+    stack.file(
+        "repo/recovery.toml",
+        &format!(
+            "schema = 1\n[data.codex-api]\nsource = \".codex-api\"\ndestination = [\"a\", \"b\"]\n\
+             [destination.a]\npath = \"{drive}/a\"\n[destination.b]\npath = \"{drive}/b\"\n"
+        ),
+    );
+    keeps_the_order(&stack, &["backup"], 18);
+    for place in ["drive/a", "drive/b"] {
+        assert_eq!(stack.files(place).len(), 3, "{place}");
+    }
+}
+
+#[test]
 fn a_bundle_is_durable_before_its_lock() {
     let stack = Stack::configured();
     keeps_the_order(&stack, &["snapshot"], 8);

@@ -113,6 +113,8 @@ pub enum Error {
         path: PathBuf,
         /// What ssh or rsync said.
         what: String,
+        /// The command line that must work first, such as `ssh -p 2222 far true`.
+        attempt: String,
     },
     /// Stored bytes are not what they were.
     #[error("{}: {what}", path.display())]
@@ -171,8 +173,8 @@ impl Error {
             | Self::Damaged { next, .. } => (!next.is_empty()).then(|| next.clone()),
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
             Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
-            Self::Unreachable { path, .. } => {
-                Some(format!("run again when `ssh {} true` works without asking anything", path.display()))
+            Self::Unreachable { attempt, .. } => {
+                Some(format!("run again when `{attempt}` works without asking anything"))
             }
             Self::Io { source, .. } => io_next_step(source.kind()),
             Self::Format { source: FormatError::Newer { .. }, .. } => {

@@ -7,6 +7,7 @@ pub mod prune;
 pub mod restore;
 pub mod restore_drill;
 pub mod retain;
+mod room;
 pub mod snapshot;
 pub mod status;
 pub mod verify;

@@ -96,7 +96,7 @@ struct Found {
 
 /// Copies a backup from another machine into a hidden folder beside the target.
 fn fetch(remote: &Remote, artifact: &Artifact, to: &Path, source: &mut Source) -> Result<tempfile::TempDir> {
-    preflight(&[Tool::Ssh, Tool::Rsync])?;
+    preflight(&remote.tools())?;
     let beside = to.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let folder = tempfile::Builder::new()
         .prefix(".fetched-")

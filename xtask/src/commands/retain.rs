@@ -93,7 +93,7 @@ pub fn apply_backups(
         match place.remove(artifact) {
             Ok(bytes) => freed += bytes,
             Err(error) => {
-                if artifact.marker.exists() {
+                if place.has_marker(artifact) {
                     // Without this line the next `prune` finds out.
                     let _ = note("spared");
                 }

@@ -51,7 +51,7 @@ impl Artifact {
 pub struct Catalog {
     /// By series, then time.
     pub complete: Vec<Artifact>,
-    /// Archives and manifests that never got a marker.
+    /// Archives and manifests that never got a marker, and what a copy to another machine left of them.
     pub incomplete: Vec<PathBuf>,
     /// Markers whose archive is gone, backups without their manifest.
     pub findings: Vec<Finding>,
@@ -103,7 +103,18 @@ pub fn listing(days: BTreeMap<PathBuf, BTreeMap<String, Option<u64>>>) -> Catalo
 /// Which backup a file without a marker would have become.
 pub fn unfinished(path: &Path) -> Option<ArtifactName> {
     let file = path.file_name()?.to_str()?;
-    ArtifactName::parse(&file.replace(".manifest.jsonl.", ".tar."))
+    let named = |file: &str| ArtifactName::parse(&file.replace(".manifest.jsonl.", ".tar."));
+    named(file).or_else(|| named(arriving(file)?))
+}
+
+/// Of a name that a file has while it is copied to another machine, the archive or manifest it is about: a marker that is
+/// not complete yet, or what rsync calls `.NAME.` and six letters.
+fn arriving(file: &str) -> Option<&str> {
+    let temporary = || {
+        let (name, letters) = file.strip_prefix('.')?.rsplit_once('.')?;
+        (letters.len() == 6 && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(name)
+    };
+    file.strip_suffix(".sha256.part").or_else(temporary)
 }
 
 /// Sub-folders whose names are this long and made of digits and dashes.
@@ -178,7 +189,7 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
                 what,
                 "restore that file from another copy",
             ));
-        } else if file.contains(".manifest.jsonl.") {
+        } else if file.contains(".manifest.jsonl.") || unfinished(Path::new(file)).is_some() {
             catalog.incomplete.push(day.join(file));
         }
     }
@@ -201,6 +212,9 @@ mod tests {
             "a-b-2026-11-23T030000Z.tar.zst.gpg",
             "a-b-2026-11-23T030000Z.tar.zst.gpg.sha256",
             "a-2026-11-23T040000Z.tar.gz.sha256",
+            "a-2026-11-23T050000Z.tar.gz.sha256.part",
+            ".a-2026-11-23T050000Z.tar.gz.Ab12Cd",
+            ".a-2026-11-23T050000Z.tar.gz.swp",
             "notes.txt",
         ] {
             fs::write(day.join(name), "x").expect("writes");
@@ -209,7 +223,15 @@ mod tests {
         assert_eq!(catalog.complete.len(), 2);
         assert_eq!(catalog.latest("a", None).map(|a| (a.bytes, a.has_manifest)), Some((3, true)));
         assert_eq!(catalog.latest("a", Some(Timestamp::UNIX_EPOCH)), None);
-        assert_eq!(catalog.incomplete, [day.join("a-2026-11-23T020000Z.tar.gz")]);
+        let left = [
+            "a-2026-11-23T020000Z.tar.gz",
+            ".a-2026-11-23T050000Z.tar.gz.Ab12Cd",
+            "a-2026-11-23T050000Z.tar.gz.sha256.part",
+        ];
+        assert_eq!(catalog.incomplete, left.map(|name| day.join(name)));
+        assert!(
+            catalog.incomplete.iter().all(|path| unfinished(path).is_some_and(|name| name.series == "a"))
+        );
         assert_eq!(catalog.findings.len(), 2, "{:?}", catalog.findings);
         assert!(scan(&home.path().join("none")).expect("empty").complete.is_empty());
     }

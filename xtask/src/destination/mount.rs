@@ -8,6 +8,7 @@
 //! has taken a question, nothing ends the one who waits for the answer, not even KILL: there `mountpoint` is sent ahead.
 //! All else is asked in a thread of its own, which ends with the process.
 use crate::error::{Error, Result};
+use crate::shown::show;
 use crate::tools::mountpoint::{answers, is_mount_point};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -51,7 +52,7 @@ struct Drive {
 pub struct Mounted {
     /// What fsync proves there.
     pub durability: Durability,
-    /// Bytes that this user may still write.
+    /// Bytes that this user may still write; [`u64::MAX`] where nobody knows.
     pub free_bytes: u64,
     /// The mount point, or the destination itself where none is asked for.
     point: PathBuf,
@@ -114,13 +115,13 @@ pub fn recheck(before: &Mounted, destination: &Path) -> Result<()> {
 
 impl Mounted {
     /// A folder of another machine, which is looked at by that machine.
-    pub(super) fn remote(path: PathBuf, free_bytes: u64) -> Self {
+    pub(super) fn remote(path: PathBuf, free_bytes: u64, unwritable: Option<Errno>) -> Self {
         Self {
             durability: Durability::Remote,
             free_bytes,
             point: path,
             demanded: false,
-            unwritable: (free_bytes == 0).then_some(Errno::NOSPC),
+            unwritable: unwritable.or((free_bytes == 0).then_some(Errno::NOSPC)),
             drive: None,
             _held: None,
         }
@@ -129,10 +130,18 @@ impl Mounted {
     /// What can be known of writing there before the first byte.
     ///
     /// # Errors
-    /// `Io` where the mount is read-only, or nothing is free.
+    /// `Io` where the mount is read-only, or nothing is free; [`Error::Refused`] where another machine's folder is
+    /// somebody else's.
     pub fn writable(&self) -> Result<()> {
         match self.unwritable {
             None => Ok(()),
+            Some(Errno::ACCESS) => Err(Error::refused(
+                format!(
+                    "{}: the folder is there, and its user over there cannot write to it",
+                    show(&self.point)
+                ),
+                "let that user write there, or name another in `path` (USER@HOST:/FOLDER)",
+            )),
             Some(why) => Err(Error::io("write to", &self.point)(why.into())),
         }
     }
@@ -165,6 +174,12 @@ fn is_dead(error: &io::Error) -> bool {
     use Errno as E;
     let dead = [E::NOTCONN, E::STALE, E::TIMEDOUT, E::HOSTDOWN, E::NODEV, E::NXIO, E::CONNABORTED];
     error.raw_os_error().is_some_and(|number| dead.iter().any(|known| known.raw_os_error() == number))
+}
+
+/// Whether this is an error of a drive at `destination` that may be gone the next time: it died, or did not read or write.
+pub fn may_pass(error: &Error, destination: &Path) -> bool {
+    let passes = |error: &io::Error| is_dead(error) || Errno::from_io_error(error) == Some(Errno::IO);
+    matches!(error, Error::Io { path, source, .. } if path.starts_with(destination) && passes(source))
 }
 
 /// What is told of an error at `path`, on or beneath the mount point `point`.
@@ -277,15 +292,16 @@ fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
     let fuse = i128::from(stat.f_type) == FUSE;
     #[cfg(not(target_os = "linux"))]
     let fuse = false;
-    // Some FUSE file systems count no blocks at all.
-    let full = room.f_blocks > 0 && room.f_bavail == 0;
+    // ramfs, a tmpfs without a limit and some FUSE file systems count no blocks at all.
+    let counted = room.f_blocks > 0;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
     let read_only = room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok(Mounted {
         durability: if fuse { Durability::MountCache } else { Durability::Local },
-        free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        free_bytes: if counted { free } else { u64::MAX },
         point: point.to_owned(),
         demanded: false,
-        unwritable: match (read_only, full) {
+        unwritable: match (read_only, counted && room.f_bavail == 0) {
             (true, _) => Some(Errno::ROFS),
             (false, true) => Some(Errno::NOSPC),
             (false, false) => None,

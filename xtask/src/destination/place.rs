@@ -72,6 +72,15 @@ impl Place {
         }
     }
 
+    /// Whether the marker of a backup is there; not where that cannot be told. It is asked even when the run is
+    /// interrupted.
+    pub fn has_marker(&self, artifact: &Artifact) -> bool {
+        match &self.remote {
+            Some(remote) => remote.has_marker(artifact).unwrap_or(false),
+            None => artifact.marker.exists(),
+        }
+    }
+
     /// Removes a backup, marker first; returns the bytes that came free.
     ///
     /// # Errors

@@ -1,14 +1,16 @@
 //! A destination on another machine: a folder there, reached by ssh, filled by rsync, checked by its own `sha256sum`.
 //!
 //! The order is that of a local one. Data first, made durable and its digests compared as the other machine reads them;
-//! the marker last, under another name until it is whole. The folder itself is never made: one that is missing is a drive
-//! that is not mounted over there. Needs `rsync`, `sha256sum`, `df` and a POSIX shell on the other side.
+//! the marker last, under another name until it is whole. Every name is taken, empty, before anything is sent, and none
+//! that was there already: so no file of anybody else is written over. The folder itself is never made: one that is
+//! missing is a drive that is not mounted over there. Needs `rsync`, `sha256sum`, `df` and a POSIX shell on the other side.
 use super::catalog::{Artifact, Catalog, listing};
 use super::marker::{self, Sums};
 use super::mount::{self, Mounted};
 use crate::error::{Error, Result};
-use crate::tools::rsync;
 use crate::tools::ssh::{Host, quoted};
+use crate::tools::{Tool, rsync};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -43,28 +45,63 @@ impl Remote {
         format!("{}/{}", self.folder, inside.display())
     }
 
-    /// Looks whether it is there, and how much room it has.
+    /// The tools of this machine that reach it.
+    pub fn tools(&self) -> Vec<Tool> {
+        self.host.tool().into_iter().chain([Tool::Rsync]).collect()
+    }
+
+    /// Looks whether it is there, can be written to, and how much room it has.
     ///
     /// # Errors
-    /// [`Error::Unreachable`]; [`Error::NotMounted`] when the folder is not there or cannot be written to.
+    /// [`Error::Unreachable`]; [`Error::NotMounted`] when the folder is not there; [`Error::MissingTools`] of this or of
+    /// that machine; [`Error::Refused`] when it is no folder, or its login shell disturbs rsync.
     pub fn check(&self) -> Result<Mounted> {
-        let folder = quoted(&self.folder);
+        let (folder, probe) = (quoted(&self.folder), quoted(&format!("{}/.recovery-probe", self.folder)));
+        // The name is made only where the shell says that none can be: for the system's words why.
         let script = format!(
-            "if [ ! -d {folder} ]; then echo none; elif [ ! -w {folder} ]; then echo closed; else echo open; \
-             df -Pk {folder} | tail -n 1; fi"
+            "for tool in rsync sha256sum; do command -v $tool > /dev/null || echo lacks $tool; done; \
+             if [ -d {folder} ]; then if [ -w {folder} ]; then echo open; \
+             else case $( {{ LC_ALL=C mkdir {probe} && rmdir {probe}; }} 2>&1 ) in *ead-only*) echo read-only;; *) echo closed;; esac; fi; \
+             df -Pk {folder} | tail -n 1; \
+             elif [ -e {folder} ]; then echo file; else echo none; fi"
         );
-        let answer = String::from_utf8_lossy(&self.host.run(&script, &[])?).into_owned();
-        let away = |what: &str| Err(mount::away(&self.path(), what));
-        let mut lines = answer.lines();
-        match lines.next() {
-            Some("open") => {}
-            Some("closed") => return away("the folder is there, and cannot be written to"),
-            _ => return away("the folder is not there: mount its drive, or make it once by hand"),
+        let answer = self.host.ask(&script)?;
+        if !answer.before.is_empty() {
+            return Err(self.talks(&answer.before));
         }
-        // File system, blocks of 1,024 bytes, used, available (POSIX df).
-        let free = lines.next().and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-        let free_bytes = free.map_or(u64::MAX, |blocks| blocks.saturating_mul(1024));
-        Ok(Mounted::remote(self.path(), free_bytes))
+        let said = String::from_utf8_lossy(&answer.said).into_owned();
+        let lacks = |line: &str| Some(format!("{} (on {})", line.strip_prefix("lacks ")?, self.host.name));
+        let tools: Vec<String> = said.lines().filter_map(lacks).collect();
+        if !tools.is_empty() {
+            let next = "install over there what is missing, where `ssh` finds it".to_owned();
+            return Err(Error::MissingTools { tools, next });
+        }
+        let mut lines = said.lines();
+        let unwritable = match lines.next() {
+            Some("open") => None,
+            Some("read-only") => Some(Errno::ROFS),
+            Some("closed") => Some(Errno::ACCESS),
+            Some("file") => {
+                let what = format!("{} is no folder", self.path().display());
+                return Err(Error::refused(
+                    what,
+                    "move away what lies there, or name another folder in `path`",
+                ));
+            }
+            _ => {
+                let what = "the folder is not there: mount its drive, or make it once by hand";
+                return Err(mount::away(&self.path(), what));
+            }
+        };
+        Ok(Mounted::remote(self.path(), lines.next().map_or(u64::MAX, free), unwritable))
+    }
+
+    fn talks(&self, said: &str) -> Error {
+        let line: String = said.lines().next().unwrap_or_default().chars().take(80).collect();
+        Error::refused(
+            format!("the login shell of {} prints {line:?}, which rsync cannot work with", self.host.name),
+            format!("let it print only where a terminal is: `{}` has to print nothing", self.host.attempt()),
+        )
     }
 
     /// What it holds.
@@ -99,23 +136,38 @@ impl Remote {
         Ok((marker::parse(marker).0, marker::parse(found).0))
     }
 
+    /// Whether the marker of an artifact is there; asked even when this run is interrupted.
+    ///
+    /// # Errors
+    /// When the machine does not answer.
+    pub fn has_marker(&self, artifact: &Artifact) -> Result<bool> {
+        let script = format!("if [ -e {} ]; then echo yes; fi", quoted(&self.there(&artifact.marker)));
+        Ok(self.host.settle(&script)?.starts_with(b"yes"))
+    }
+
     /// Copies archive and manifest into `day`, compares their digests over there with `sums`, and writes the marker.
     /// What was copied is removed when that fails.
     ///
     /// # Errors
-    /// When the machine goes away or has no room; [`Error::Damaged`] when what arrived is something else.
+    /// When the machine goes away or has no room; [`Error::Refused`] when one of the names is taken;
+    /// [`Error::Damaged`] when what arrived is something else.
     pub fn put(&self, day: &Path, files: &[&Path], sums: &Sums, marker: &str) -> Result<()> {
         let folder = self.there(day);
         let there = quoted(&folder);
         let names: Vec<String> = sums.lines.iter().map(|(_, name)| quoted(name)).collect();
         let names = names.join(" ");
-        let exists = format!(
-            "umask 077; mkdir -p -- {there} && if [ -e {there}/{} ]; then echo taken; fi",
-            quoted(marker)
+        let part = quoted(&format!("{marker}.part"));
+        let taken = |name: &str| {
+            let what = format!("{} is there already, and nothing is written over", day.join(name).display());
+            Err(Error::refused(what, "see who else writes there, and move it away if nobody needs it"))
+        };
+        let script = format!(
+            "umask 077; mkdir -p -- {there} && cd {there} && set -- {names} {part} && {}",
+            claim(&quoted(marker))
         );
-        if self.host.run(&exists, &[])?.starts_with(b"taken") {
-            let what = format!("{} is there already", day.join(marker).display());
-            return Err(Error::refused(what, "see who else writes there"));
+        let claimed = String::from_utf8_lossy(&self.host.settle(&script)?).into_owned();
+        if let Some(name) = claimed.strip_prefix("taken ") {
+            return taken(name.trim_end());
         }
         let arrive = || {
             rsync::send(&self.host, files, &folder)?;
@@ -128,17 +180,19 @@ impl Remote {
                     next: "check that machine's drive; nothing of this copy is kept".into(),
                 });
             }
-            let (marker, part) = (quoted(marker), quoted(&format!("{marker}.part")));
+            let name = quoted(marker);
+            // `mv -n` says nothing of what it leaves undone.
             let script = format!(
-                "umask 077; cd {there} && cat > {part} && set -- {part} && {SYNC} && mv -- {part} {marker} && set -- {marker} . && {SYNC}"
+                "cd {there} && cat > {part} && set -- {part} && {SYNC} && {{ mv -n -- {part} {name}; \
+                 if [ ! -e {part} ]; then set -- {name} . && {SYNC}; elif [ -e {name} ] || [ -L {name} ]; then echo taken; else exit 1; fi; }}"
             );
-            self.host.run(&script, sums.render().as_bytes()).map(|_| ())
+            match self.host.run(&script, sums.render().as_bytes())?.starts_with(b"taken") {
+                true => taken(marker),
+                false => Ok(()),
+            }
         };
         arrive().inspect_err(|_| {
-            // The marker in front: its data must not be gone before it. What cannot be removed has none, or is whole.
-            let (marker, part) = (quoted(marker), quoted(&format!("{marker}.part")));
-            let script = format!("cd {there} && rm -f -- {marker} {part} && rm -f -- {names}");
-            let _ = self.host.run(&script, &[]);
+            let _ = self.host.settle(&take_back(&there, sums, marker));
         })
     }
 
@@ -181,9 +235,59 @@ impl Remote {
     }
 }
 
+/// Shell: makes an empty file of each of the script's words, none of which may be there, nor `marker`; says which is.
+fn claim(marker: &str) -> String {
+    format!(
+        "if [ -e {marker} ] || [ -L {marker} ]; then printf 'taken %s\\n' {marker}; exit; fi; n=0; \
+         for file; do if (set -C; true > \"$file\"); then n=$((n + 1)); else break; fi; done; \
+         if [ $n -lt $# ]; then for mine; do if [ $n -gt 0 ]; then rm -f -- \"$mine\"; n=$((n - 1)); fi; done; \
+         if [ -e \"$file\" ] || [ -L \"$file\" ]; then printf 'taken %s\\n' \"$file\"; else exit 1; fi; fi"
+    )
+}
+
+/// A script that removes what a copy has made, and nothing of anybody else. The marker in front, if it is ours: its data
+/// must not be gone before it. Behind that what rsync had not brought to an end.
+fn take_back(there: &str, sums: &Sums, marker: &str) -> String {
+    let files = sums
+        .lines
+        .iter()
+        .flat_map(|(_, name)| [quoted(name), format!("{}.??????", quoted(&format!(".{name}")))]);
+    let (files, part) = (files.collect::<Vec<_>>().join(" "), quoted(&format!("{marker}.part")));
+    let (marker, ours) = (quoted(marker), quoted(sums.render().trim_end()));
+    format!(
+        "cd {there} && if [ \"$(cat {marker} 2>/dev/null)\" = {ours} ]; then rm -f -- {marker}; fi && rm -f -- {part} {files}"
+    )
+}
+
+/// The bytes that are free by a line of `df -Pk` (POSIX): file system, blocks of 1,024 bytes, used, available, per cent,
+/// mount point. The first and the last may have blanks. [`u64::MAX`] where it does not say, or counts no blocks.
+fn free(line: &str) -> u64 {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let read = |four: &[&str]| {
+        let percent = four[3] == "-" || four[3].strip_suffix('%')?.parse::<u64>().is_ok();
+        let blocks: Vec<i64> = four[..3].iter().map(|word| word.parse()).collect::<Result<_, _>>().ok()?;
+        percent.then_some((blocks[0], blocks[2]))
+    };
+    match words.windows(4).find_map(read) {
+        Some((blocks, available)) if blocks > 0 => u64::try_from(available).unwrap_or(0).saturating_mul(1024),
+        _ => u64::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_free_is_read_whatever_the_drive_is_called() {
+        assert_eq!(free("/dev/sda1 1000 400 600 40% /mnt/far"), 600 * 1024);
+        assert_eq!(free("//nas/my share 7 1000 400 600 40% /mnt/a 50% b"), 600 * 1024);
+        assert_eq!(free("/dev/sda1 1000 1000 0 100% /mnt/far"), 0);
+        assert_eq!(free("/dev/sda1 1000 1010 -10 101% /mnt/far"), 0);
+        for unknown in ["none 0 0 0 - /mnt/far", "none 0 0 0 0% /mnt/far", "df: no such thing", ""] {
+            assert_eq!(free(unknown), u64::MAX, "{unknown}");
+        }
+    }
 
     #[test]
     fn another_machine_is_told_from_a_path() {

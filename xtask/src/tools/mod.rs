@@ -108,6 +108,16 @@ fn output_with(command: xshell::Cmd<'_>, input: Vec<u8>) -> Result<Vec<u8>> {
 
 /// What came of a call, whatever its exit status; `None` when it was ended at the deadline.
 fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Result<Option<Output>> {
+    finish_for(expression, text, deadline, process::OnInterrupt::End)
+}
+
+/// The same, for one that may have its time even when this run is interrupted.
+fn finish_for(
+    expression: duct::Expression,
+    text: &str,
+    deadline: Duration,
+    on_interrupt: process::OnInterrupt,
+) -> Result<Option<Output>> {
     let lost = |error: std::io::Error| failed(text, "was lost", &error.to_string());
     let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())
         .start()
@@ -120,7 +130,7 @@ fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Resul
         }
         Ok(child.try_wait()?.is_some())
     };
-    let ending = process::wait(&pids, deadline, process::OnInterrupt::End, ended, lost);
+    let ending = process::wait(&pids, deadline, on_interrupt, ended, lost);
     process::signal(&pids, Signal::KILL);
     match ending? {
         process::Ending::Ended => child.into_output().map(Some).map_err(lost),

@@ -92,7 +92,7 @@ fn literal(path: &[u8]) -> Vec<u8> {
 pub fn send(host: &Host, files: &[&Path], folder: &str) -> Result<()> {
     let files: Vec<PathBuf> = files.iter().map(|file| (*file).to_owned()).collect();
     let to = format!("{}:{folder}/", host.name);
-    transfer(host, &["--times", "--perms", "--chmod=F600"], &files, Path::new(&to)).map(|_| ())
+    transfer(host, STILL, &["--times", "--perms", "--chmod=F600"], &files, Path::new(&to)).map(|_| ())
 }
 
 /// Copies files of a folder of another machine into a local one.
@@ -102,7 +102,7 @@ pub fn send(host: &Host, files: &[&Path], folder: &str) -> Result<()> {
 pub fn fetch(host: &Host, folder: &str, names: &[String], to: &Path) -> Result<()> {
     let from: Vec<PathBuf> =
         names.iter().map(|name| PathBuf::from(format!("{}:{folder}/{name}", host.name))).collect();
-    transfer(host, &["--times", "--chmod=F600", "--perms"], &from, to).map(|_| ())
+    transfer(host, STILL, &["--times", "--chmod=F600", "--perms"], &from, to).map(|_| ())
 }
 
 /// Files two folders below `folder` on another machine, such as `2026/11-23/a.tar.gz`, and their lengths in bytes.
@@ -114,7 +114,7 @@ pub fn list(host: &Host, folder: &str) -> Result<Vec<(String, u64)>> {
     let two_down = ["--recursive", "--list-only", "--no-human-readable", "--include=/????/"];
     let options =
         [&two_down[..], &["--include=/????/??-??/", "--include=/????/??-??/*", "--exclude=*"]].concat();
-    let text = transfer(host, &options, &[from], Path::new(""))?;
+    let text = transfer(host, SILENT, &options, &[from], Path::new(""))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(listed).collect())
 }
 
@@ -130,17 +130,21 @@ fn listed(line: &str) -> Option<(String, u64)> {
 /// Exit status of rsync when the connection failed or went dead: socket, start of the protocol, stream, timeouts, ssh.
 const UNREACHED: [i32; 6] = [5, 10, 12, 30, 35, 255];
 
-fn transfer(host: &Host, options: &[&str], from: &[PathBuf], to: &Path) -> Result<Vec<u8>> {
+/// Seconds without a byte after which a transfer is given up, and a listing.
+const STILL: u32 = 600;
+const SILENT: u32 = 60;
+
+fn transfer(host: &Host, idle: u32, options: &[&str], from: &[PathBuf], to: &Path) -> Result<Vec<u8>> {
     let shell = shell_in(Path::new("/"))?;
-    let rsh = host.remote_shell();
+    let (rsh, idle) = (host.remote_shell(), idle.to_string());
     let to = Some(to).filter(|to| !to.as_os_str().is_empty());
     let call = process::expression(cmd!(
         shell,
-        "rsync --protect-args --timeout=300 --rsh={rsh} {options...} -- {from...} {to...}"
+        "rsync --protect-args --timeout={idle} --rsh={rsh} {options...} -- {from...} {to...}"
     ));
     let text = format!("rsync with {}", host.name);
     let Some(output) = finish(call.stdin_null(), &text, ssh::DEADLINE)? else {
-        return Err(failed(&text, &format!("no answer in {} s", ssh::DEADLINE.as_secs()), ""));
+        return Err(host.unreachable(&format!("not done in {} s", ssh::DEADLINE.as_secs())));
     };
     let said = String::from_utf8_lossy(&output.stderr);
     // A full disk over there breaks the stream too; rsync says so in its own words.

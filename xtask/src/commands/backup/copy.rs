@@ -2,7 +2,7 @@
 use super::Copied;
 use super::set::Ready;
 use super::unchanged::Same;
-use crate::destination::catalog::Artifact;
+use crate::destination::catalog::{self, Artifact};
 use crate::destination::durable::Run;
 use crate::destination::marker::Sums;
 use crate::destination::place::Place;
@@ -13,6 +13,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A complete backup that others are copied from.
+#[derive(Clone)]
 pub(super) struct Master {
     pub artifact: Artifact,
     /// Its marker: the digests of archive and manifest.
@@ -62,12 +63,10 @@ pub(super) fn copy(master: &Master, ready: &Ready) -> Result<()> {
     let (place, name) = (&ready.destination.place, &master.artifact.name);
     let day = place.path.join(name.folder());
     // What a copy that was killed has left has no marker.
-    for left in ready
-        .catalog
-        .incomplete
-        .iter()
-        .filter(|path| [name.file(), name.manifest()].iter().any(|file| **path == day.join(file)))
-    {
+    let of_it = |path: &&PathBuf| {
+        path.starts_with(&day) && catalog::unfinished(path).is_some_and(|left| left.file() == name.file())
+    };
+    for left in ready.catalog.incomplete.iter().filter(of_it) {
         place.remove_files(left, &[])?;
     }
     let from = |file: &str| master.artifact.archive.with_file_name(file);

@@ -7,6 +7,7 @@ mod confirm;
 mod copy;
 mod hooks;
 mod select;
+mod serve;
 mod set;
 pub(super) mod stage;
 mod store;
@@ -227,7 +228,10 @@ fn tools(args: &Args, gathered: &[Gathered]) -> Vec<Tool> {
         (Tool::Mountpoint, any(&|place| place.place.remote.is_none() && demanded(args, place))),
         (Tool::Gpg, any(&|place| encrypted(args, place))),
         (Tool::Sqlite3, gathered.iter().any(databases)),
-        (Tool::Ssh, remote),
+        (
+            Tool::Ssh,
+            any(&|place| place.place.remote.as_ref().is_some_and(|far| far.tools().contains(&Tool::Ssh))),
+        ),
         (Tool::Rsync, remote || staged),
     ];
     needs.into_iter().filter_map(|(tool, needed)| needed.then_some(tool)).collect()

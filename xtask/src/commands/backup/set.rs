@@ -1,31 +1,27 @@
 //! One set to all its destinations: archived once, at the first that is there, and copied byte for byte to the others.
 //!
-//! Each destination succeeds or fails for itself. One that is out of reach is tried again, with growing pauses, for as
-//! long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
+//! Each destination succeeds or fails for itself ([`super::serve`]). One that is out of reach, or errs for a moment, is
+//! tried again, with growing pauses, for as long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
 //! again; a destination that missed that backup gets its copy.
-use super::copy::{self, Master};
-use super::stage::{Archiving, Staged, stage, temporary};
-use super::store::{Stored, store};
+use super::copy::Master;
 use super::unchanged::{self, Same};
-use super::{Copied, Done, Gathered, Locks, Plan, Prunable, demanded, encrypted};
+use super::{Copied, Done, Gathered, Locks, Prunable, demanded, encrypted};
 use crate::archive::codec::Codec;
 use crate::cli::BackupArgs as Args;
 use crate::commands::Context;
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
-use crate::destination::mount::Mounted;
+use crate::destination::mount::{self, Mounted};
 use crate::destination::names::{ArtifactName, whole_seconds};
-use crate::destination::place::Place;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding, Severity};
+use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
-use crate::restore::scratch::{Owner, Scratch};
+use crate::restore::scratch::Scratch;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::tools::gpg::Key;
 use jiff::Timestamp;
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,27 +53,27 @@ impl Outcome {
 }
 
 /// The work on one set.
-struct Work<'a> {
-    args: &'a Args,
-    ctx: &'a Context,
-    memory: Option<&'a Memory>,
-    set: DataSet,
-    series: String,
+pub(super) struct Work<'a> {
+    pub args: &'a Args,
+    pub ctx: &'a Context,
+    pub memory: Option<&'a Memory>,
+    pub set: DataSet,
+    pub series: String,
     codec: Codec,
-    key: Option<Key>,
-    known: Known,
-    folder: Folder,
-    survey: Survey,
+    pub key: Option<Key>,
+    pub known: Known,
+    pub folder: Folder,
+    pub survey: Survey,
     /// The complete backup that is copied from, as soon as there is one.
-    master: Option<Master>,
+    pub master: Option<Master>,
     /// Where it lies when no folder could take it.
-    outbox: Option<Scratch>,
+    pub outbox: Option<Scratch>,
     /// Series and time of the backups that are there, and where to look for other files of a new one's names.
     taken: BTreeSet<(String, Timestamp)>,
     roots: BTreeSet<PathBuf>,
     /// How many `error` findings a new archive came with; none while there is no new one.
-    errors: Option<usize>,
-    done: Done,
+    pub errors: Option<usize>,
+    pub done: Done,
     prunable: Vec<Prunable>,
     failures: Vec<Error>,
 }
@@ -185,7 +181,7 @@ impl Work<'_> {
             }
             waiting = Vec::new();
             for (destination, error) in missed {
-                let again = error.is_away()
+                let again = (error.is_away() || mount::may_pass(&error, &destination.place.path))
                     && !(self.args.dry_run || interrupted())
                     && waited + pause <= destination.retry_for;
                 if again {
@@ -271,7 +267,7 @@ impl Work<'_> {
     }
 
     /// The name of a new backup: that of the run's time, or the next second that is free everywhere.
-    fn name(&self) -> ArtifactName {
+    pub(super) fn name(&self) -> ArtifactName {
         let (series, codec) = (self.series.clone(), self.codec);
         let mut name = ArtifactName { series, time: self.ctx.now, codec, encrypted: self.key.is_some() };
         let free = |name: &ArtifactName| {
@@ -284,107 +280,6 @@ impl Work<'_> {
             name.time = name.time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(self.ctx.now);
         }
         name
-    }
-
-    /// Brings the backup to one destination.
-    fn serve(&mut self, ready: &Ready) -> Result<Copied> {
-        if let Some(master) = &self.master {
-            let artifact = master.artifact_at(&ready.destination.place);
-            let there = ready.catalog.complete.iter().find(|other| other.name == artifact.name);
-            let copied = match there {
-                Some(there) if !self.known.is_damaged(there) => {
-                    let pending = self.known.pending.contains(&show(&artifact.archive));
-                    Copied { status: "unchanged", pending, ..Copied::at(ready, &artifact) }
-                }
-                Some(there) => {
-                    return Err(Error::Damaged {
-                        path: there.archive.clone(),
-                        what: "is damaged, and in the place of the copy".into(),
-                        next: "move it away, or run `cargo xtask backup --force`".into(),
-                    });
-                }
-                None if self.args.dry_run => {
-                    room(ready, master.bytes)?;
-                    Copied { status: "planned", pending: false, ..Copied::at(ready, &artifact) }
-                }
-                None => {
-                    room(ready, master.bytes)?;
-                    copy::copy(master, ready).map_err(|error| away(ready, error))?;
-                    Copied::at(ready, &artifact)
-                }
-            };
-            self.record(&copied);
-            return Ok(copied);
-        }
-        let name = self.name();
-        let estimate = ready.catalog.latest(&self.series, None).map_or(0, |last| last.bytes);
-        let plan = |place: &Place, mounted, name| Plan { place: place.clone(), mounted, name };
-        room(ready, estimate.min(self.survey.bytes))?;
-        if self.args.dry_run {
-            let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
-            return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
-        }
-        if ready.destination.place.remote.is_some() {
-            let parent = self.memory.map_or_else(|| temporary(self.ctx), |memory| memory.root().to_owned());
-            let outbox = Scratch::new(Owner::Backup, &parent)?;
-            let place = Place::folder(outbox.path().to_owned());
-            let plan = plan(&place, place.check(false)?, name);
-            let stored = self.staged().and_then(|staged| store(&plan, &staged))?;
-            self.stored(&plan, stored);
-            self.outbox = Some(outbox);
-            return self.serve(ready);
-        }
-        let plan = plan(&ready.destination.place, ready.mounted.clone(), name);
-        let stored = self.staged().and_then(|staged| store(&plan, &staged));
-        let stored = stored.map_err(|error| away(ready, error))?;
-        self.stored(&plan, stored);
-        let copied = Copied::at(ready, &plan.artifact());
-        self.record(&copied);
-        Ok(copied)
-    }
-
-    fn staged(&self) -> Result<Staged<'_>> {
-        let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
-        stage(self.ctx, self.memory, Archiving { set, folder, survey, key })
-    }
-
-    /// A new backup is whole: the others are copied from it.
-    fn stored(&mut self, plan: &Plan, stored: Stored) {
-        let Stored { archive, sums, summary, findings, excluded } = stored;
-        self.done.excluded = excluded.unwrap_or(self.done.excluded);
-        self.done.entries = summary.entries;
-        self.done.source_bytes = summary.content_bytes;
-        if findings.iter().any(|finding| finding.severity != Severity::Info) {
-            self.survey.state = None;
-        }
-        self.errors = Some(findings.iter().filter(|finding| finding.severity == Severity::Error).count());
-        self.done.findings.splice(0..0, findings);
-        self.master = Some(Master { artifact: plan.artifact(), sums, bytes: archive.bytes, far: false });
-    }
-
-    /// Takes note of a complete copy, or that one is still what the source is.
-    fn record(&mut self, copied: &Copied) {
-        let (Some(memory), Some(master), false) = (self.memory, &self.master, self.args.dry_run) else {
-            return;
-        };
-        let now = self.ctx.now.to_string();
-        let recorded = if copied.status == "unchanged" {
-            memory.event("confirmed", &now, &copied.archive)
-        } else {
-            let recipients = match &self.key {
-                Some(Key::Recipients(names)) => Some(names),
-                Some(Key::Passphrase(_)) | None => None,
-            };
-            let record = json!({
-                "kind": "backup", "time": now, "set": self.set.name,
-                "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
-                "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
-                "recipients": recipients, "state": self.survey.state,
-            });
-            memory.record(&record)
-        };
-        // The backup is complete; only this repository will not remember it.
-        self.done.findings.extend(recorded.err().map(|error| Finding::of(show(memory.root()), &error)));
     }
 
     fn served(&mut self, ready: Ready, copied: Copied) {
@@ -439,28 +334,6 @@ impl Work<'_> {
         let stopped = (good.is_none() && !self.failures.is_empty()).then(|| self.failures.swap_remove(worst));
         Outcome { done: self.done, prunable: self.prunable, stopped }
     }
-}
-
-/// A drive that went away makes any error; it is told as what it is.
-fn away(ready: &Ready, error: Error) -> Error {
-    if matches!(error, Error::Interrupted) || interrupted() {
-        return error;
-    }
-    ready.destination.place.recheck(&ready.mounted).err().unwrap_or(error)
-}
-
-/// Room for what is known to be needed, looked at before the first byte.
-fn room(ready: &Ready, needed: u64) -> Result<()> {
-    ready.mounted.writable()?;
-    let free = ready.mounted.free_bytes;
-    if free >= needed.max(1) {
-        return Ok(());
-    }
-    let (free, needed) = (crate::ui::bytes(free), crate::ui::bytes(needed));
-    Err(Error::refused(
-        format!("{} has {free} free, and {needed} are needed", show(&ready.destination.place.path)),
-        "free some room there: `cargo xtask prune` lists what may go; nothing was written",
-    ))
 }
 
 /// Sleeps, but not beyond this run's own end.

@@ -1,0 +1,20 @@
+//! Whether there is room for what is known to be needed, looked at before the first byte is written.
+//!
+//! It keeps nothing free: others may write meanwhile, and then the write itself fails.
+use crate::destination::mount::Mounted;
+use crate::error::{Error, Result};
+use crate::shown::show;
+use std::path::Path;
+
+/// Whether `needed` bytes, and one at least, are free at `path`, which was looked at; `next` says how to get them.
+///
+/// # Errors
+/// [`Error::Refused`] when there are fewer.
+pub fn enough(mounted: &Mounted, path: &Path, needed: u64, next: &str) -> Result<()> {
+    let free = mounted.free_bytes;
+    if free >= needed.max(1) {
+        return Ok(());
+    }
+    let (free, needed) = (crate::ui::bytes(free), crate::ui::bytes(needed));
+    Err(Error::refused(format!("{} has {free} free, and {needed} are needed", show(path)), next))
+}
