@@ -236,8 +236,21 @@ fn damage_that_looks_like_a_wrong_passphrase_is_damage() {
         flip(&path, at);
         stack.run_with(&[KEY], &["verify"]).exits(1).says(&["SHA-256", ".tar.gz.gpg"]);
         stack.run_with(&[KEY], &["verify", &name]).exits(1).says(&["SHA-256", ".tar.gz.gpg"]);
+        for what in ["codex-api", &name] {
+            let args = ["restore", what, "--to", "../back"];
+            stack.run_with(&[KEY], &args).exits(1).says(&["has another SHA-256", "nothing was restored"]);
+        }
         flip(&path, at);
+        let manifest = manifest_of(&path);
+        flip(&manifest, at);
+        stack
+            .run_with(&[KEY], &["restore", &name, "--to", "../back"])
+            .exits(1)
+            .says(&["has another SHA-256", "move this file"]);
+        flip(&manifest, at);
     }
+    let wrong = [("CODEX_BACKUP_GPG_KEY", "wrong")];
+    stack.run_with(&wrong, &["restore", &name, "--to", "../back"]).exits(3).says(&["passphrase"]);
     stack.run_with(&[("CODEX_BACKUP_GPG_KEY", "wrong")], &["verify", &name]).exits(3).says(&["passphrase"]);
     stack.run_with(&[KEY], &["verify", &name]).ok();
 }

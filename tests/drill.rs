@@ -33,7 +33,7 @@ fn drill_at(stack: &Stack, now: &str) -> Outcome {
 fn leftovers(stack: &Stack) -> Vec<String> {
     let names = fs::read_dir(stack.path(".")).expect("lists");
     let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("recovery-drill-") || name.starts_with("gnupg-")).collect()
+    names.filter(|name| name.starts_with("recovery-drill-") || name.starts_with("recovery-gnupg-")).collect()
 }
 
 fn sha256(path: &Path) -> String {

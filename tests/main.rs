@@ -4,6 +4,7 @@
 
 mod backup;
 mod config;
+mod copies;
 mod damage;
 mod destinations;
 mod docs;

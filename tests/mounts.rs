@@ -158,6 +158,25 @@ fn a_full_drive_is_no_room_and_not_a_drive_that_went_away() {
     all_is_well_again(&world, &[0], 1);
 }
 
+/// It is the target of a restore that is full, and nothing at a destination is in the way.
+#[test]
+fn a_restore_without_room_says_where_room_is_missing() {
+    let Some(world) = World::new(Kind::Disk) else { return };
+    world.stack.sh("repo/.codex-api", "head -c 3M /dev/urandom > large");
+    world.backup(0).ok();
+    world.sh("mkdir small; mount -t tmpfs -o size=1M none small");
+    for to in ["../small", "../small/back"] {
+        let said = world.run(&["restore", "codex-api", "--to", to]).exits(3).says(&["No space left", "--to"]);
+        assert!(!said.shown().contains("prune"), "{}", said.shown());
+        assert_eq!(world.sh("ls -A small"), "");
+    }
+    // A drive of its own is a target too, and what a killed run left in it is not in the way.
+    world.sh("umount small; mount -t tmpfs none small; mkdir small/.recovery-restore-1; touch small/.recovery-restore-1/.held");
+    world.run(&["restore", "codex-api", "--to", "../small"]).ok();
+    assert_eq!(world.sh("ls -A small"), ".codex-api\n");
+    world.sh("diff -r repo/.codex-api small/.codex-api");
+}
+
 /// There is room, and less than the last backup took: that is told before anything is written, in a dry run too.
 #[test]
 fn less_room_than_the_last_backup_took_is_told_before_the_first_byte() {

@@ -55,13 +55,14 @@ fn lock(folder: &Path, text: &[u8]) {
         }
     }
     releases::write_sums(folder, None, &HashSet::new()).expect("writes");
-    let written = fs::read_to_string(folder.join("SHA256SUMS")).expect("reads");
+    // Nothing is written where there is nothing to list.
+    let written = fs::read_to_string(folder.join("SHA256SUMS")).unwrap_or_default();
     let (sums, oddities) = marker::parse(&written);
     assert!(
         oddities.is_empty() && sums.lines.len() <= 2,
         "what is no list of digests was written: {written:?}"
     );
-    fs::remove_file(folder.join("SHA256SUMS")).expect("removes");
+    let _ = fs::remove_file(folder.join("SHA256SUMS"));
 }
 
 /// A list that is as it should be is written as it was read.

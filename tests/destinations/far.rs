@@ -123,8 +123,16 @@ fn a_backup_goes_to_another_machine_and_comes_back() {
         assert!(status.stdout.contains("verified"), "{}", status.stdout);
         fs::remove_dir_all(stack.path("drive")).expect("removes");
         let to = stack.path("back").display().to_string();
-        stack.run(&["restore", "codex-api", "--to", &to]).ok();
-        stack.sh(".", "diff -r repo/.codex-api back/.codex-api; test -z \"$(ls -A | grep fetched || true)\"");
+        // What killed ones had fetched goes, and so does what this one fetches.
+        stack.file(".recovery-restore-1/.held", "");
+        let document = stack.run(&["restore", "codex-api", "--to", &to, "--json"]).exits(0).json();
+        let archive = document["archive"].as_str().expect("a path");
+        let there = archive.strip_prefix("127.0.0.1:").expect("where it lies for good");
+        assert!(fs::metadata(there).is_ok(), "{document}");
+        stack.sh(
+            ".",
+            "diff -r repo/.codex-api back/.codex-api; test -z \"$(ls -A | grep recovery- || true)\"",
+        );
         // So it does by the printed lines.
         let lines = stack
             .run(&["restore", "codex-api", "--explain", "--to", &stack.path("by-hand").display().to_string()])

@@ -90,10 +90,10 @@ fn no_plaintext_touches_the_destination_or_a_temporary_folder() {
         assert!(copies.iter().all(|place| !Path::new(place).exists()), "{copies:?}");
         // A restore writes it into its target, hidden until its end, and nowhere else.
         let places = written(&stack, &["restore", "codex-api", "--to", "../back"]);
-        let (inside, outside): (Vec<_>, Vec<_>) = places
-            .into_iter()
-            .filter(|place| place.starts_with(root))
-            .partition(|place| place.starts_with(&target) || place.starts_with(&format!("{root}/.back")));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            places.into_iter().filter(|place| place.starts_with(root)).partition(|place| {
+                place.starts_with(&target) || place.starts_with(&format!("{root}/.recovery-restore-"))
+            });
         assert!(!inside.is_empty(), "a restore is seen");
         assert!(outside.is_empty(), "{outside:?}");
         let held = stack.sh(".", &format!("grep -rlaF {MARKER} drive repo/.recovery home || true; find drive repo/.recovery home -name '*{MARKER}*'"));

@@ -253,3 +253,83 @@ fn a_restore_of_a_damaged_archive_brings_back_all_that_is_not() {
         }
     }
 }
+
+/// Zeros, cuts, more at the end, and the first bytes: what comes back is what it was, the rest is named, and that something
+/// is damaged is told each time. Of a plain archive all comes back that lies outside of the damage; an encrypted one may
+/// give nothing from it on.
+#[test]
+fn a_restore_of_an_archive_that_is_zeroed_cut_or_longer_tells_it() {
+    let mut dice = Dice::named("damage, restored, of every kind");
+    for (more, ending) in [
+        ("", ".tar.gz"),
+        ("compression = \"zstd\"\n", ".tar.zst"),
+        (ENCRYPTED, ".tar.gz.gpg"),
+        ("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\ncompression = \"zstd\"\n", ".tar.zst.gpg"),
+    ] {
+        let stack = Stack::new();
+        stack.configure(more);
+        for number in 0..40 {
+            let path = stack.path(&format!("repo/.codex-api/part-{number:02}"));
+            fs::write(path, dice.bytes(500_000)).expect("writes");
+        }
+        stack.run_with(&[KEY], &["backup"]).ok();
+        let archive = stack.one("drive", ending);
+        let content = fs::read(&archive).expect("reads");
+        let (length, plain) = (content.len(), more != ENCRYPTED && !ending.ends_with("gpg"));
+        let zeroed = |from: usize, to: usize| {
+            let mut bytes = content.clone();
+            bytes[from..to].fill(0);
+            bytes
+        };
+        let flipped = |at: usize| {
+            let mut bytes = content.clone();
+            bytes[at] ^= 0x40;
+            bytes
+        };
+        // How many of the 40 must come back at least, of a plain one.
+        let mut all = vec![
+            ("a sector zeroed", zeroed(length / 2, length / 2 + 512), 20),
+            ("much zeroed", zeroed(length / 2, length / 4 * 3), 10),
+            ("cut", content[..length / 2].to_vec(), 10),
+            ("longer", [&content[..], &[7; 1000]].concat(), 40),
+            ("the end flipped", flipped(length - 3), 20),
+        ];
+        // The first bytes, and what gpg reads before it decrypts anything. With zstd they belong to the first block.
+        let least = if ending == ".tar.gz" { 40 } else { 20 };
+        all.extend([0, 3, 6, 9].map(|at| ("the beginning flipped", flipped(at), least)));
+        for (how, bytes, least) in all {
+            fs::write(&archive, bytes).expect("writes");
+            stack.sh(".", "rm -rf back");
+            let args = ["restore", "codex-api", "--to", "../back", "--json"];
+            let outcome = stack.run_with(&[KEY], &args);
+            assert_eq!(outcome.code, 1, "{ending}, {how}: {}", outcome.shown());
+            count("damages", 1);
+            let document = outcome.json();
+            let name = archive.file_name().expect("a name").to_string_lossy().into_owned();
+            assert!(document.to_string().contains(&name), "{ending}, {how}: {document}");
+            if !stack.path("back").exists() {
+                assert!(!plain && document["status"] == "error", "{ending}, {how}: {document}");
+                continue;
+            }
+            let (findings, mut back) = (document["findings"].to_string(), 0);
+            assert!(findings.contains("damaged"), "{ending}, {how}: {document}");
+            for file in stack.files("repo/.codex-api") {
+                let original = fs::read(stack.path("repo/.codex-api").join(&file)).expect("reads");
+                match fs::read(stack.path("back/.codex-api").join(&file)) {
+                    Ok(restored) => {
+                        assert!(restored == original, "{ending}, {how}: {file} is not what it was")
+                    }
+                    Err(_) => {
+                        assert!(findings.contains(&file), "{ending}, {how}: {file} is gone without a word")
+                    }
+                }
+                back += usize::from(
+                    file.starts_with("part-") && stack.path("back/.codex-api").join(&file).exists(),
+                );
+            }
+            // Blocks of zstd are larger.
+            let enough = if least < 40 && ending.contains("zst") { back > 0 } else { back >= least };
+            assert!(enough || !plain, "{ending}, {how}: only {back} came back");
+        }
+    }
+}

@@ -244,7 +244,7 @@ fn a_restore_in_which_a_call_fails_shows_nothing_or_all() {
     let folders: [&str; 0] = [];
     let saved = Saved::of(&stack, &folders);
     let args = ["restore", "codex-api", "--to", "../back", "--json"];
-    let places = [".back", "back"];
+    let places = [".recovery-restore", "back"];
     let scene = Scene { stack: &stack, args: &args, saved, places: &places };
     let faults = scene.faults();
     assert!(faults.iter().any(|fault| fault.call == "syncfs"), "what was restored is made durable");
@@ -257,11 +257,11 @@ fn a_restore_in_which_a_call_fails_shows_nothing_or_all() {
         } else {
             assert!(said.code != 0, "{fault:?}: {}", said.shown());
             assert!(!fault.is_again(), "{fault:?}: {}", said.shown());
-            let left = stack.sh(".", "find . -maxdepth 1 -name '.back*'");
+            let left = stack.sh(".", "find . -maxdepth 1 -name '.recovery-restore*'");
             assert!(left.is_empty() || fault.hinders_removal(), "{fault:?}: {left} {}", said.shown());
             stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
             assert_eq!(stack.listing("back/.codex-api"), live);
         }
-        stack.sh(".", "rm -rf back .back*");
+        stack.sh(".", "rm -rf back .recovery-restore*");
     });
 }

@@ -95,6 +95,8 @@ fn backups_are_killed(name: &str, destination: &str) {
     Killing::of(&stack, &["backup"], dice).hits(size(4, 50), &saved, |stack| {
         only_whole_ones(stack, &before);
         let next = stack.run_with(&[KEY, ("RECOVERY_NOW", LATER)], &["backup"]).ok();
+        let held = stack.sh(".", "find . -path './recovery-*/.held'");
+        assert_eq!(held, "", "the next run removes what a killed one left");
         only_whole_ones(stack, &before);
         assert!(next.stdout.contains("2026-03-11T120000Z"), "{}", next.stdout);
         assert_eq!(stack.listing("repo/.codex-api"), live, "live data was touched");
@@ -286,12 +288,27 @@ fn a_killed_restore_shows_nothing_or_all() {
     let args = ["restore", "codex-api", "--to", "../back"];
     let killing = Killing::of(&stack, &args, dice);
     stack.sh(".", "rm -rf back");
+    let mut left = 0;
     killing.hits(size(4, 50), &saved, |stack| {
-        if !stack.path("back").exists() {
-            stack.run(&args).ok();
+        left += hidden(stack).len();
+        // What was visible when the kill came is whole.
+        let to = if stack.path("back").exists() { "../next" } else { "../back" };
+        // Much later: one that was killed before it could lock its folder counts after a day.
+        stack.run_at("2099-01-01T00:00:00Z", &["restore", "codex-api", "--to", to]).ok();
+        assert_eq!(hidden(stack), [""; 0], "the next restore removes it");
+        for name in ["back", "next"].iter().filter(|name| stack.path(name).exists()) {
+            let listing = stack.listing(&format!("{name}/.codex-api"));
+            assert_eq!(listing, live, "restored is not what is live");
         }
-        assert_eq!(stack.listing("back/.codex-api"), live, "restored is not what is live");
         only_whole_ones(stack, &before);
-        stack.sh(".", "rm -rf back .back*");
+        stack.sh(".", "rm -rf back next");
     });
+    assert!(left > 0, "no kill has left anything");
+}
+
+/// What lies beside the target and is not shown.
+fn hidden(stack: &Stack) -> Vec<String> {
+    let names =
+        fs::read_dir(stack.path(".")).expect("lists").map(|entry| entry.expect("an entry").file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with('.')).collect()
 }

@@ -57,9 +57,7 @@ impl Ending {
     /// # Errors
     /// `Malformed` when it is not.
     pub fn check(self, prologue: &[u8], stream: &mut dyn Read) -> Result<(), FormatError> {
-        if prologue != self.codec.prologue() {
-            return Err(FormatError::Malformed("the archive does not begin as it should".into()));
-        }
+        self.check_beginning(prologue)?;
         let mut rest = Vec::new();
         let epilogue = self.codec.epilogue(self.crc.finalize(), self.tar_bytes);
         Read::take(stream, epilogue.len() as u64 + 1).read_to_end(&mut rest)?;
@@ -67,6 +65,17 @@ impl Ending {
             Ok(())
         } else {
             Err(FormatError::Malformed("the archive does not end as it should".into()))
+        }
+    }
+
+    /// What stands in front of the first block is what it must be.
+    ///
+    /// # Errors
+    /// `Malformed` when it is not.
+    pub fn check_beginning(&self, prologue: &[u8]) -> Result<(), FormatError> {
+        match prologue == self.codec.prologue() {
+            true => Ok(()),
+            false => Err(FormatError::Malformed("the archive does not begin as it should".into())),
         }
     }
 }

@@ -218,7 +218,7 @@ impl Answer {
                 .push(json!({"id": evidence.id, "kind": evidence.kind, "result": evidence.result.word(),
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
-        for folder in scratch::left_behind(Owner::Drill, &temporary(ctx)) {
+        for folder in scratch::left_behind(Owner::Drill, &temporary(ctx), ctx.now) {
             let what = "was left by a drill that was killed: it holds restored data in the clear";
             self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
         }

@@ -177,8 +177,8 @@ impl Spot<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        let swept = scratch::sweep(scratch::left_behind(Owner::Drill, self.workspace))?;
-        state.scratch = Some(Scratch::new(Owner::Drill, self.workspace)?);
+        let own = state.scratch.insert(Scratch::new(Owner::Drill, self.workspace)?);
+        let swept = scratch::sweep(scratch::left_behind(Owner::Drill, self.workspace, own.changed_at()))?;
         let swept = match swept {
             0 => String::new(),
             count => format!("; {count} folders of killed drills are removed"),

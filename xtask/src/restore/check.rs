@@ -4,7 +4,7 @@
 //! checked, because the manifest or the marker is gone, is itself a finding.
 use super::layout::{Layout, held, leads_out};
 use super::tree::unvouched;
-use super::{Listed, Source, Trouble, differs, digest_file, workers};
+use super::{Listed, Source, Trouble, damaged, differs, digest_file, workers};
 use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
@@ -74,6 +74,31 @@ pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     }
     findings.append(&mut checked.findings);
     Ok(Checked { findings, ..checked })
+}
+
+/// Damage can look like anything: like a newer format, or like a wrong passphrase. Where the digests of the marker tell, that
+/// is what the error says.
+pub(super) fn unmasked(source: &Source, error: Error) -> Error {
+    if !matches!(
+        error,
+        Error::Refused { .. } | Error::Tool { .. } | Error::Format { source: FormatError::Newer { .. }, .. }
+    ) {
+        return error;
+    }
+    let Ok(Some((sums, _))) = source.read_marker() else { return error };
+    for path in std::iter::once(&source.archive).chain(&source.manifest) {
+        let expected = sums.digest(&show(path.file_name().unwrap_or_default().as_ref()));
+        let other = |expected: &str| digest_file(path).is_ok_and(|(found, _)| found != expected);
+        if !expected.is_some_and(other) {
+            continue;
+        }
+        let what = format!("has another SHA-256 than its marker says, and so: {}", error.chain());
+        return match *path == source.archive {
+            true => damaged(source, what),
+            false => Error::manifest(path)(FormatError::Malformed(what)),
+        };
+    }
+    error
 }
 
 /// Everything but the marker. Returns the digest of the archive, if all of it was read on the way.

@@ -5,7 +5,9 @@
 //! manifest the container's own checksums have to do.
 //!
 //! Damage costs the block that it is in: the files of a block that is not what the manifest says are named and left out,
-//! and all others come back. An archive that disagrees with its manifest in other ways is refused as a whole.
+//! and all others come back. An archive that disagrees with its manifest in other ways is refused as a whole. Where
+//! another copy may be whole, [`extract_whole`] takes nothing that is damaged.
+use super::check::unmasked;
 use super::tree::{Files, Tree};
 use super::{Listed, Source, Trouble, damaged, differs, workers};
 use crate::archive::FormatError;
@@ -50,20 +52,66 @@ pub fn extract(
     to: &Path,
     select: Option<&Select>,
 ) -> Result<Extracted> {
+    extract_to(source, secret, to, select, OnDamage::Salvage)
+}
+
+/// The same, of an archive that is whole.
+///
+/// # Errors
+/// As [`extract`], and at the first damage that is found.
+pub fn extract_whole(
+    source: &Source,
+    secret: Option<&Secret>,
+    to: &Path,
+    select: Option<&Select>,
+) -> Result<Extracted> {
+    extract_to(source, secret, to, select, OnDamage::Refuse)
+}
+
+/// What becomes of an archive that is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDamage {
+    /// What is whole in it is restored.
+    Salvage,
+    /// Nothing of it is restored.
+    Refuse,
+}
+
+fn extract_to(
+    source: &Source,
+    secret: Option<&Secret>,
+    to: &Path,
+    select: Option<&Select>,
+    on_damage: OnDamage,
+) -> Result<Extracted> {
     let mut tree = Tree::beside(to)?;
     let mut extracted = Extracted::default();
-    let selection = Selection::new(source, secret, select.map(|select| &select.globs))?;
-    let listed = source.with_manifest(secret, |listed| {
-        with_manifest(source, secret, listed, &selection, &mut tree, &mut extracted)
-    })?;
-    if listed.is_none() {
-        extracted.findings.push(Finding::warning(
-            source.name(),
-            "has no manifest: what was restored could not be compared with what was backed up",
-            "",
-        ));
-        without_manifest(source, secret, &selection, &mut tree, &mut extracted)?;
-    }
+    let globs = select.map(|select| &select.globs);
+    let mut read = || {
+        let selection = Selection::new(source, secret, globs)?;
+        let listed = source.with_manifest(secret, |listed| {
+            let mut restoring = Restoring {
+                source,
+                listed,
+                selection: &selection,
+                tree: &mut tree,
+                extracted: &mut extracted,
+                on_damage,
+                lost: None,
+            };
+            with_manifest(secret, &mut restoring)
+        })?;
+        if listed.is_none() {
+            extracted.findings.push(Finding::warning(
+                source.name(),
+                "has no manifest: what was restored could not be compared with what was backed up",
+                "",
+            ));
+            without_manifest(source, secret, &selection, &mut tree, &mut extracted)?;
+        }
+        Ok(listed.is_some())
+    };
+    let listed = read().map_err(|error| unmasked(source, error))?;
     if let (0, Some(select)) = (extracted.entries, select) {
         let what = format!("{} holds nothing that {} matches", source.name(), select.patterns.join(" or "));
         return Err(Error::refused(
@@ -71,7 +119,7 @@ pub fn extract(
             "a pattern is matched against the whole path, such as 'data/conf/*.toml'",
         ));
     }
-    extracted.findings.extend(tree.finish(listed.is_some())?);
+    extracted.findings.extend(tree.finish(listed)?);
     Ok(extracted)
 }
 
@@ -136,36 +184,36 @@ fn matches(globs: &GlobSet, path: &[u8]) -> bool {
     Path::new(std::ffi::OsStr::from_bytes(path)).ancestors().any(|part| globs.is_match(part))
 }
 
-fn with_manifest(
-    source: &Source,
-    secret: Option<&Secret>,
-    listed: &mut Listed<'_>,
-    selection: &Selection<'_>,
-    tree: &mut Tree,
-    extracted: &mut Extracted,
-) -> Result<()> {
-    let (codec, files) = (listed.codec(), tree.files());
-    let (mut lost, mut ended) = (None, false);
+fn with_manifest(secret: Option<&Secret>, restoring: &mut Restoring<'_, '_>) -> Result<()> {
+    let (source, codec, files) = (restoring.source, restoring.listed.codec(), restoring.tree.files());
+    let mut ended = false;
     let read = source.with_stream(&source.archive, secret, |stream| {
-        let mut restoring = Restoring { source, listed, selection, tree, extracted, lost: None };
+        let mut prologue = Vec::new();
+        let start = codec.prologue().len() as u64;
+        let begun = Read::take(&mut *stream, start).read_to_end(&mut prologue);
         let look: Look<'_, Paths, Vec<Placed>, Trouble> =
             &|group, paths, tar| place_group(source, files, group, paths, tar);
-        let read = read_groups((stream, 0), codec, workers(), &mut restoring, look);
+        let read = read_groups((stream, prologue.len() as u64), codec, workers(), restoring, look);
         let ending = read.map_err(|trouble| trouble.into_error(source))?;
-        lost = restoring.lost.take();
         ended = true;
-        if selection.all() && lost.is_none() {
-            ending.check(codec.prologue(), stream).map_err(Error::format(&source.archive))?;
+        begun.map_err(Error::io("read", &source.archive))?;
+        if restoring.lost.is_some() {
+            return Ok(());
         }
-        Ok(())
+        match restoring.selection.all() {
+            true => ending.check(&prologue, stream),
+            false => ending.check_beginning(&prologue),
+        }
+        .map_err(Error::format(&source.archive))
     });
-    let error = match (read, lost) {
+    let error = match (read, restoring.lost.take()) {
         (Ok(()), None) => return Ok(()),
         (Ok(()), Some(why)) => damaged(source, why),
         (Err(error), _) => error,
     };
+    let extracted = &mut restoring.extracted;
     // What came back was compared with the manifest, whatever is wrong with the rest of the archive.
-    if !ended || extracted.newest.is_none() || interrupted() {
+    if !ended || extracted.newest.is_none() || restoring.on_damage == OnDamage::Refuse || interrupted() {
         return Err(error);
     }
     let what = format!("is damaged: {}", error.chain());
@@ -189,6 +237,7 @@ struct Restoring<'a, 'b> {
     selection: &'a Selection<'a>,
     tree: &'a mut Tree,
     extracted: &'a mut Extracted,
+    on_damage: OnDamage,
     /// Why the first group that is lost is lost.
     lost: Option<String>,
 }
@@ -242,6 +291,9 @@ impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
         let placed = match placed {
             Ok(placed) => placed,
             Err(Trouble::Format(error @ (FormatError::Malformed(_) | FormatError::Io(_)))) => {
+                if self.on_damage == OnDamage::Refuse {
+                    return Err(damaged(self.source, error.to_string()).into());
+                }
                 return Ok(self.lose(group, paths, error.to_string())?);
             }
             Err(trouble) => return Err(trouble),

@@ -26,8 +26,8 @@ use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub use check::{Checked, check};
-pub use extract::{Extracted, Select, extract};
-pub use tree::open_folders;
+pub use extract::{Extracted, Select, extract, extract_whole};
+pub use tree::{is_free, open_folders, resolved};
 
 /// An archive to read, with what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]

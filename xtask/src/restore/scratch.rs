@@ -1,14 +1,15 @@
-//! The private folder of a drill or a backup: everything that is restored or staged lives in it, and it goes away with
-//! its owner.
+//! The private folder of a drill, a backup or a restore: everything that is restored, staged or fetched lives in it, and it
+//! goes away with its owner.
 //!
 //! What lies in it is as confidential as the live data, and of an encrypted backup it lies here in the clear:
 //! mode 0700, and removed on success, failure and panic alike. Folders that the data set made unwritable are
 //! opened first, or they could not be emptied. What a run that was killed has left, the next one removes.
 use super::open_folders;
 use crate::error::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use crate::tools::private::{self, Private};
+use jiff::Timestamp;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Whose folder it is.
@@ -18,6 +19,8 @@ pub enum Owner {
     Drill,
     /// Stages what it archives in it.
     Backup,
+    /// Restores into it, beside the target, and fetches into it.
+    Restore,
 }
 
 impl Owner {
@@ -26,35 +29,21 @@ impl Owner {
         match self {
             Self::Drill => "recovery-drill-",
             Self::Backup => "recovery-backup-",
+            // Beside the folders of a user, who need not see it.
+            Self::Restore => ".recovery-restore-",
         }
     }
 }
 
-/// Held by the run whose folder it lies in: the kernel lets go of it with the process.
-const HELD: &str = ".held";
-
 /// A folder that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: tempfile::TempDir,
-    _held: File,
+    folder: Private,
 }
 
 /// Folders in `parent` that killed runs have left, with data in the clear.
-pub fn left_behind(owner: Owner, parent: &Path) -> Vec<PathBuf> {
-    let own = |path: &PathBuf| {
-        path.symlink_metadata()
-            .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw())
-    };
-    let named = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(owner.prefix()))
-    };
-    let free = |path: &PathBuf| {
-        let held = File::open(path.join(HELD));
-        held.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
-    };
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(named).filter(own).filter(free).collect()
+pub fn left_behind(owner: Owner, parent: &Path, now: Timestamp) -> Vec<PathBuf> {
+    private::left_behind(owner.prefix(), parent, now.as_second())
 }
 
 /// Removes what [`left_behind`] finds; returns how many.
@@ -84,8 +73,7 @@ pub fn is_in_memory(folder: &Path) -> bool {
 
 fn remove_tree(path: &Path) -> Result<()> {
     open_folders(path);
-    #[expect(clippy::disallowed_methods, reason = "the folder is its owner's own")]
-    fs::remove_dir_all(path).map_err(Error::io("remove", path))
+    private::remove(path).map_err(Error::io("remove", path))
 }
 
 impl Scratch {
@@ -94,17 +82,12 @@ impl Scratch {
     /// # Errors
     /// `Io` when it cannot be made.
     pub fn new(owner: Owner, parent: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(owner.prefix())
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .map_err(Error::io("make a private folder in", parent))?;
-        let path = folder.path().join(HELD);
-        let held =
-            File::options().write(true).create_new(true).open(&path).map_err(Error::io("create", &path))?;
-        flock(&held, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| Error::io("lock", &path)(error.into()))?;
-        Ok(Self { folder, _held: held })
+        Private::new(owner.prefix(), parent).map(|folder| Self { folder })
+    }
+
+    /// When it was last changed, by the clock of its file system.
+    pub fn changed_at(&self) -> Timestamp {
+        Timestamp::from_second(self.folder.changed_at()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Where it is.
@@ -118,7 +101,7 @@ impl Scratch {
     /// `Io` when it cannot be made.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
-        fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("create", &path))?;
         Ok(path)
     }
 
@@ -140,6 +123,8 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn what_a_killed_drill_left_is_swept_and_a_running_ones_is_not() {
@@ -147,11 +132,14 @@ mod tests {
         let running = Scratch::new(Owner::Drill, parent.path()).expect("made");
         let killed = parent.path().join("recovery-drill-killed");
         fs::create_dir(&killed).expect("made");
-        fs::write(killed.join(HELD), "").expect("written");
+        fs::write(killed.join(".held"), "").expect("written");
         fs::create_dir(parent.path().join("recovery-drill-of-somebody")).expect("made");
-        assert_eq!(sweep(left_behind(Owner::Drill, parent.path())).expect("sweeps"), 1);
+        assert_eq!(
+            sweep(left_behind(Owner::Drill, parent.path(), Timestamp::UNIX_EPOCH)).expect("sweeps"),
+            1
+        );
         assert!(!killed.exists() && running.path().exists());
-        assert!(left_behind(Owner::Backup, parent.path()).is_empty());
+        assert!(left_behind(Owner::Backup, parent.path(), Timestamp::UNIX_EPOCH).is_empty());
         assert!(parent.path().join("recovery-drill-of-somebody").exists(), "no drill made it");
     }
 

@@ -5,6 +5,7 @@
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
 use super::layout::{Layout, held, is_set_last, leads_out};
+use super::scratch::{Owner, Scratch};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
@@ -23,6 +24,10 @@ use std::path::{Path, PathBuf};
 /// A tree under construction; removed when it is dropped before [`Tree::finish`].
 pub(super) struct Tree {
     target: PathBuf,
+    /// Whether the target is a file system of its own, over which nothing can be renamed.
+    mounted: bool,
+    /// The hidden folder that the tree lies in.
+    scratch: Option<Scratch>,
     root: PathBuf,
     /// Folders above the target that were made for it.
     above: Vec<PathBuf>,
@@ -43,40 +48,23 @@ impl Tree {
     /// A hidden folder beside `target`, which must be new or an empty folder; in it, when that is a file system of its
     /// own.
     pub(super) fn beside(target: &Path) -> Result<Self> {
-        let target = match target.canonicalize() {
-            Ok(real) => real,
-            Err(_) => std::path::absolute(target).map_err(Error::io("resolve", target))?,
-        };
-        let refuse = |what: &str, next: &str| Error::refused(format!("{} {what}", target.display()), next);
-        match fs::read_dir(&target).map(Iterator::count) {
-            Ok(1..) => {
-                let next = "give a folder that does not exist yet, or an empty one";
-                return Err(refuse("is not empty", next));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("open", &target)(error)),
-        }
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(refuse("cannot be restored into", "give a new folder"));
+        let target = resolved(target)?;
+        is_free(&target)?;
+        let Some(parent) = target.parent() else {
+            let what = format!("{} cannot be restored into", target.display());
+            return Err(Error::refused(what, "give a new folder"));
         };
         let missing = parent.ancestors().take_while(|folder| !folder.exists());
         let above: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
         let mounted = target.exists() && device(&target) != device(parent);
-        let place = if mounted { target.as_path() } else { parent };
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(".partial-");
-        let root = tempfile::Builder::new()
-            .prefix(&hidden)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(place)
-            .map_err(Error::io("create a folder in", place))?
-            .keep();
+        let scratch = Scratch::new(Owner::Restore, if mounted { &target } else { parent })?;
+        let root = scratch.folder("tree")?;
         Ok(Self {
             target,
+            mounted,
+            scratch: Some(scratch),
             root,
             above,
             layout: Layout::default(),
@@ -219,14 +207,19 @@ impl Tree {
     /// One rename; in a file system of its own one for each name at the top, which for a backup is one too.
     #[expect(clippy::disallowed_methods, reason = "the rename that makes a restore visible")]
     fn show(&mut self) -> Result<()> {
-        if self.root.parent() != Some(&self.target) {
+        if !self.mounted {
+            let mut late = None;
             if let Ok(meta) = fs::symlink_metadata(&self.target) {
-                // An empty folder that was made for this keeps its owner and mode.
+                // An empty folder that was made for this keeps its owner and mode. One that its owner must not write to
+                // cannot be moved to another folder.
                 let _ = std::os::unix::fs::chown(&self.root, Some(meta.uid()), Some(meta.gid()));
-                let _ = fs::set_permissions(&self.root, meta.permissions());
+                let open = self.own || meta.mode() & 0o200 != 0;
+                late = (!open).then(|| meta.permissions());
+                let _ = if open { fs::set_permissions(&self.root, meta.permissions()) } else { Ok(()) };
             }
             fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
             self.done = true;
+            let _ = late.map(|mode| fs::set_permissions(&self.target, mode));
             return sync(self.target.parent().unwrap_or(&self.target));
         }
         for entry in fs::read_dir(&self.root).map_err(Error::io("list", &self.root))? {
@@ -234,7 +227,7 @@ impl Tree {
             let path = self.target.join(entry.file_name());
             fs::rename(entry.path(), &path).map_err(Error::io("make visible", &path))?;
         }
-        // What is left is the empty folder, which goes when the tree does.
+        self.done = true;
         sync(&self.target)
     }
 
@@ -392,13 +385,50 @@ pub(super) fn unvouched(name: String, what: &str) -> Finding {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        drop(self.scratch.take());
         if !self.done {
-            open_folders(&self.root);
-            #[expect(clippy::disallowed_methods, reason = "the folder is this restore's own")]
-            let _ = fs::remove_dir_all(&self.root);
             // Those that nothing came to lie in.
             self.above.iter().for_each(|folder| drop(fs::remove_dir(folder)));
         }
+    }
+}
+
+/// The folder that `to` names, without links: of what is not there yet, the folders above it.
+///
+/// # Errors
+/// When it leads over a link that leads nowhere, or cannot be looked at.
+pub fn resolved(to: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(to).map_err(Error::io("resolve", to))?;
+    let (mut there, mut missing) = (whole.as_path(), Vec::new());
+    loop {
+        match there.canonicalize() {
+            Ok(real) => return Ok(missing.iter().rev().fold(real, |path, name| path.join(name))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("resolve", there)(error)),
+        }
+        if there.is_symlink() {
+            let what = format!("{} is a link that leads nowhere", there.display());
+            return Err(Error::refused(what, "remove it, or give another folder"));
+        }
+        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return Ok(whole) };
+        missing.push(name);
+        there = parent;
+    }
+}
+
+/// Whether a restore may go to `target`: it is new, or an empty folder.
+///
+/// # Errors
+/// When it is anything else.
+pub fn is_free(target: &Path) -> Result<()> {
+    match fs::read_dir(target).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => {
+            let next = "give a folder that does not exist yet, or an empty one";
+            Err(Error::refused(format!("{} is not empty", target.display()), next))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("open", target)(error)),
     }
 }
 

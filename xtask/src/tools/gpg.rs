@@ -4,23 +4,28 @@
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
 use super::idle::Idle;
+use super::private::Private;
 use super::process::{environment, signal};
 use super::{failed, not_started};
 use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
 use rustix::process::Signal;
 use std::fmt;
-use std::fs::Permissions;
 use std::io::{Read, Seek as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// How long gpg may neither take nor give anything while we wait for it: somebody may have to type a passphrase.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How its home folders are named.
+const HOME: &str = "recovery-gnupg-";
+
+/// Whether this run has removed what killed ones left.
+static SWEPT: Once = Once::new();
 
 /// A passphrase that never shows itself.
 #[derive(Clone)]
@@ -73,7 +78,7 @@ pub enum Key {
 struct Gpg {
     child: Child,
     talk: Option<std::thread::JoinHandle<String>>,
-    _home: Option<TempDir>,
+    _home: Option<Private>,
 }
 
 impl Gpg {
@@ -88,11 +93,9 @@ impl Gpg {
         let home = match secret {
             None => None,
             Some(_) => {
-                let home = tempfile::Builder::new()
-                    .prefix("gnupg-")
-                    .permissions(Permissions::from_mode(0o700))
-                    .tempdir()
-                    .map_err(Error::io("create", &std::env::temp_dir()))?;
+                let home = Private::new(HOME, &std::env::temp_dir())?;
+                // Once a run is enough.
+                SWEPT.call_once(|| home.sweep_beside(HOME));
                 command.env("GNUPGHOME", home.path());
                 command.args(["--no-options", "--pinentry-mode", "loopback", "--passphrase-fd", "0"]);
                 Some(home)

@@ -8,6 +8,7 @@ pub mod git;
 pub mod gpg;
 mod idle;
 pub mod mountpoint;
+pub mod private;
 mod process;
 pub mod rsync;
 pub mod shell;

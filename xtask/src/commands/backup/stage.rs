@@ -130,7 +130,7 @@ pub(crate) fn left_behind(ctx: &Context, config: &Config, memory: Option<&Memory
     let own = memory.into_iter().flat_map(|memory| [memory.root().to_owned(), stages(memory)]);
     let named = config.data.iter().filter_map(|set| set.live.stage_dir.clone());
     let parents = own.chain(named).chain([temporary(ctx)]).chain(in_memory(ctx));
-    parents.flat_map(|parent| scratch::left_behind(Owner::Backup, &parent)).collect()
+    parents.flat_map(|parent| scratch::left_behind(Owner::Backup, &parent, ctx.now)).collect()
 }
 
 fn made(folder: PathBuf) -> Result<PathBuf> {

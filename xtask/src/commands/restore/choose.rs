@@ -1,0 +1,195 @@
+//! Which backup of a set is restored, and which of its copies first.
+//!
+//! What this repository has made goes before what only lies at the same place: another repository may have a set of the
+//! same name. Of the copies of one backup those on record as good go before damaged ones. Nothing is read but names,
+//! lengths and, where two may be copies of each other, markers.
+use super::super::Context;
+use crate::config::{Config, Destination, Encryption};
+use crate::destination::catalog::Artifact;
+use crate::destination::memory::Known;
+use crate::destination::names::ArtifactName;
+use crate::destination::remote::Remote;
+use crate::error::{Error, Result};
+use crate::finding::Finding;
+use crate::restore::Source;
+use crate::restore::scratch::Scratch;
+use crate::shown::show;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+
+/// Clocks that differ by less are taken for the same.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
+/// The copies of one backup.
+pub(super) struct Found {
+    /// At least one, the best first.
+    pub copies: Vec<Copy>,
+    /// What is to be known of the choice.
+    pub findings: Vec<Finding>,
+}
+
+/// A copy of a backup.
+pub(super) struct Copy {
+    /// What to read; for one of another machine once it is fetched.
+    pub source: Source,
+    pub encryption: Option<Encryption>,
+    /// Where it lies, if that is another machine.
+    pub far: Option<(Remote, Artifact)>,
+    /// What was fetched, until the end.
+    pub fetched: Option<Scratch>,
+}
+
+impl Copy {
+    /// The archive, where it lies for good.
+    pub fn archive(&self) -> &Path {
+        self.far.as_ref().map_or(&self.source.archive, |(_, artifact)| &artifact.archive)
+    }
+}
+
+impl From<(&Artifact, &Destination)> for Copy {
+    fn from((artifact, place): (&Artifact, &Destination)) -> Self {
+        Self {
+            source: Source::from(artifact),
+            encryption: place.encryption.clone(),
+            far: place.place.remote.clone().map(|remote| (remote, artifact.clone())),
+            fetched: None,
+        }
+    }
+}
+
+/// A backup that may be meant.
+struct Candidate<'a> {
+    artifact: Artifact,
+    place: &'a Destination,
+    /// Whether this repository has made it, or taken it over.
+    own: bool,
+}
+
+/// An existing file is an archive; anything else names a set, with its suffix if it has one.
+pub(super) fn find(
+    what: &str,
+    ctx: &Context,
+    config: &Config,
+    known: &Known,
+    at: Option<Timestamp>,
+) -> Result<Found> {
+    let path = ctx.path(Path::new(what));
+    let place = super::super::destination_around(config, &path)?;
+    if path.is_file() {
+        let encryption = place.and_then(|place| place.encryption.clone());
+        let copy = Copy { source: Source::of_file(&path)?, encryption, far: None, fetched: None };
+        return Ok(Found { copies: vec![copy], findings: Vec::new() });
+    }
+    let (mut candidates, mut away, mut findings) = (Vec::new(), None, Vec::new());
+    for place in &config.destinations {
+        match place.place.look(false) {
+            Ok((_, catalog)) => {
+                let there = catalog.series(what).filter(|found| at.is_none_or(|at| found.name.time <= at));
+                candidates.extend(there.map(|artifact| Candidate {
+                    own: is_on_record(known, artifact),
+                    artifact: artifact.clone(),
+                    place,
+                }));
+            }
+            // In an emergency what is there must be enough.
+            Err(error) => {
+                let why = format!("is passed over: {}", error.chain());
+                let next = error.next_step().unwrap_or_default();
+                findings.push(Finding::warning(show(&place.place.path), why, next));
+                away.get_or_insert(error);
+            }
+        }
+    }
+    let rank = |candidate: &&Candidate<'_>| {
+        let time = candidate.artifact.name.time;
+        (at == Some(time), candidate.own, time)
+    };
+    let Some(chosen) = candidates.iter().max_by_key(rank) else {
+        return Err(away.unwrap_or_else(|| none(what, at)));
+    };
+    let time = chosen.artifact.name.time;
+    if at.is_none() && time.duration_since(ctx.now) > SKEW {
+        let what =
+            format!("the newest backup of {what:?}, {}, is dated in the future", chosen.artifact.name.file());
+        let next = "set the clock; or name the backup that you mean, with --at TIME or by its file";
+        return Err(Error::refused(what, next));
+    }
+    let (copies, others): (Vec<&Candidate<'_>>, Vec<_>) =
+        candidates.iter().partition(|other| is_copy(other, chosen));
+    findings.extend(told(chosen, &others));
+    let there = |path: &String| candidates.iter().any(|other| show(&other.artifact.archive) == *path);
+    findings.extend(missing(known, what, (time, at), &there));
+    Ok(Found { copies: ranked(known, copies, &mut findings), findings })
+}
+
+fn none(what: &str, at: Option<Timestamp>) -> Error {
+    let when = at.map_or("is there".into(), |at| format!("is as old as {at}"));
+    let next = "`cargo xtask status` lists what there is; an archive file can be named too";
+    Error::refused(format!("no backup of {what:?} {when}"), next)
+}
+
+/// One that was pruned and is there all the same is ours still.
+fn is_on_record(known: &Known, artifact: &Artifact) -> bool {
+    let path = show(&artifact.archive);
+    known.made.contains_key(&path) || known.pruned.contains(&path)
+}
+
+/// Whether they are the same backup: both ours, or with the same digests. Another repository may have made one of the same
+/// name.
+fn is_copy(one: &Candidate<'_>, other: &Candidate<'_>) -> bool {
+    let digests = |of: &Candidate<'_>| Source::from(&of.artifact).read_marker().ok().flatten();
+    let same = || digests(one).is_some_and(|sums| digests(other).is_some_and(|others| sums.0 == others.0));
+    one.artifact.name == other.artifact.name
+        && (one.artifact.archive == other.artifact.archive || one.own && other.own || same())
+}
+
+/// Good ones first, and of those the nearer, then what was verified.
+fn ranked(known: &Known, mut copies: Vec<&Candidate<'_>>, findings: &mut Vec<Finding>) -> Vec<Copy> {
+    let is_damaged = |copy: &Candidate<'_>| known.is_damaged(&copy.artifact);
+    copies.sort_by_key(|copy| {
+        let verified = known.verified.contains(&show(&copy.artifact.archive));
+        (is_damaged(copy), !copy.artifact.has_manifest, copy.place.place.remote.is_some(), !verified)
+    });
+    if copies.first().is_some_and(|first| !is_damaged(first)) {
+        let damaged = copies.iter().filter(|copy| is_damaged(copy));
+        findings.extend(damaged.map(|copy| {
+            let what = "is damaged as far as is on record, and is passed over: another copy is whole";
+            Finding::warning(show(&copy.artifact.archive), what, "`cargo xtask verify` says what is damaged")
+        }));
+    }
+    copies.into_iter().map(|copy| Copy::from((&copy.artifact, copy.place))).collect()
+}
+
+/// What is not on record: the one that was chosen, or a newer one that was not.
+fn told(chosen: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<Finding> {
+    let path = |of: &Candidate<'_>| show(&of.artifact.archive);
+    if !chosen.own {
+        let what = "is not on record here: nothing says which repository or machine has made it";
+        let repair = "see that it is what you mean; `--at` restores another one";
+        return Some(Finding::warning(path(chosen), what, repair));
+    }
+    let newer = others.iter().filter(|other| other.artifact.name.time >= chosen.artifact.name.time);
+    let newest = newer.max_by_key(|other| other.artifact.name.time)?;
+    let what = "is newer, and not on record here: another repository or machine may have made it, so the newest that is on \
+                record is restored";
+    let repair = format!("`--at {}` restores it", newest.artifact.name.time);
+    (!newest.own).then(|| Finding::warning(path(newest), what, repair))
+}
+
+/// The newest backup that is on record, where that is newer than what was found.
+fn missing(
+    known: &Known,
+    series: &str,
+    (found, at): (Timestamp, Option<Timestamp>),
+    there: &dyn Fn(&String) -> bool,
+) -> Option<Finding> {
+    let newer = |path: &String| {
+        let name = ArtifactName::parse(Path::new(path).file_name()?.to_str()?)?;
+        let wanted = name.series == series && name.time > found && at.is_none_or(|at| name.time <= at);
+        (wanted && !known.doomed.contains(path) && !there(path)).then_some(name.time)
+    };
+    let newest = known.made.keys().filter_map(|path| Some((newer(path)?, path))).max()?;
+    let what = "is newer and on record, and was not found";
+    let repair = "bring its destination back, and restore again; `cargo xtask status` says what is missing";
+    Some(Finding::warning(newest.1.clone(), what, repair))
+}
