@@ -165,6 +165,21 @@ fn a_machine_that_is_out_of_reach_stops_pruning_nowhere_else() {
     assert!(said["findings"].to_string().contains("could not reach"), "{said}");
 }
 
+/// It is gone once the copies are made: its backups are not lost for that.
+#[test]
+fn a_drive_that_goes_away_before_pruning_has_lost_nothing() {
+    let stack = Stack::new();
+    stack.configure("keep = 1\n");
+    stack.run_at(&at("01"), &["backup"]).ok();
+    let path = stack.path("repo/recovery.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, format!("{text}confirm = \"mv ../drive ../gone; : > ../drive\"\n")).expect("writes");
+    let said = stack.run_at(&at("02"), &["backup", "--prune", "--json"]).fails().json();
+    assert_eq!(said["sets"][0]["copies"][0]["status"], "ok", "{said}");
+    assert!(!said.to_string().contains("nothing pruned it"), "{said}");
+    assert_eq!(stack.files("gone").iter().filter(|name| name.ends_with(".sha256")).count(), 2);
+}
+
 #[test]
 fn a_folder_named_like_an_archive_is_nobodys_to_prune() {
     let stack = Stack::configured();

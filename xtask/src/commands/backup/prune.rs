@@ -56,6 +56,8 @@ fn series(
         None => one.destination.keep.clone(),
     };
     let mut catalog = place.scan()?;
+    // A drive that went away meanwhile has lost nothing.
+    place.recheck(&one.mounted)?;
     let mut known = memory.map(Memory::known).transpose()?;
     let mut wrong = catalog.findings.clone();
     if let (Some(memory), Some(known)) = (memory, &known) {
