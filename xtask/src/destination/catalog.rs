@@ -84,7 +84,7 @@ pub fn scan(destination: &Path) -> Result<Catalog> {
         for day in folders(&year, 5)? {
             // A folder is no backup, whatever its name; what cannot be looked at may be one.
             let length = |name: String| match fs::metadata(day.join(&name)) {
-                Ok(meta) => meta.is_file().then_some((name, Some(meta.len()))),
+                Ok(meta) => (!meta.is_dir()).then_some((name, Some(meta.len()))),
                 Err(_) => Some((name, None)),
             };
             let files = names(&day)?.into_iter().filter_map(length).collect();
