@@ -4,6 +4,7 @@ mod format;
 mod json;
 mod markdown;
 mod safety;
+mod wrong;
 
 use super::support::Stack;
 use markdown::{blocks, page, prose, root, section, spans, table, tables};

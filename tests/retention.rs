@@ -1,4 +1,6 @@
 //! What `prune` and `--prune` remove: what they said before, only what is theirs, and never the last good one.
+mod failures;
+
 use super::support::Stack;
 use serde_json::Value;
 use std::collections::BTreeSet;

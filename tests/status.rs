@@ -282,3 +282,56 @@ fn a_backup_of_somebody_else_under_our_name_is_told() {
         "prune --adopt",
     ]);
 }
+
+/// The drive's path was changed, or the repository moved: the history goes by whole paths.
+#[test]
+fn backups_that_no_record_names_are_one_warning_until_they_are_taken_over() {
+    let stack = Stack::configured();
+    for day in ["01", "02", "03"] {
+        stack.run_at(&format!("2026-03-{day}T12:00:00Z"), &["backup"]).ok();
+    }
+    stack.sh(".", "mv drive other");
+    let path = stack.path("repo/recovery.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replace("/drive\"", "/other\"")).expect("writes");
+    let document = stack.run(&["status", "--json"]).ok().json();
+    let told = document["findings"].as_array().expect("findings");
+    let what = "holds 3 backups of codex-api that are not on record, and are never pruned";
+    assert!(told.len() == 1 && told[0]["what"] == what && told[0]["severity"] == "warning", "{document}");
+    let said = stack.run(&["backup", "-q", "--prune"]).ok();
+    assert!(
+        said.stderr.matches("not on record").count() == 1 && said.stderr.contains(what),
+        "{}",
+        said.shown()
+    );
+    stack.run(&["prune", "--adopt", "--keep", "2"]).ok();
+    assert_eq!(stack.files("other").iter().filter(|name| name.ends_with(".tar.gz")).count(), 2);
+    let said = stack.run(&["status"]).ok();
+    assert!(!said.stderr.contains("not on record"), "{}", said.shown());
+}
+
+/// Until it was done again, and by the order of the records: a clock may have been set back.
+#[test]
+fn a_drill_that_was_not_verified_is_an_error_and_due_until_one_is() {
+    let stack = Stack::new();
+    stack.configure(DRILL);
+    stack.run_at("2026-03-10T10:00:00Z", &["backup"]).ok();
+    stack.run(&["restore-drill"]).ok();
+    let path = stack.path("repo/recovery.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replace("\"config.toml\"", "\"no.toml\"")).expect("writes");
+    let earlier = "2026-03-10T11:00:00Z";
+    stack.run_at(earlier, &["restore-drill"]).exits(1);
+    one_error(&status_at(&stack, NOW, 1), "drill-2026-03-10T110000Z-spot, is not_verified");
+    stack.run(&["restore-drill", "--if-due"]).exits(1);
+    fs::write(&path, &text).expect("writes");
+    let said = stack.run_at(earlier, &["restore-drill", "--if-due", "--json"]).ok().json();
+    assert_eq!(said["result"], "verified", "{said}");
+    status_at(&stack, NOW, 0);
+    let said = stack.run(&["restore-drill", "--if-due", "--json"]).ok().json();
+    assert_eq!(said["result"], "not_due", "{said}");
+    // The list of all drills is as it was written.
+    stack.run(&["verify"]).ok();
+    stack.sh("repo/docs/drills", "sed -i 's/| not_verified |/| verified |/' restore-checklist.md");
+    stack.run(&["verify"]).exits(1).says(&["restore-checklist.md", "110000Z", "add the line"]);
+}

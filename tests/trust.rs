@@ -207,7 +207,7 @@ fn a_damaged_history_is_told_and_nothing_is_pruned_by_it() {
                 "remove these lines",
             ]);
         }
-        stack.run_at(&at("04"), &["backup", "--keep", "1", "--prune"]).ok();
+        stack.run_at(&at("04"), &["backup", "--keep", "1", "--prune"]).exits(1).says(&["history.jsonl"]);
         assert_eq!(days(&stack), ["01", "02", "03", "04"], "a line that tells of damage may be gone");
         stack.sh("drive", "rm -r 2026/03-04");
     }

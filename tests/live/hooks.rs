@@ -2,9 +2,10 @@
 use super::super::support::{Stack, outcome};
 use super::{of_kind, with};
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -114,6 +115,50 @@ fn after_runs_when_the_run_is_interrupted_within_before() {
         assert!(!Path::new("/proc").join(&pid).exists(), "what `before` had started lives on");
         assert_eq!(stack.files("drive"), [""; 0]);
     }
+}
+
+#[test]
+fn once_the_run_is_interrupted_no_other_set_is_begun() {
+    let stack = with(
+        "before = ['echo before >> ../log; exec sleep 600']
+         after = ['echo after >> ../log; exit 5']
+         [data.other]
+         source = 'docs'
+         before = ['echo other >> ../log']
+         after = ['echo after other >> ../log']",
+        "",
+    );
+    let mut run = stack.grouped(&["backup", "--json"]);
+    let mut run = run.stdout(Stdio::piped()).spawn().expect("starts");
+    until(&mut run, &|| !log(&stack).is_empty());
+    kill_process_group(Pid::from_child(&run), Signal::TERM).expect("sends");
+    let output = run.wait_with_output().expect("ends");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(log(&stack), "before\nafter\n", "{said}");
+    assert!(said["sets"][0]["findings"].to_string().contains("`after` command failed"), "{said}");
+    assert!(said["sets"][1]["findings"].to_string().contains("was not begun"), "{said}");
+    assert_eq!(stack.files("drive"), [""; 0]);
+}
+
+/// What stopped the set does not hide what `after` left undone.
+#[test]
+fn an_after_that_fails_is_told_beside_what_stopped_the_set() {
+    let stack = with("after = ['exit 5']", "passphrase-env = \"KEY\"\n");
+    let said = stack.run(&["backup", "--json"]).exits(3).json();
+    let told = said["sets"][0]["findings"].to_string();
+    assert!(told.contains("`after` command failed") && told.contains("KEY"), "{said}");
+    stack.run(&["backup", "-q"]).exits(3).says(&["`after` command failed", "KEY"]);
+}
+
+/// Nor does a drive that cannot be written to.
+#[test]
+fn an_after_that_fails_is_told_beside_a_destination_that_fails() {
+    let stack = with("after = ['exit 5']", "");
+    stack.file("drive/2026", "in the way");
+    let said = stack.run(&["backup", "--json"]).exits(3).json();
+    let found = said["sets"][0]["findings"].as_array().map(Vec::len);
+    assert_eq!((found, of_kind(&said, "hook").len()), (Some(2), 1), "{said}");
 }
 
 #[test]

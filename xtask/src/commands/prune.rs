@@ -1,4 +1,5 @@
 //! `prune`: one plan over bundles and backups, each decision with its reason, and its execution.
+use super::retain::Removal;
 use super::{Context, retain};
 use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
@@ -14,14 +15,14 @@ use crate::finding::{self, Finding};
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::collections::HashSet;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Runs the verb.
 ///
 /// # Errors
-/// When a destination is not mounted, another run holds a lock, or a file cannot be removed.
+/// When there is nothing else to do than at a destination that is not mounted, that another run has locked, or that fails.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let memory = super::memory(&config);
@@ -41,45 +42,87 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     let halves = halves(folder, &known)?;
     findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
-    let (mut plans, mut away) = (Vec::new(), Vec::new());
+    let (mut plans, mut failed) = (Vec::new(), Vec::new());
     for place in &config.destinations {
         match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
             Ok(plan) => plans.push(plan),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             // The others can be looked after all the same.
-            Err(error @ Error::NotMounted { .. }) => away.push(error),
-            Err(error) => return Err(error),
+            Err(error) => failed.push((place.place.path.as_path(), error)),
         }
     }
-    if plans.is_empty() && bundles.is_empty() && !away.is_empty() {
-        return Err(away.remove(0));
+    if plans.is_empty() && bundles.is_empty() && findings.is_empty() && !failed.is_empty() {
+        return Err(failed.remove(0).1);
     }
-    findings.extend(away.iter().map(|error| Finding::of("prune", error)));
     let mut items = [&bundles[..], &halves].concat();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
-    let mut freed = 0;
-    if args.dry_run {
-        freed = items.iter().filter(|item| item.decision == Decision::Remove).map(|item| item.bytes).sum();
+    let mut done = !bundles.is_empty();
+    let freed = if args.dry_run {
+        done |= !plans.is_empty();
         findings.extend(plans.iter().filter_map(|plan| quota(plan.place, &plan.catalog, 0)));
+        items.iter().filter(|item| item.decision == Decision::Remove).map(|item| item.bytes).sum()
     } else {
-        for half in &halves {
-            freed += durable::remove(Path::new(&half.id))?;
-        }
-        if let Some(memory) = &memory {
-            let there = bundles_there.iter().map(|bundle| show(&bundle.lock_path)).collect();
-            memory.settle(&mut known, folder, &there, &ctx.now.to_string())?;
-        }
-        freed += retain::apply_bundles(folder, &bundles, memory.as_ref(), ctx.now)?.1;
-        if folder.exists() {
-            releases::write_sums(folder, None, &HashSet::new())?;
+        let mut removal = Removal::default();
+        let there = bundles_there.iter().map(|bundle| show(&bundle.lock_path)).collect();
+        let releases = Releases { folder, there, halves: &halves, bundles: &bundles };
+        if let Err(error) = releases.execute(ctx, memory.as_ref(), &mut known, &mut removal) {
+            failed.push((folder, error));
         }
         for plan in &plans {
-            let backups = plan.execute(ctx, memory.as_ref())?;
-            freed += backups;
-            findings.extend(quota(plan.place, &plan.catalog, backups));
+            let before = removal.freed;
+            match plan.execute(ctx, memory.as_ref(), &mut removal) {
+                Ok(()) => done = true,
+                Err(error) => failed.push((&plan.place.place.path, error)),
+            }
+            findings.extend(quota(plan.place, &plan.catalog, removal.freed - before));
         }
-    }
+        as_done(&mut items, &removal);
+        removal.freed
+    };
+    findings.extend(failed.iter().map(|(path, error)| Finding::of(show(path), error)));
     report(args, ctx, &items, freed, &findings);
-    Ok(finding::exit(&findings))
+    // One that is away is passed over, where there was something else to do.
+    let error = failed.iter().map(|(_, error)| error).find(|error| !(done && error.is_away()));
+    Ok(error.map_or_else(|| finding::exit(&findings), Error::exit))
+}
+
+/// What was to go and is still there is told as that.
+fn as_done(items: &mut [Item], removal: &Removal) {
+    let gone: HashSet<&String> = removal.gone.iter().collect();
+    for item in items.iter_mut().filter(|item| item.decision == Decision::Remove && !gone.contains(&item.id))
+    {
+        item.decision = Decision::Keep;
+        item.reasons = vec!["could not be removed".into()];
+    }
+}
+
+/// What becomes of the bundles.
+struct Releases<'a> {
+    folder: &'a Path,
+    /// The locks that are there.
+    there: HashSet<String>,
+    halves: &'a [Item],
+    bundles: &'a [Item],
+}
+
+impl Releases<'_> {
+    /// Removes what the plan removes.
+    fn execute(
+        &self,
+        ctx: &Context,
+        memory: Option<&Memory>,
+        known: &mut Known,
+        removal: &mut Removal,
+    ) -> Result<()> {
+        for half in self.halves {
+            removal.add(half.id.clone(), durable::remove(Path::new(&half.id))?);
+        }
+        if let Some(memory) = memory {
+            memory.settle(known, self.folder, &self.there, &ctx.now.to_string())?;
+        }
+        retain::apply_bundles(self.folder, self.bundles, memory, ctx.now, removal)?;
+        if self.folder.exists() { releases::write_sums(self.folder, None, &HashSet::new()) } else { Ok(()) }
+    }
 }
 
 /// Decides about everything at one destination.
@@ -165,19 +208,20 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Removes what the plan removes; returns how many bytes came free.
-    fn execute(&self, ctx: &Context, memory: Option<&Memory>) -> Result<u64> {
+    /// Removes what the plan removes.
+    fn execute(&self, ctx: &Context, memory: Option<&Memory>, removal: &mut Removal) -> Result<()> {
         let swept = retain::removed(&self.swept);
         if swept.is_empty() && retain::removed(&self.items).is_empty() {
-            return Ok(0);
+            return Ok(());
         }
-        self.place.place.recheck(&self.mounted)?;
-        let mut freed =
-            retain::apply_backups(&self.place.place, &self.catalog, &self.items, memory, ctx.now)?.1;
+        let place = &self.place.place;
+        place.recheck(&self.mounted)?;
+        retain::apply_backups(place, &self.catalog, &self.items, memory, ctx.now, removal)?;
         for path in swept {
-            freed += self.place.place.remove_files(Path::new(&path), &[])?.unwrap_or(0);
+            let freed = place.remove_files(Path::new(&path), &[])?.unwrap_or(0);
+            removal.add(path, freed);
         }
-        Ok(freed)
+        Ok(())
     }
 }
 
@@ -208,6 +252,31 @@ fn own(config: &Config, series: &str) -> bool {
     config.data.iter().any(|set| series == set.name || series.starts_with(&format!("{}-", set.name)))
 }
 
+/// The backups of this repository's sets at a destination that no record names, as one warning: those of another clone,
+/// or ours, made while the repository or the drive lay elsewhere.
+pub fn not_on_record(
+    config: &Config,
+    place: &Destination,
+    known: &Known,
+    catalog: &Catalog,
+) -> Option<Finding> {
+    let strange = |artifact: &&Artifact| {
+        let path = show(&artifact.archive);
+        !known.made.contains_key(&path) && !known.pruned.contains(&path)
+    };
+    let series: Vec<String> =
+        ours(config, catalog).complete.iter().filter(strange).map(|one| one.name.series.clone()).collect();
+    let sets: BTreeSet<&str> = series.iter().map(String::as_str).collect();
+    let sets = sets.into_iter().collect::<Vec<_>>().join(", ");
+    let what = match series.len() {
+        0 => return None,
+        1 => format!("holds a backup of {sets} that is not on record, and is never pruned"),
+        count => format!("holds {count} backups of {sets} that are not on record, and are never pruned"),
+    };
+    let repair = "if they are this repository's, `cargo xtask prune --adopt` takes them over";
+    Some(Finding::warning(show(&place.place.path), what, repair))
+}
+
 /// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old.
 fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
     let item = |path: &PathBuf| {
@@ -225,12 +294,12 @@ fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
 
 /// How full a destination is against its quota; an error over it, a warning from the alert level on.
 pub fn quota(place: &Destination, catalog: &Catalog, freed: u64) -> Option<Finding> {
-    let quota = place.quota.filter(|quota| *quota > 0)?;
+    let quota = place.quota?;
     let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum::<u64>().saturating_sub(freed);
     let percent = used.saturating_mul(100) / quota;
     let what =
         format!("holds {} of its quota of {} ({percent} %)", crate::ui::bytes(used), crate::ui::bytes(quota));
-    let repair = "`cargo xtask prune` lists what may go; or raise `quota`";
+    let repair = "`cargo xtask prune --dry-run` lists what may go; or raise `quota`";
     if used > quota {
         Some(Finding::error(show(&place.place.path), what, repair))
     } else {

@@ -12,7 +12,7 @@ use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
 use crate::destination::releases;
 use crate::drill::evidence::{
-    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, check_chain,
+    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, check_chain, newest,
 };
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
@@ -62,8 +62,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 }
 
 /// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
-/// is configured. One that was not verified does not count: it is due again at once.
+/// is configured. One that was not verified does not count; while it is the newest, it is due again at once.
 fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
+    if newest(records).is_some_and(|record| record.evidence.result != Verdict::Verified) {
+        return true;
+    }
     let verified = |r: &&Stored| r.evidence.kind == "spot" && r.evidence.result == Verdict::Verified;
     // One that is dated in the future says nothing about when the next is due.
     let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
@@ -292,5 +295,13 @@ mod tests {
         assert!(is_due(&records, None, at("2026-03-03T10:00:00Z")));
         records[2].evidence.result = Verdict::NotVerified;
         assert!(is_due(&records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
+        let weekly = Some(SignedDuration::from_hours(24 * 7));
+        for result in [Verdict::NotVerified, Verdict::CouldNotRun] {
+            records[2].evidence.result = result;
+            assert!(is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "the newest was not verified");
+        }
+        records[2].evidence.result = Verdict::Verified;
+        records[1].evidence.result = Verdict::NotVerified;
+        assert!(!is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "one that was done again since");
     }
 }

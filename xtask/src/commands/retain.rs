@@ -8,6 +8,7 @@ use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
 use crate::error::Result;
+use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -59,28 +60,45 @@ fn state(known: &Known, artifact: &Artifact) -> State {
     }
 }
 
-/// Where backups were lost or damaged, what is left may be all there is: nothing goes.
-pub fn spare_all(items: &mut [Item]) {
-    for item in items.iter_mut().filter(|item| item.decision == Decision::Remove) {
-        item.decision = Decision::Keep;
-        item.reasons = vec!["nothing is removed from a destination with errors".into()];
+/// What was removed so far: also where a failure ended the work, so that it can be told.
+#[derive(Debug, Default)]
+pub struct Removal {
+    /// What names it.
+    pub gone: Vec<String>,
+    /// Bytes that came free.
+    pub freed: u64,
+}
+
+impl Removal {
+    /// Adds one that is gone.
+    pub fn add(&mut self, id: String, bytes: u64) {
+        self.gone.push(id);
+        self.freed += bytes;
     }
 }
 
-/// Removes what the plan removes; returns the paths and the bytes that came free. Each removal is on record before it
-/// and behind it, so that neither a kill looks like a loss nor a failure like a removal.
+/// Where something was lost or damaged, what is left may be all there is: nothing goes.
+pub fn spare_all(items: &mut [Item]) {
+    for item in items.iter_mut().filter(|item| item.decision == Decision::Remove) {
+        item.decision = Decision::Keep;
+        item.reasons = vec!["nothing is removed from a place with errors".into()];
+    }
+}
+
+/// Removes what the plan removes. Each removal is on record before it and behind it, so that neither a kill looks like a
+/// loss nor a failure like a removal.
 ///
 /// # Errors
-/// When a file cannot be removed, or a record cannot be written; what was removed before is recorded.
+/// When a file cannot be removed, or a record cannot be written; what was removed before is in `removal`.
 pub fn apply_backups(
     place: &Place,
     catalog: &Catalog,
     items: &[Item],
     memory: Option<&Memory>,
     now: Timestamp,
-) -> Result<(Vec<String>, u64)> {
+    removal: &mut Removal,
+) -> Result<()> {
     let doomed: HashSet<String> = removed(items).into_iter().collect();
-    let (mut gone, mut freed) = (Vec::new(), 0);
     for artifact in &catalog.complete {
         let id = show(&artifact.archive);
         if !doomed.contains(&id) {
@@ -91,7 +109,7 @@ pub fn apply_backups(
         };
         note("pruning")?;
         match place.remove(artifact) {
-            Ok(bytes) => freed += bytes,
+            Ok(bytes) => removal.add(id, bytes),
             Err(error) => {
                 if place.has_marker(artifact) {
                     // Without this line the next `prune` finds out.
@@ -101,12 +119,12 @@ pub fn apply_backups(
             }
         }
         note("pruned")?;
-        gone.push(id);
     }
-    Ok((gone, freed))
+    Ok(())
 }
 
-/// Decides about the bundles of one release in a folder; `extra` is one that the plan's run would add.
+/// Decides about the bundles of one release in a folder; `extra` is one that the plan's run would add. While the folder
+/// holds something that is wrong, all of them stay.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -118,11 +136,15 @@ pub fn plan_bundles(
     known: &Known,
     ctx: &Context,
 ) -> Result<Vec<Item>> {
-    let (bundles, _) = releases::scan(folder)?;
+    let (bundles, findings) = releases::scan(folder)?;
     let mut candidates: Vec<Candidate> =
         bundles.iter().filter(|bundle| bundle.lock.name == name).map(|b| candidate(b, known)).collect();
     candidates.extend(extra);
-    Ok(plan(&candidates, &Policy::newest(keep), ctx.now))
+    let mut items = plan(&candidates, &Policy::newest(keep), ctx.now);
+    if finding::any_error(&findings) {
+        spare_all(&mut items);
+    }
+    Ok(items)
 }
 
 /// What counts together among bundles.
@@ -144,7 +166,7 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
         series: bundle_series(&bundle.lock.name, bundle.lock.dirty),
         time: bundle.lock.time(),
         state: match () {
-            () if known.damaged.contains(&path) => State::Damaged,
+            () if known.damaged.contains(&path) || bundle.missing().is_some() => State::Damaged,
             () if known.verified.contains(&path) => State::Verified,
             () => State::Unproven,
         },
@@ -153,7 +175,7 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
     }
 }
 
-/// Prunes the bundles of one release; never the one at `protect`.
+/// Prunes the bundles of one release; never the one at `protect`. Returns what went, and the errors for which nothing did.
 ///
 /// # Errors
 /// When a file cannot be removed.
@@ -164,9 +186,13 @@ pub fn prune_bundles(
     protect: &Path,
     memory: &Memory,
     ctx: &Context,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<Finding>)> {
+    let (_, mut wrong) = releases::scan(folder)?;
+    wrong.retain(|finding| finding.severity == Severity::Error);
     let items = except(plan_bundles(folder, name, keep, None, &memory.known()?, ctx)?, protect);
-    Ok(apply_bundles(folder, &items, Some(memory), ctx.now)?.0)
+    let mut removal = Removal::default();
+    apply_bundles(folder, &items, Some(memory), ctx.now, &mut removal)?;
+    Ok((removal.gone, wrong))
 }
 
 /// A plan without the bundle that the run is about.
@@ -178,19 +204,19 @@ pub fn except(items: Vec<Item>, protect: &Path) -> Vec<Item> {
 /// so that what a kill leaves of one is known from a bundle that has lost its lock.
 ///
 /// # Errors
-/// When a file cannot be removed, or a record cannot be written.
+/// When a file cannot be removed, or a record cannot be written; what was removed before is in `removal`.
 pub fn apply_bundles(
     folder: &Path,
     items: &[Item],
     memory: Option<&Memory>,
     now: Timestamp,
-) -> Result<(Vec<String>, u64)> {
+    removal: &mut Removal,
+) -> Result<()> {
     let doomed: HashSet<String> = removed(items).into_iter().collect();
     if !doomed.is_empty() {
         releases::write_sums(folder, None, &doomed)?;
     }
     let (bundles, _) = releases::scan(folder)?;
-    let (mut gone, mut freed) = (Vec::new(), 0);
     for bundle in bundles {
         let id = show(&bundle.lock_path);
         if !doomed.contains(&id) {
@@ -200,12 +226,12 @@ pub fn apply_bundles(
             memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &bundle.lock_path))
         };
         note("pruning")?;
-        freed += remove(&bundle.lock_path)?;
+        let mut freed = remove(&bundle.lock_path)?;
         for path in bundle.tarball.iter().chain(&bundle.manifest) {
             freed += remove(path)?;
         }
+        removal.add(id, freed);
         note("pruned")?;
-        gone.push(id);
     }
-    Ok((gone, freed))
+    Ok(())
 }

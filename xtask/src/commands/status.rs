@@ -1,12 +1,13 @@
 //! `status`: could we recover now, to when, and when was that last proven? Reads, and writes nothing.
 use super::Context;
 use super::backup::stage::{left_behind, temporary};
-use super::prune::quota;
+use super::prune::{not_on_record, quota};
 use crate::config::{Config, DataSet};
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
 use crate::destination::releases;
-use crate::drill::evidence::{Verdict, check_chain};
+use crate::destination::retention::AHEAD;
+use crate::drill::evidence::{Verdict, check_chain, newest};
 use crate::drill::record;
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding};
@@ -16,9 +17,6 @@ use crate::ui::{bytes, span, table};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// Clocks that differ by less are taken for the same.
-const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// What each part of the answer came to.
 #[derive(Default)]
@@ -117,6 +115,7 @@ impl Answer {
             }
             if let Some(memory) = &memory {
                 self.findings.extend(memory.lost(&place.place.path, &catalog)?);
+                self.findings.extend(not_on_record(config, place, &known, &catalog));
             }
             let mine = |set: &&DataSet| {
                 let homes = config.destinations_of(set).unwrap_or_default();
@@ -180,7 +179,7 @@ impl Answer {
                 "see who else writes there under this name; `cargo xtask prune --adopt` takes it over";
             self.findings.push(Finding::warning(show(&latest.archive), what, repair));
         }
-        if age < -SKEW {
+        if age < -AHEAD {
             let what = "is dated in the future: its clock or this machine's is wrong";
             self.findings.push(Finding::error(
                 show(&latest.archive),
@@ -242,9 +241,15 @@ impl Answer {
             };
             self.findings.push(Finding::error("drill", what, "run `cargo xtask restore-drill`"));
         }
+        let last = newest(&records).map(|record| &record.evidence);
+        if let Some(last) = last.filter(|last| last.result != Verdict::Verified) {
+            let what = format!("the last drill on record, {}, is {}", last.id, last.result.word());
+            let page = show(&config.drill.evidence_dir.join(format!("{}.md", last.id)));
+            let repair = format!("see {page}, mend what it names, and run `cargo xtask restore-drill`");
+            self.findings.push(Finding::error("drill", what, repair));
+        }
         let text = since.map_or("never verified".to_owned(), |since| format!("verified {} ago", span(since)));
-        let last =
-            records.last().map_or(String::new(), |record| format!("last: {}", record.evidence.result.word()));
+        let last = last.map_or(String::new(), |last| format!("last: {}", last.result.word()));
         self.row(["drill".into(), format!("{} on record", records.len()), text, last]);
         Ok(())
     }

@@ -1,8 +1,12 @@
-//! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed.
+//! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed or
+//! is damaged.
 use super::Context;
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
+use crate::destination::memory::Memory;
+use crate::destination::mount::Mounted;
+use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
 use crate::drill::record;
@@ -11,6 +15,7 @@ use crate::finding::{self, Finding};
 use crate::restore::{self, Source};
 use crate::shown::show;
 use serde_json::json;
+use std::path::Path;
 
 /// One artifact to check.
 struct Subject {
@@ -18,6 +23,25 @@ struct Subject {
     encryption: Option<Encryption>,
     /// Where it lies, if that is another machine.
     far: Option<(Remote, Artifact)>,
+    /// The destination that it was seen at.
+    seen: Option<(Place, Mounted)>,
+}
+
+impl Subject {
+    /// Whether its drive is still the one that it was seen on: of one that went away nothing is known.
+    fn is_there(&self) -> bool {
+        self.seen.as_ref().is_none_or(|(place, mounted)| place.recheck(mounted).is_ok())
+    }
+
+    /// Whether an error says that its files cannot be read, whoever has the key.
+    fn is_unreadable(&self, error: &Error) -> bool {
+        let own = |path: &Path| path.parent() == self.source.archive.parent();
+        match error {
+            Error::Io { path, .. } => own(path),
+            Error::Damaged { .. } | Error::Format { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// Runs the verb.
@@ -42,6 +66,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let archive = show(&subject.source.archive);
         let (result, found) = match one(subject, ctx) {
             Ok(outcome) => outcome,
+            Err(error) if subject.is_unreadable(&error) && subject.is_there() => {
+                findings.extend(note(memory.as_ref(), "damaged", subject, ctx));
+                findings.push(Finding::of(&archive, &error));
+                ctx.ui.result(&format!("UNREAD  {archive}"));
+                unread.push(error);
+                continue;
+            }
             Err(error) if args.artifacts.is_empty() && !matches!(error, Error::Interrupted) => {
                 findings.push(Finding::of(&archive, &error));
                 ctx.ui.result(&format!("UNREAD  {archive}"));
@@ -53,12 +84,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let sound = !finding::any_error(&found);
         // Without a marker nothing was compared with what was written.
         let proven = sound && subject.source.marker.is_some();
-        if let Some(memory) = memory.as_ref().filter(|memory| memory.root().exists() && (proven || !sound)) {
+        if proven || !sound && subject.is_there() {
             let kind = if proven { "verified" } else { "damaged" };
-            if let Err(error) = memory.event(kind, &ctx.now.to_string(), &subject.source.archive) {
-                let what = format!("could not take note of the result: {}", error.chain());
-                findings.push(Finding::warning(show(memory.root()), what, ""));
-            }
+            findings.extend(note(memory.as_ref(), kind, subject, ctx));
         }
         ctx.ui.result(&format!(
             "{} {archive} ({} entries, {})",
@@ -85,6 +113,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     );
     ctx.ui.findings(&findings);
     Ok(finding::exit(&findings))
+}
+
+/// Takes note of the result; a warning where that cannot be.
+fn note(memory: Option<&Memory>, kind: &str, subject: &Subject, ctx: &Context) -> Option<Finding> {
+    let memory = memory.filter(|memory| memory.root().exists())?;
+    let error = memory.event(kind, &ctx.now.to_string(), &subject.source.archive).err()?;
+    let what = format!("could not take note of the result: {}", error.chain());
+    Some(Finding::warning(show(memory.root()), what, ""))
 }
 
 fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
@@ -117,13 +153,15 @@ fn there(remote: &Remote, artifact: &Artifact) -> Result<(restore::Checked, Vec<
     Ok((checked, findings))
 }
 
-fn named(ctx: &Context, config: &Config, path: &std::path::Path) -> Result<Subject> {
+fn named(ctx: &Context, config: &Config, path: &Path) -> Result<Subject> {
     let path = ctx.path(path);
     let place = super::destination_around(config, &path)?;
+    let seen = place.map(|place| Ok((place.place.clone(), place.place.check(false)?))).transpose()?;
     Ok(Subject {
         source: Source::of_file(&path)?,
         encryption: place.and_then(|place| place.encryption.clone()),
         far: None,
+        seen,
     })
 }
 
@@ -143,7 +181,7 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     }
     for bundle in bundles {
         if let Some(source) = Source::of_bundle(&bundle)? {
-            subjects.push(Subject { source, encryption: None, far: None });
+            subjects.push(Subject { source, encryption: None, far: None, seen: None });
         } else if bundle.lock.tarball.is_none() {
             let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
             findings.push(Finding::info(show(&bundle.lock_path), what));
@@ -154,8 +192,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     // One that cannot be read is told with each destination below.
     findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
     for place in &config.destinations {
-        let catalog = match place.place.look(false) {
-            Ok((_, catalog)) => catalog,
+        let (mounted, catalog) = match place.place.look(false) {
+            Ok(seen) => seen,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
                 findings.push(Finding::of(show(&place.place.path), &error));
@@ -181,7 +219,13 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);
             if newest || !args.latest {
                 let far = place.place.remote.clone().map(|remote| (remote, artifact.clone()));
-                subjects.push(Subject { source: artifact.into(), encryption: place.encryption.clone(), far });
+                let seen = Some((place.place.clone(), mounted.clone()));
+                subjects.push(Subject {
+                    source: artifact.into(),
+                    encryption: place.encryption.clone(),
+                    far,
+                    seen,
+                });
             }
         }
     }

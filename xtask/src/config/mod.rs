@@ -454,6 +454,7 @@ stop = "docker compose stop app"
             (&format!("{set}[destination.d]\npath = \"a/b\"\n"), "inside of the source"),
             ("[data.a]\nsource = \"d/a\"\n[destination.d]\npath = \"d\"\n", "inside of the destination"),
             ("[destination.d]\npath = \"d\"\nquota = \"much\"\n", "quota"),
+            ("[destination.d]\npath = \"d\"\nquota = \"0 B\"\n", "quota is 0"),
             ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"my phrase\"\n", "not the name of a variable"),

@@ -311,6 +311,10 @@ impl RawDestination {
             Some(remote) => Place { path: remote.path(), mount: None, remote: Some(remote) },
             None => Place { path: at(&self.path), mount: self.mount.as_deref().map(at), remote: None },
         };
+        let quota = self.quota.as_ref().map(|text| bytes(&key("quota"), text)).transpose()?;
+        if quota == Some(0) {
+            return Err((format!("{} is 0", key("quota")), "give more than that, or leave it out".into()));
+        }
         let time = |what: &str, text: Option<&String>| {
             Ok::<_, Mistake>(some_span(&key(what), text)?.map(SignedDuration::unsigned_abs))
         };
@@ -320,7 +324,7 @@ impl RawDestination {
             confirm: self.confirm,
             confirm_timeout: time("confirm-timeout", self.confirm_timeout.as_ref())?
                 .unwrap_or(super::TEN_MINUTES),
-            quota: self.quota.as_ref().map(|text| bytes(&key("quota"), text)).transpose()?,
+            quota,
             alert_at_percent: alert_at_percent.ok_or_else(|| {
                 (format!("{} is {alert}", key("alert-at-percent")), "give 1 to 100".to_owned())
             })?,

@@ -82,8 +82,12 @@ pub fn scan(destination: &Path) -> Result<Catalog> {
     let mut days = BTreeMap::new();
     for year in folders(destination, 4)? {
         for day in folders(&year, 5)? {
-            let length = |name: &String| fs::metadata(day.join(name)).ok().map(|meta| meta.len());
-            let files = names(&day)?.into_iter().map(|name| (name.clone(), length(&name))).collect();
+            // A folder is no backup, whatever its name; what cannot be looked at may be one.
+            let length = |name: String| match fs::metadata(day.join(&name)) {
+                Ok(meta) => (!meta.is_dir()).then_some((name, Some(meta.len()))),
+                Err(_) => Some((name, None)),
+            };
+            let files = names(&day)?.into_iter().filter_map(length).collect();
             days.insert(day, files);
         }
     }
@@ -218,6 +222,9 @@ mod tests {
             "notes.txt",
         ] {
             fs::write(day.join(name), "x").expect("writes");
+        }
+        for name in ["a-2026-11-23T050000Z.tar.gz", "a-2026-11-23T060000Z.manifest.jsonl.gz"] {
+            fs::create_dir(day.join(name)).expect("creates");
         }
         let catalog = scan(home.path()).expect("scans");
         assert_eq!(catalog.complete.len(), 2);

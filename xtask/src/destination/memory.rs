@@ -176,7 +176,11 @@ impl Memory {
             let path = path.to_owned();
             match kind {
                 "backup" => {
+                    // What was known of a file of this name was of another.
                     known.doomed.remove(&path);
+                    known.damaged.remove(&path);
+                    known.verified.remove(&path);
+                    known.pending.remove(&path);
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
                     let state = record["state"].as_str().map(str::to_owned);
@@ -271,6 +275,24 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever removes a damaged copy gets a new one of the same name.
+    #[test]
+    fn a_new_backup_takes_the_word_on_the_old_one_back() {
+        let home = tempfile::tempdir().expect("a folder");
+        let memory = Memory::at(home.path());
+        memory.open().expect("opens");
+        let path = home.path().join("a");
+        for kind in ["damaged", "verified"] {
+            memory.event("backup", "t", &path).expect("records");
+            memory.event(kind, "t", &path).expect("records");
+            let known = memory.known().expect("reads");
+            assert_eq!(known.damaged.len() + known.verified.len(), 1, "{known:?}");
+            memory.event("backup", "t", &path).expect("records");
+            let known = memory.known().expect("reads");
+            assert!(known.damaged.is_empty() && known.verified.is_empty() && known.made.len() == 1);
+        }
+    }
 
     #[test]
     fn a_backup_that_vanished_is_noticed() {

@@ -155,6 +155,14 @@ pub struct Bundle {
     pub bytes: u64,
 }
 
+impl Bundle {
+    /// The tarball or manifest that its lock lists, and that is gone.
+    pub fn missing(&self) -> Option<&str> {
+        let files = [(&self.lock.tarball, &self.tarball), (&self.lock.manifest, &self.manifest)];
+        files.into_iter().find_map(|(name, path)| name.as_deref().filter(|_| path.is_none()))
+    }
+}
+
 /// The bundles in a folder, oldest first, and what is wrong with others.
 ///
 /// # Errors
@@ -209,7 +217,7 @@ pub fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
             continue;
         };
         let lock = folder.join(format!("{stem}Z{LOCK}"));
-        if !lock.exists() {
+        if !lock.exists() && folder.join(&name).is_file() {
             found.push((folder.join(name), lock));
         }
     }
@@ -223,17 +231,15 @@ fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut V
         Some(folder.join(name)).filter(|path| path.is_file())
     };
     let (tarball, manifest) = (there(&lock.tarball), there(&lock.manifest));
-    if lock.tarball.is_some() && tarball.is_none() {
-        let what = format!("lists {}, which is gone", lock.tarball.as_deref().unwrap_or_default());
-        findings.push(Finding::error(
-            show(&lock_path),
-            what,
-            "remove the lock and run snapshot of that commit again",
-        ));
-    }
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
     let bytes = [tarball.as_ref(), manifest.as_ref(), Some(&lock_path)].into_iter().flatten().map(size).sum();
-    Bundle { lock, lock_path, tarball, manifest, bytes }
+    let bundle = Bundle { lock, lock_path, tarball, manifest, bytes };
+    if let Some(name) = bundle.missing() {
+        let what = format!("lists {}, which is gone", show(Path::new(name)));
+        let repair = "remove what is left of it, and run snapshot of that commit again";
+        findings.push(Finding::error(show(&bundle.lock_path), what, repair));
+    }
+    bundle
 }
 
 /// `SHA256SUMS` of every bundle in the folder, from their locks. A bundle keeps its lines when its lock is not the one that

@@ -118,6 +118,14 @@ pub struct Item {
     pub bytes: u64,
 }
 
+/// How far a name may be ahead of the clock: several backups of one second get names of the seconds behind it.
+pub const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether a time lies so far ahead that a clock must be wrong.
+fn ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > AHEAD
+}
+
 /// A rule puts times in buckets and keeps the newest of each of the newest so many buckets.
 type Bucket = fn(Date) -> (i16, i16);
 /// How many of a rule's buckets a policy asks for.
@@ -173,7 +181,7 @@ fn keep_in_series(
     now: Timestamp,
     reasons: &mut [Vec<String>],
 ) {
-    let past = || members.iter().filter(|(_, time)| *time <= now);
+    let past = || members.iter().filter(|(_, time)| !ahead(*time, now));
     if let Some((index, _)) = members.first() {
         reasons[*index].push("newest".into());
     }
@@ -181,8 +189,8 @@ fn keep_in_series(
         reasons[*index].push("newest verified".into());
     }
     for (index, time) in members {
-        let age = now.duration_since(*time);
-        if *time > now {
+        let age = now.duration_since(*time).max(SignedDuration::ZERO);
+        if ahead(*time, now) {
             reasons[*index].push("dated in the future: check the clock".into());
         } else if age < policy.min_age {
             reasons[*index].push("younger than the minimum age".into());
@@ -314,6 +322,17 @@ mod tests {
         }
         (all[2].state, all[3].state) = (State::Partial, State::Partial);
         assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-04T00"]);
+    }
+
+    #[test]
+    fn what_is_seconds_ahead_counts_as_made_now() {
+        let mut all = candidates(&["2027-01-10T12", "2027-01-10T12", "2027-01-10T12", "2027-01-10T12"]);
+        for (seconds, candidate) in [0, 1, 60, 61].into_iter().zip(&mut all) {
+            candidate.id = seconds.to_string();
+            candidate.time = candidate.time.map(|time| time + SignedDuration::from_secs(seconds));
+        }
+        assert_eq!(kept(&all, &Policy::newest(1)), ["60", "61"]);
+        assert_eq!(kept(&all[..3], &Policy::newest(1)), ["60"]);
     }
 
     /// A pin adds to what the rules keep, and takes no place from anything.

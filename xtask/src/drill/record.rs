@@ -10,6 +10,7 @@ use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
 /// When the folder cannot be listed.
 pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding>> {
     let mut findings = match load(folder) {
-        Ok((records, findings)) => [findings, check_chain(&records)].concat(),
+        Ok((records, findings)) => [findings, check_chain(&records), check_rows(folder, &records)].concat(),
         Err(error @ Error::Format { .. }) => {
             vec![Finding::error(
                 show(folder),
@@ -96,6 +97,22 @@ pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding
     };
     findings.extend(compare(history));
     Ok(findings)
+}
+
+/// Whether the list of all drills has the row of each record as it was written. It may hold more, added by hand.
+fn check_rows(folder: &Path, records: &[Stored]) -> Vec<Finding> {
+    let path = folder.join(CHECKLIST);
+    let text = read::small(&path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let rows: HashSet<&str> = text.lines().collect();
+    let lost = records.iter().map(|record| (&record.evidence.id, checklist_row(&record.evidence)));
+    lost.filter(|(_, row)| !rows.contains(row.as_str()))
+        .map(|(id, row)| {
+            let what = format!("does not list {id} as it was written");
+            let repair = format!("bring it back from version control, or add the line {row}");
+            Finding::error(show(&path), what, repair)
+        })
+        .collect()
 }
 
 fn is_record(name: &str) -> bool {
@@ -185,6 +202,24 @@ mod tests {
             let page = fs::read_to_string(folder.join(format!("{id}.md"))).expect("there");
             assert!(page.starts_with("# drill-2026"), "{page}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_gone_or_changed_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        (1..3).for_each(|day| drop(write_day(folder.path(), day)));
+        assert_eq!(check(folder.path(), &[]).expect("checked"), []);
+        let path = folder.path().join(CHECKLIST);
+        let text = fs::read_to_string(&path).expect("there");
+        for (from, to) in
+            [("| verified | 1 min", "| verified | 0 min"), ("| 2026-03-02T10", "| 2026-03-02T11")]
+        {
+            fs::write(&path, text.replacen(from, to, 1)).expect("written");
+            let found = check(folder.path(), &[]).expect("checked");
+            assert!(found.len() == 1 && found[0].repair.contains("| spot | verified | 1 min"), "{found:?}");
+        }
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(check(folder.path(), &[]).expect("checked").len(), 2);
     }
 
     #[test]

@@ -6,54 +6,75 @@ use crate::commands::Context;
 use crate::commands::environment::seen;
 use crate::config::{Config, Destination};
 use crate::destination::memory::Memory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use crate::tools::shell::{self, Outcome};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Asks each destination that has copies pending, once.
-///
-/// # Errors
-/// When the line cannot be started, the history cannot be read or written, or the run is interrupted.
+/// Asks each destination that has copies pending, once; returns what failed, each a finding of its set as well.
 pub(super) fn confirm(
     ctx: &Context,
     config: &Config,
     memory: Option<&Memory>,
     done: &mut [Done],
     prunable: &[(usize, Prunable)],
-) -> Result<()> {
-    let mut asked = BTreeSet::new();
+) -> Vec<Error> {
+    let (mut asked, mut failed) = (BTreeSet::new(), Vec::new());
     for (index, one) in prunable {
-        let (destination, path) = (&one.destination, &one.destination.place.path);
+        let path = &one.destination.place.path;
         if !asked.insert(path) {
             continue;
         }
-        let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
-        let pending: Vec<&String> =
-            known.pending.iter().filter(|pending| Path::new(pending).starts_with(path)).collect();
-        let wrong = match &destination.confirm {
-            Some(line) if !pending.is_empty() || copies(done, destination).any(|copy| copy.pending) => {
-                ask(ctx, config, destination, line)?
-            }
-            // Nobody is asked any more, or nothing is open.
-            _ => None,
-        };
-        let Some(what) = wrong else {
-            if let Some(memory) = memory {
-                pending
-                    .iter()
-                    .try_for_each(|path| memory.event("uploaded", &ctx.now.to_string(), Path::new(path)))?;
-            }
-            copies(done, destination).for_each(|copy| copy.pending = false);
-            continue;
-        };
         let repair = "the next run asks again; until then these copies are pending";
-        let what = format!("is not known to have what was written there: {what}");
-        done[*index].findings.push(Finding::warning(show(path), what, repair));
+        match one_destination(ctx, config, memory, done, &one.destination) {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                let what = format!("is not known to have what was written there: {what}");
+                done[*index].findings.push(Finding::warning(show(path), what, repair));
+            }
+            Err(Error::Interrupted) => {
+                let what = "was not asked whether it has what was written there: the run was interrupted";
+                done[*index].findings.push(Finding::warning(show(path), what, repair));
+                break;
+            }
+            Err(error) => {
+                done[*index].findings.push(Finding::of(show(path), &error));
+                failed.push(error);
+            }
+        }
     }
-    Ok(())
+    failed
+}
+
+/// Asks one destination, if there is something to ask about; returns why it is not confirmed, if it is not.
+fn one_destination(
+    ctx: &Context,
+    config: &Config,
+    memory: Option<&Memory>,
+    done: &mut [Done],
+    destination: &Destination,
+) -> Result<Option<String>> {
+    let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
+    let here = |pending: &&String| Path::new(pending).starts_with(&destination.place.path);
+    let pending: Vec<&String> = known.pending.iter().filter(here).collect();
+    let wrong = match &destination.confirm {
+        Some(line) if !pending.is_empty() || copies(done, destination).any(|copy| copy.pending) => {
+            ask(ctx, config, destination, line)?
+        }
+        // Nobody is asked any more, or nothing is open.
+        _ => None,
+    };
+    if wrong.is_none() {
+        if let Some(memory) = memory {
+            pending
+                .iter()
+                .try_for_each(|path| memory.event("uploaded", &ctx.now.to_string(), Path::new(path)))?;
+        }
+        copies(done, destination).for_each(|copy| copy.pending = false);
+    }
+    Ok(wrong)
 }
 
 /// The copies that this run made, or found, at a destination.

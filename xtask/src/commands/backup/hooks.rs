@@ -3,7 +3,7 @@
 //!
 //! destination checked → `before`, until one fails → the set is surveyed, and archived if `before` went well → `after`,
 //! all of them, whatever came of the rest: also of a set that failed, and of a run that is interrupted. A `before` that
-//! fails stops its own set only.
+//! fails stops its own set only. Once the run is interrupted, none is begun.
 use super::super::Context;
 use super::super::environment::{Seen, seen};
 use super::set::Outcome as Worked;
@@ -11,6 +11,7 @@ use super::{Args, Gathered, demanded, gather};
 use crate::config::{Config, Destination};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Kind};
+use crate::interrupt::interrupted;
 use crate::tools::shell::{self, Outcome, ShellRun};
 use crate::tools::{Tool, preflight};
 use std::path::Path;
@@ -35,6 +36,9 @@ pub(super) fn around(
         return work(gathered);
     }
     there(args, &gathered.destinations)?;
+    if interrupted() {
+        return Err(Error::Interrupted);
+    }
     let name = gathered.set.name.clone();
     let hooks = Hooks {
         set: &name,
@@ -53,9 +57,12 @@ pub(super) fn around(
             worked.done.findings.extend(found);
             Ok(worked)
         }
+        Err(error) if found.is_empty() => Err(error),
+        // What `after` left undone is as much to be told as what stopped the set.
         Err(error) => {
-            ctx.ui.findings(&found);
-            Err(error)
+            let mut worked = Worked::failed(&name, Finding::of(&name, &error));
+            worked.done.findings.extend(found);
+            Ok(Worked { stopped: Some(error), ..worked })
         }
     }
 }
@@ -94,6 +101,9 @@ impl Hooks<'_> {
     fn before(&self, lines: &[String]) -> Result<Option<Finding>> {
         let repair = "mend it; nothing of this set was backed up";
         for line in lines {
+            if interrupted() {
+                return Err(Error::Interrupted);
+            }
             if let Some(finding) = self.run(shell::run, "before", line, repair)? {
                 return Ok(Some(finding));
             }

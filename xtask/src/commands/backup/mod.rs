@@ -6,6 +6,7 @@
 mod confirm;
 mod copy;
 mod hooks;
+mod prune;
 mod select;
 mod serve;
 mod set;
@@ -13,18 +14,16 @@ pub(super) mod stage;
 mod store;
 mod unchanged;
 
-use super::{Context, retain};
+use super::Context;
 use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::{Consistency, Live};
 use crate::config::{DataSet, Destination};
 use crate::destination::catalog::Artifact;
 use crate::destination::lock;
-use crate::destination::memory::{Made, Memory};
 use crate::destination::mount::{Durability, Mounted};
 use crate::destination::names::ArtifactName;
 use crate::destination::place::Place;
-use crate::destination::retention::Policy;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
@@ -35,7 +34,7 @@ use crate::source::rules::Excluded;
 use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// One set as it was found.
 struct Gathered {
@@ -156,6 +155,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut stopped: Vec<Error> = Vec::new();
     for gathered in gathered {
         let name = gathered.set.name.clone();
+        if interrupted() && !done.is_empty() {
+            let what = "was not begun: the run was interrupted";
+            done.push(Done::failed(&name, Finding::error(&name, what, "run it again")));
+            continue;
+        }
         let work = |gathered| set::one(args, ctx, memory.as_ref(), &mut locks, gathered);
         match hooks::around(args, ctx, &config, gathered, work) {
             Ok(outcome) => {
@@ -173,38 +177,33 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     // An error that stopped every set gives the run its exit code.
     let stopped = if stopped.len() == done.len() { stopped.into_iter().next() } else { None };
     let stopped = match (stopped, &done[..]) {
-        (Some(error), [only]) if only.copies.len() < 2 => return Err(error),
+        // Nothing else is to be told.
+        (Some(error), [only]) if only.copies.len() < 2 && only.findings.len() < 2 => return Err(error),
         (stopped, _) => stopped,
     };
+    let mut failed = Vec::new();
     if !args.dry_run {
-        confirm::confirm(ctx, &config, memory.as_ref(), &mut done, &prunable)?;
+        failed.extend(confirm::confirm(ctx, &config, memory.as_ref(), &mut done, &prunable));
     }
-    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     // Nothing is pruned by a run that found an error, in whichever set.
-    if args.prune && !finding::any_error(&all) {
-        for (index, one) in &prunable {
-            let pruned = prune(args, ctx, memory.as_ref(), one)?;
-            done[*index].pruned.extend(pruned);
-        }
+    if args.prune && !finding::any_error(&findings(&done)) && !interrupted() {
+        failed.extend(prune::prune(args, ctx, &config, memory.as_ref(), &mut done, &prunable));
     }
     if !args.dry_run {
-        // How full a drive is, is told once, by the last set that went there.
-        let last: HashMap<&Path, (usize, &Prunable)> = prunable
-            .iter()
-            .map(|(index, one)| (one.destination.place.path.as_path(), (*index, one)))
-            .collect();
-        for (index, one) in last.into_values() {
-            let catalog = one.destination.place.scan()?;
-            done[index].findings.extend(super::prune::quota(&one.destination, &catalog, 0));
-        }
+        failed.extend(prune::quotas(&mut done, &prunable));
     }
-    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
     report(args, ctx, &done);
     Ok(match stopped {
         Some(error) => error.exit(),
         None if interrupted() => Exit::CouldNotRun,
-        None => finding::exit(&all),
+        // Copies were made all the same, and are told above.
+        None => failed.first().map_or_else(|| finding::exit(&findings(&done)), Error::exit),
     })
+}
+
+/// Those of all sets.
+fn findings(done: &[Done]) -> Vec<Finding> {
+    done.iter().flat_map(|done| done.findings.iter().cloned()).collect()
 }
 
 /// The destinations that this run has locked.
@@ -245,46 +244,6 @@ fn encrypted(args: &Args, destination: &Destination) -> bool {
     args.encrypt || destination.encryption.is_some()
 }
 
-/// Prunes a series at a destination, the new backup among them; in a dry run only says what would go.
-fn prune(args: &Args, ctx: &Context, memory: Option<&Memory>, one: &Prunable) -> Result<Vec<String>> {
-    let place = &one.destination.place;
-    let policy = match args.keep {
-        Some(keep) => Policy::newest(keep),
-        None if one.destination.keep == Policy::default() => Policy::newest(3),
-        None => one.destination.keep.clone(),
-    };
-    let mut catalog = place.scan()?;
-    let mut known = memory.map(Memory::known).transpose()?;
-    let mut now = ctx.now;
-    if let Some(planned) = &one.planned {
-        now = now.max(planned.name.time);
-        if let Some(known) = &mut known {
-            known.made.insert(show(&planned.archive), Made::default());
-        }
-        catalog.complete.push(planned.clone());
-    }
-    let newest = catalog.latest(&one.series, None).map_or(now, |newest| newest.name.time);
-    // A name may be seconds ahead of the clock: several backups were made within one.
-    let now = if newest.duration_since(now) <= AHEAD { now.max(newest) } else { now };
-    let mut items = retain::plan_backups(&catalog, Some(&one.series), &policy, known.as_ref(), now);
-    let mut found = catalog.findings.clone();
-    if let Some(memory) = memory {
-        found.extend(memory.lost(&place.path, &catalog)?);
-        found.extend(memory.damage()?);
-    }
-    if finding::any_error(&found) {
-        retain::spare_all(&mut items);
-    }
-    if args.dry_run {
-        return Ok(retain::removed(&items));
-    }
-    place.recheck(&one.mounted)?;
-    Ok(retain::apply_backups(place, &catalog, &items, memory, ctx.now)?.0)
-}
-
-/// How far the name of a backup may be ahead of the run's time.
-const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
-
 /// Each reason that left something out.
 fn reasons(excluded: &Excluded) -> String {
     let words = ["by `exclude`", "as caches", "on other file systems", "over `max-size`"];
@@ -293,7 +252,7 @@ fn reasons(excluded: &Excluded) -> String {
 }
 
 fn report(args: &Args, ctx: &Context, done: &[Done]) {
-    let all: Vec<Finding> = done.iter().flat_map(|done| done.findings.iter().cloned()).collect();
+    let all = findings(done);
     let status = if finding::any_error(&all) { "findings" } else { "ok" };
     let sets: Vec<Value> = done.iter().map(Done::json).collect();
     ctx.ui.document(&json!({

@@ -143,7 +143,7 @@ const OUTBOX_FULL: &str =
 /// Room at the destination for what is known to be needed, looked at before the first byte.
 fn has_room(ready: &Ready, needed: u64) -> Result<()> {
     ready.mounted.writable()?;
-    let next = "free some room there: `cargo xtask prune` lists what may go; nothing was written";
+    let next = "free some room there: `cargo xtask prune --dry-run` lists what may go; nothing was written";
     room::enough(&ready.mounted, &ready.destination.place.path, needed, next)
 }
 

@@ -87,7 +87,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     memory.open()?;
     let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
     let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
-    let outcome = match existing {
+    let mut outcome = match existing {
         // A lock that was made alone gets its tarball; otherwise what is there must be whole.
         Some(lock) if lock.tarball.is_some() || args.no_tarball => {
             bundle::unchanged(&plan, lock, args.no_tarball)?
@@ -99,12 +99,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     releases::write_sums(&plan.folder, new, &HashSet::new())?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
-    let pruned = match args.prune && !finding::any_error(&outcome.findings) {
+    let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
             retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, &memory, ctx)?
         }
-        false => Vec::new(),
+        false => Default::default(),
     };
+    outcome.findings.extend(wrong);
     report(ctx, &plan, &outcome, &pruned);
     Ok(finding::exit(&outcome.findings))
 }
