@@ -201,3 +201,33 @@ fn it_is_pruned_like_a_folder() {
     assert!(left.len() == 6 && left.iter().all(|name| !name.contains("03-05")), "{left:?}");
     stack.run(&["status"]).ok();
 }
+
+/// The line drops in the middle, and what was begun cannot be taken back; or only the last answer is lost. The next try
+/// finds its own, and no other's.
+#[test]
+fn a_line_that_drops_for_a_moment_is_tried_again() {
+    // Which call meets it, whether it is done all the same, and that the one behind it is lost as well.
+    for (call, done) in [("rsync --server", ""), ("sha256sum", ""), ("mv -n", "ssh \"$@\""), ("cat > ", "")] {
+        let stack = stack("", "retry-for = \"1m\"");
+        let _sshd = Sshd::start(&stack);
+        let state = stack.path("dropped").display().to_string();
+        stack.file(
+            "bin/drops",
+            &format!(
+                "#!/bin/sh\ncase \"$*\" in *'recovery: the answer'*'lacks '*) exec ssh \"$@\";; esac\n\
+                 if [ -e '{state}' ] && [ \"$(cat '{state}')\" = 1 ]; then echo 2 > '{state}'; exit 255; fi\n\
+                 case \"$*\" in *'{call}'*) if [ ! -e '{state}' ]; then {done}\n echo 1 > '{state}'; exit 255; fi;; esac\n\
+                 exec ssh \"$@\"\n"
+            ),
+        );
+        stack.sh("bin", "chmod 755 drops");
+        let config = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+        let drops = format!("ssh = \"{} -F", stack.path("bin/drops").display());
+        stack.file("repo/recovery.toml", &config.replace("ssh = \"ssh -F", &drops));
+        plain(&stack, &["backup"]).exits(0);
+        assert_eq!(stack.sh(".", "cat dropped"), "2\n", "{call}: both were lost");
+        let far = stack.files("far it's");
+        assert_eq!(far.len(), 3, "{call}: {far:?}");
+        plain(&stack, &["verify"]).exits(0);
+    }
+}

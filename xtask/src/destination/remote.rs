@@ -161,25 +161,27 @@ impl Remote {
             let what = format!("{} is there already, and nothing is written over", day.join(name).display());
             Err(Error::refused(what, "see who else writes there, and move it away if nobody needs it"))
         };
-        let script = format!(
-            "umask 077; mkdir -p -- {there} && cd {there} && set -- {names} {part} && {}",
-            claim(&quoted(marker))
-        );
-        let claimed = String::from_utf8_lossy(&self.host.settle(&script)?).into_owned();
-        if let Some(name) = claimed.strip_prefix("taken ") {
-            return taken(name.trim_end());
-        }
-        let arrive = || {
-            rsync::send(&self.host, files, &folder)?;
+        let compare = || {
             let script = format!("cd {there} && set -- {names} && {SYNC} && sha256sum -- \"$@\"");
-            let found = marker::parse(&String::from_utf8_lossy(&self.host.run(&script, &[])?)).0;
-            if found != *sums {
-                return Err(Error::Damaged {
+            match marker::parse(&String::from_utf8_lossy(&self.host.run(&script, &[])?)).0 == *sums {
+                true => Ok(()),
+                false => Err(Error::Damaged {
                     path: day.to_owned(),
                     what: "what arrived has another SHA-256 than what was sent".into(),
                     next: "check that machine's drive; nothing of this copy is kept".into(),
-                });
+                }),
             }
+        };
+        let claimed = self.host.settle(&claim(&there, sums, marker))?;
+        match String::from_utf8_lossy(&claimed).trim_end() {
+            // Only the last answer of an earlier try was lost.
+            "whole" => return compare(),
+            said if said.starts_with("taken ") => return taken(&said["taken ".len()..]),
+            _ => {}
+        }
+        let arrive = || {
+            rsync::send(&self.host, files, &folder)?;
+            compare()?;
             let name = quoted(marker);
             // `mv -n` says nothing of what it leaves undone.
             let script = format!(
@@ -235,28 +237,41 @@ impl Remote {
     }
 }
 
-/// Shell: makes an empty file of each of the script's words, none of which may be there, nor `marker`; says which is.
-fn claim(marker: &str) -> String {
+/// A script that makes an empty file under each name of a copy, none of which may be there, nor `marker`; says which is.
+/// The marker's other name comes first, and says whose the others are: what an earlier try could not take back is removed.
+fn claim(there: &str, sums: &Sums, marker: &str) -> String {
+    let ours = quoted(sums.render().trim_end());
+    let (files, part) = (files(sums), quoted(&format!("{marker}.part")));
+    let names = sums.lines.iter().map(|(_, name)| quoted(name)).collect::<Vec<_>>().join(" ");
+    let marker = quoted(marker);
     format!(
-        "if [ -e {marker} ] || [ -L {marker} ]; then printf 'taken %s\\n' {marker}; exit; fi; n=0; \
+        "umask 077; mkdir -p -- {there} && cd {there} || exit; \
+         if [ \"$(cat {marker} 2>/dev/null)\" = {ours} ]; then echo whole; exit; fi; \
+         if [ \"$(cat {part} 2>/dev/null)\" = {ours} ]; then rm -f -- {files} {part}; fi; \
+         if [ -e {marker} ] || [ -L {marker} ]; then printf 'taken %s\\n' {marker}; exit; fi; \
+         n=0; set -- {part} {names}; \
          for file; do if (set -C; true > \"$file\"); then n=$((n + 1)); else break; fi; done; \
-         if [ $n -lt $# ]; then for mine; do if [ $n -gt 0 ]; then rm -f -- \"$mine\"; n=$((n - 1)); fi; done; \
-         if [ -e \"$file\" ] || [ -L \"$file\" ]; then printf 'taken %s\\n' \"$file\"; else exit 1; fi; fi"
+         if [ $n -eq $# ]; then printf '%s\\n' {ours} > {part}; exit; fi; \
+         for mine; do if [ $n -gt 0 ]; then rm -f -- \"$mine\"; n=$((n - 1)); fi; done; \
+         if [ -e \"$file\" ] || [ -L \"$file\" ]; then printf 'taken %s\\n' \"$file\"; else exit 1; fi"
     )
 }
 
 /// A script that removes what a copy has made, and nothing of anybody else. The marker in front, if it is ours: its data
-/// must not be gone before it. Behind that what rsync had not brought to an end.
+/// must not be gone before it.
 fn take_back(there: &str, sums: &Sums, marker: &str) -> String {
-    let files = sums
-        .lines
-        .iter()
-        .flat_map(|(_, name)| [quoted(name), format!("{}.??????", quoted(&format!(".{name}")))]);
-    let (files, part) = (files.collect::<Vec<_>>().join(" "), quoted(&format!("{marker}.part")));
+    let (files, part) = (files(sums), quoted(&format!("{marker}.part")));
     let (marker, ours) = (quoted(marker), quoted(sums.render().trim_end()));
     format!(
-        "cd {there} && if [ \"$(cat {marker} 2>/dev/null)\" = {ours} ]; then rm -f -- {marker}; fi && rm -f -- {part} {files}"
+        "cd {there} && if [ \"$(cat {marker} 2>/dev/null)\" = {ours} ]; then rm -f -- {marker}; fi && rm -f -- {files} {part}"
     )
+}
+
+/// The data of a copy, and what rsync had not brought to an end of it, as words of a shell.
+fn files(sums: &Sums) -> String {
+    let words =
+        |(_, name): &(String, String)| format!("{} {}.??????", quoted(name), quoted(&format!(".{name}")));
+    sums.lines.iter().map(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The bytes that are free by a line of `df -Pk` (POSIX): file system, blocks of 1,024 bytes, used, available, per cent,
