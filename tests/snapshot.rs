@@ -236,6 +236,19 @@ fn a_lock_that_was_made_alone_gets_its_tarball() {
     assert_eq!(stack.run(&["snapshot", "--json"]).ok().json()["status"], "unchanged");
 }
 
+/// It gives nothing back, so it takes no place of what does.
+#[test]
+fn a_lock_alone_evicts_no_bundle() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.commit("more", "2026-03-02T08:30:00Z");
+    stack.run(&["snapshot", "--no-tarball", "--keep", "1", "--prune"]).ok();
+    stack.run(&["prune", "--keep", "1"]).ok();
+    let files = stack.files("repo/releases");
+    assert_eq!(files.iter().filter(|name| name.ends_with(".tar.gz")).count(), 1, "{files:?}");
+    assert_eq!(files.iter().filter(|name| name.ends_with(".lock.json")).count(), 2, "{files:?}");
+}
+
 #[test]
 fn another_environment_or_other_patterns_are_not_unchanged() {
     let stack = Stack::new();

@@ -147,9 +147,13 @@ pub fn plan_bundles(
     Ok(items)
 }
 
-/// What counts together among bundles.
-pub fn bundle_series(name: &str, dirty: bool) -> String {
-    if dirty { format!("{name} (dirty)") } else { name.to_owned() }
+/// What counts together among bundles; a lock that was made `alone` gives nothing back.
+pub fn bundle_series(name: &str, dirty: bool, alone: bool) -> String {
+    match (alone, dirty) {
+        (true, _) => format!("{name} (lock alone)"),
+        (false, true) => format!("{name} (dirty)"),
+        (false, false) => name.to_owned(),
+    }
 }
 
 /// Whether a file named like it with `.keep` behind it lies beside a bundle's lock or tarball.
@@ -158,12 +162,13 @@ fn pinned(bundle: &Bundle) -> bool {
     keep(&bundle.lock_path) || bundle.tarball.as_deref().is_some_and(keep)
 }
 
-/// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit.
+/// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit, and a lock alone
+/// evicts no bundle.
 fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
     let path = bundle.tarball.as_deref().map(show).unwrap_or_default();
     Candidate {
         id: show(&bundle.lock_path),
-        series: bundle_series(&bundle.lock.name, bundle.lock.dirty),
+        series: bundle_series(&bundle.lock.name, bundle.lock.dirty, bundle.lock.tarball.is_none()),
         time: bundle.lock.time(),
         state: match () {
             () if known.damaged.contains(&path) || bundle.missing().is_some() => State::Damaged,

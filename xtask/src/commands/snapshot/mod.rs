@@ -123,7 +123,7 @@ fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result
         true => {
             let extra = (!plan.lock().exists()).then(|| Candidate {
                 id: show(&plan.lock()),
-                series: retain::bundle_series(&plan.name.name, plan.dirty),
+                series: retain::bundle_series(&plan.name.name, plan.dirty, args.no_tarball),
                 time: Some(plan.name.time),
                 state: State::Unproven,
                 pinned: false,
