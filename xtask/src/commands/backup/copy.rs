@@ -1,7 +1,6 @@
 //! A copy of a complete backup: the same bytes, compared with the marker on the way, and the marker last.
-use super::Copied;
-use super::set::Ready;
 use super::unchanged::Same;
+use super::{Copied, Ready};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::durable::Run;
 use crate::destination::marker::Sums;

@@ -19,7 +19,7 @@ use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::{Consistency, Live};
 use crate::config::{DataSet, Destination};
-use crate::destination::catalog::Artifact;
+use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::lock;
 use crate::destination::mount::{Durability, Mounted};
 use crate::destination::names::ArtifactName;
@@ -35,6 +35,7 @@ use crate::tools::{Tool, preflight};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use unchanged::Same;
 
 /// One set as it was found.
 struct Gathered {
@@ -65,6 +66,15 @@ impl Plan {
     fn artifact(&self) -> Artifact {
         Artifact::planned(&self.place.path, self.name.clone())
     }
+}
+
+/// A destination that is there.
+struct Ready {
+    destination: Destination,
+    mounted: Mounted,
+    catalog: Catalog,
+    /// Its last backup, when that still holds what the source holds.
+    same: Option<Same>,
 }
 
 /// What came of one set at one destination.

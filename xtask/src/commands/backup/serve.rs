@@ -4,10 +4,10 @@
 //! outbox, and copied from there.
 use super::super::room;
 use super::copy::{self, Master};
-use super::set::{Ready, Work};
+use super::set::Work;
 use super::stage::{Archiving, stage, temporary};
 use super::store::{Stored, store};
-use super::{Copied, Plan};
+use super::{Copied, Plan, Ready};
 use crate::destination::place::Place;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};

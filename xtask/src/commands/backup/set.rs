@@ -5,14 +5,14 @@
 //! again; a destination that missed that backup gets its copy.
 use super::copy::Master;
 use super::unchanged::{self, Same};
-use super::{Copied, Done, Gathered, Locks, Prunable, demanded, encrypted};
+use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};
 use crate::archive::codec::Codec;
 use crate::cli::BackupArgs as Args;
 use crate::commands::Context;
 use crate::config::{self, DataSet, Destination, keys};
-use crate::destination::catalog::{self, Artifact, Catalog};
+use crate::destination::catalog::{self, Artifact};
 use crate::destination::memory::{Known, Memory};
-use crate::destination::mount::{self, Mounted};
+use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -28,15 +28,6 @@ use std::time::Duration;
 
 /// Between two tries of a destination that is out of reach, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// A destination that is there.
-pub(super) struct Ready {
-    pub destination: Destination,
-    pub mounted: Mounted,
-    pub catalog: Catalog,
-    /// Its last backup, when that still holds what the source holds.
-    pub same: Option<Same>,
-}
 
 /// What came of a set; the error when nothing at all came of it.
 pub(super) struct Outcome {

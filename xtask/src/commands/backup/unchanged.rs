@@ -4,7 +4,7 @@
 //! remembers of it. Any doubt makes a new backup: another container or key, a marker that does not fit, an archive of
 //! another length or written to since, a backup that is known to be partial or damaged, a source with anything to report.
 use super::super::Context;
-use super::set::Ready;
+use super::Ready;
 use crate::config::{Encryption, keys};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::Sums;
