@@ -245,3 +245,30 @@ fn what_is_no_file_keeps_nobody_waiting() {
     assert!(stack.path("back/.codex-api/config.toml").exists());
     stack.run(&["restore", "codex-api", "--to", "../again", "--json"]).ok();
 }
+
+/// What lies too deep for the system's paths is named, and all else comes back.
+#[test]
+fn a_path_that_is_too_long_costs_itself_alone() {
+    let stack = Stack::configured();
+    stack.sh(
+        "repo/.codex-api",
+        "echo x > near; n=$(printf 'd%.0s' $(seq 200)); for i in $(seq 25); do mkdir $n; cd -P $n; done; echo x > leaf",
+    );
+    stack.run(&["backup"]);
+    let said = stack.run(&["restore", "codex-api", "--to", "../back", "--json"]).exits(1).json();
+    let findings = said["findings"].as_array().expect("findings").iter();
+    let told = findings.filter(|finding| finding["what"].to_string().contains("the system takes 4096"));
+    assert!(told.count() >= 5, "{}", said["findings"].as_array().map_or(0, Vec::len));
+    assert_eq!(
+        stack.sh("back/.codex-api", "cat near; cat config.toml | wc -c"),
+        stack.sh("repo/.codex-api", "cat near; cat config.toml | wc -c")
+    );
+    assert!(
+        stack
+            .sh("back/.codex-api", "find . -type d | tail -1 | wc -c")
+            .trim()
+            .parse::<usize>()
+            .expect("a number")
+            > 3000
+    );
+}

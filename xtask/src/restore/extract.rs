@@ -272,7 +272,7 @@ impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
             let Some(group) = self.listed.next_group()? else { return Ok(None) };
             let mut paths = Vec::with_capacity(group.records.len());
             for Record { entry, .. } in &group.records {
-                let wanted = self.selection.wants(&entry.path);
+                let wanted = self.selection.wants(&entry.path) && self.tree.takes(entry);
                 paths.push(wanted.then(|| self.tree.lay(self.source, entry)).transpose()?);
             }
             // With a selection the last group, which holds no entry, is not read: the end is not its business.
@@ -398,7 +398,7 @@ fn without_manifest(
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
-            if selection.wants(&entry.path) {
+            if selection.wants(&entry.path) && tree.takes(&entry) {
                 let (kind, size, mtime) = (entry.kind, entry.size, entry.mtime);
                 tree.place(source, entry, content)?;
                 count(extracted, kind, size, mtime);

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// No path is longer: Linux takes 4096 bytes (`PATH_MAX`).
-const MAX_PATH: usize = 16 * 1024;
+pub(super) const MAX_PATH: usize = 16 * 1024;
 
 /// Folders without an entry, all in all and for each entry: one long name may bring thousands of them. A bundle has files
 /// alone, and no folder without one.

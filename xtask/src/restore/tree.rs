@@ -4,7 +4,7 @@
 //! [`Layout`] judges the names. Files and folders are made first, then hard links, symbolic links last: while
 //! content is written there is no link in the tree that it could be written through. Metadata of folders comes
 //! last of all, since making files changes their times.
-use super::layout::{Layout, held, is_set_last, leads_out};
+use super::layout::{Layout, MAX_PATH, held, is_set_last, leads_out};
 use super::scratch::{Owner, Scratch};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
@@ -20,6 +20,9 @@ use std::io::{BufRead, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a path, with its end, that the system takes (`PATH_MAX`).
+const LONGEST: usize = if cfg!(target_os = "linux") { 4096 } else { 1024 };
 
 /// A tree under construction; removed when it is dropped before [`Tree::finish`].
 pub(super) struct Tree {
@@ -92,6 +95,22 @@ impl Tree {
             self.findings.extend(findings);
         }
         Ok(self.keep(source, path, entry)?)
+    }
+
+    /// Whether the system takes the path of an entry; one that is too long is told, and left out with all beneath it.
+    pub(super) fn takes(&mut self, entry: &Entry) -> bool {
+        let length = self.root.as_os_str().len() + 1 + entry.path.len();
+        // One that no system takes is no name: the layout refuses it.
+        if length < LONGEST || entry.path.len() > MAX_PATH {
+            return true;
+        }
+        self.gaps = true;
+        let what =
+            format!("is NOT restored: its path would have {length} bytes, and the system takes {LONGEST}");
+        let repair =
+            "restore into a folder with a shorter path, or with a tar that goes from folder to folder";
+        self.findings.push(Finding::error(show_bytes(&entry.path), what, repair));
+        false
     }
 
     /// Makes room for an entry: judges its name, makes the folder that it lies in (or is), and returns where it lies.
