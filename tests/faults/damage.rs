@@ -70,9 +70,9 @@ fn stack(destination: &str, dice: &mut Dice) -> Stack {
 }
 
 /// Changes of a file's bytes, by name.
-fn changes(content: &[u8], other: &[u8], dice: &mut Dice) -> Vec<(String, Vec<u8>)> {
+fn changes(content: &[u8], other: &[u8], dice: &mut Dice, flips: usize) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
-    for _ in 0..size(FLIPS.0, FLIPS.1) {
+    for _ in 0..flips {
         let (at, bit) = (dice.below(content.len()), dice.below(8));
         let mut bytes = content.to_vec();
         bytes[at] ^= 1 << bit;
@@ -107,7 +107,7 @@ fn changes(content: &[u8], other: &[u8], dice: &mut Dice) -> Vec<(String, Vec<u8
     all
 }
 
-fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
+fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str, flips: usize) {
     let mut dice = Dice::named(name);
     let stack = stack(destination, &mut dice);
     let saved = Saved::of(&stack, &FOLDERS);
@@ -123,8 +123,10 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
             .iter()
             .find(|other| *other != path)
             .map_or(content.clone(), |other| fs::read(other).expect("reads"));
-        let mut all: Vec<(String, Option<Vec<u8>>)> =
-            changes(&content, &other, &mut dice).into_iter().map(|(how, bytes)| (how, Some(bytes))).collect();
+        let mut all: Vec<(String, Option<Vec<u8>>)> = changes(&content, &other, &mut dice, flips)
+            .into_iter()
+            .map(|(how, bytes)| (how, Some(bytes)))
+            .collect();
         all.push(("deleted".into(), None));
         let loses = |how: &str| ["cut", "empty", "twice", "deleted"].iter().any(|word| how.starts_with(word));
         all.retain(|(how, _)| kind.whole || !loses(how));
@@ -143,7 +145,7 @@ fn each_damage_is_found(destination: &str, kinds: &[Kind], name: &str) {
     }
     count("undetected", undetected.len());
     assert_eq!(undetected, [""; 0], "{} of {tried}", undetected.len());
-    assert!(tried >= kinds.len() * size(10, 250), "only {tried} damages");
+    assert!(tried >= kinds.len() * flips, "only {tried} damages");
     count("damages", tried);
     // The world as it was is sound: what was found, was the damage.
     stack.run_with(&[KEY], &["verify"]).ok();
@@ -180,15 +182,16 @@ fn looks(stack: &Stack, path: &Path) -> Option<String> {
 
 #[test]
 fn damage_of_every_kind_of_plain_file_is_found() {
-    each_damage_is_found("", &KINDS, "damage");
-    each_damage_is_found("compression = \"zstd\"\n", &ZSTD, "damage, zstd");
+    each_damage_is_found("", &KINDS, "damage", size(FLIPS.0, FLIPS.1));
+    each_damage_is_found("compression = \"zstd\"\n", &ZSTD, "damage, zstd", size(FLIPS.0, FLIPS.1));
 }
 
 #[test]
 fn damage_of_every_kind_of_encrypted_file_is_found() {
     let destination = format!("{ENCRYPTED}compression = \"zstd\"\n");
-    each_damage_is_found(&destination, &SEALED, "damage, encrypted");
-    each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip");
+    each_damage_is_found(&destination, &SEALED, "damage, encrypted", size(FLIPS.0, FLIPS.1));
+    // The container is inside: what gpg makes of damage is the same, and takes its time.
+    each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip", size(2, 50));
 }
 
 /// The list of bundles takes no lock at its word again once it is damaged.

@@ -25,7 +25,7 @@ fn a_drive_that_errs_for_a_moment_is_waited_for() {
             let (said, hit) =
                 inject(&stack, (&[("RECOVERY_NOW", LATER)], &["backup"]), (call, number, fault), &path);
             assert!(hit > 0, "{call} {error} hit nothing");
-            count("drives that erred for a moment", hit);
+            count("waits", hit);
             said
         };
         // Without a time to wait it ends the run.
