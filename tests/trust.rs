@@ -349,7 +349,7 @@ fn the_record_of_a_drill_is_complete_when_the_run_has_ended() {
     assert_eq!(record["result"], "verified");
     let names =
         [stack.files("repo/docs/drills"), stack.files("drive"), stack.files("repo/.recovery")].concat();
-    assert!(!names.iter().any(|name| name.contains(".new")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("-new")), "{names:?}");
 }
 
 /// What `--adopt` and `--forget-lost` would lead to is what they lead to, and a dry run takes no note of it.

@@ -229,5 +229,29 @@ fn a_line_that_drops_for_a_moment_is_tried_again() {
         let far = stack.files("far it's");
         assert_eq!(far.len(), 3, "{call}: {far:?}");
         plain(&stack, &["verify"]).exits(0);
+        // And it is on record.
+        assert_eq!(
+            plain(&stack, &["prune", "--adopt", "--json"]).exits(0).json()["findings"],
+            serde_json::json!([]),
+            "{call}"
+        );
+        let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+        assert_eq!(history.matches("\"kind\":\"backup\"").count(), 1, "{call}: {history}");
+        assert!(!history.contains("adopted"), "{call}: {history}");
     }
+}
+
+/// Where nothing is on record a copy is known by its marker, and the near one is taken.
+#[test]
+fn without_a_history_the_near_copy_is_restored_and_the_far_one_behind_it() {
+    let stack = stack("\"drive\", ", "");
+    let _sshd = Sshd::start(&stack);
+    plain(&stack, &["backup"]).exits(0);
+    stack.sh(".", "rm -rf repo/.recovery");
+    let near = plain(&stack, &["restore", "codex-api", "--to", "../near", "--json"]).exits(0).json();
+    assert!(near["archive"].as_str().expect("a path").contains("/drive/"), "{near}");
+    super::super::support::flip(&stack.one("drive", ".tar.gz"), 200);
+    let far = plain(&stack, &["restore", "codex-api", "--to", "../behind", "--json"]).exits(0).json();
+    assert!(far["archive"].as_str().expect("a path").starts_with("127.0.0.1:"), "{far}");
+    assert!(stack.listing("behind/.codex-api") == stack.listing("near/.codex-api"));
 }

@@ -198,7 +198,7 @@ fn a_snapshot_on_a_drive_that_errs_is_whole_or_not_there() {
         files.retain(|name| name.contains("2026-03-10"));
         // The list of bundles comes behind the lock.
         assert!([0, 3].contains(&files.len()) && said.code == 1, "{fault:?}: {}", said.shown());
-        assert!(files.is_empty() || fault.paths[0].ends_with(".new"), "{fault:?}: {}", said.shown());
+        assert!(files.is_empty() || fault.paths[0].ends_with(".recovery-new"), "{fault:?}: {}", said.shown());
         stack.run(&["snapshot"]).ok();
         stack.run(&["verify"]).ok();
     });

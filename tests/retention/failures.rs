@@ -239,12 +239,18 @@ fn what_verify_could_not_read_is_damaged_and_what_it_has_no_key_for_is_not() {
     for day in ["01", "02", "03", "04"] {
         as_other(&stack, &at(day), &["backup"]).ok();
     }
-    stack.sh("drive/2026", "chmod 000 03-02/*.tar.gz 03-03/*.tar.gz 03-04/*.tar.gz");
+    // Who is not let in knows nothing of it.
+    stack.sh("drive/2026", "chmod 000 03-04/*.tar.gz");
+    as_other(&stack, &at("04"), &["verify"]).exits(1).says(&["UNREAD"]);
+    as_other(&stack, &at("04"), &["status"]).ok();
+    stack.sh("drive/2026", "chmod 600 03-04/*.tar.gz");
+    // A marker of 20 MB is none.
+    stack.sh("drive/2026", "cp -a . ../../kept; truncate -s 20M 03-0[234]/*.sha256");
     as_other(&stack, &at("04"), &["verify"]).exits(1).says(&["UNREAD"]);
     as_other(&stack, &at("04"), &["status"]).exits(1).says(&["is damaged"]);
     as_other(&stack, &at("04"), &["prune", "--keep", "3"]);
     assert_eq!(archives(&stack).len(), 4, "the one that can be read stays");
-    stack.sh("drive/2026", "chmod 600 */*.tar.gz");
+    stack.sh("drive/2026", "cp -a ../../kept/. .");
     as_other(&stack, &at("04"), &["verify"]).ok();
     as_other(&stack, &at("04"), &["status"]).ok();
 

@@ -12,6 +12,7 @@ use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
+use crate::interrupt::interrupted;
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -69,18 +70,24 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             failed.push((folder, error));
         }
         for plan in &plans {
-            let before = removal.freed;
-            match plan.execute(ctx, memory.as_ref(), &mut removal) {
+            let mut backups = 0;
+            match plan.execute(ctx, memory.as_ref(), &mut removal, &mut backups) {
                 Ok(()) => done = true,
                 Err(error) => failed.push((&plan.place.place.path, error)),
             }
-            findings.extend(quota(plan.place, &plan.catalog, removal.freed - before));
+            findings.extend(quota(plan.place, &plan.catalog, backups));
+            if interrupted() {
+                break;
+            }
         }
         as_done(&mut items, &removal);
         removal.freed
     };
     findings.extend(failed.iter().map(|(path, error)| Finding::of(show(path), error)));
     report(args, ctx, &items, freed, &findings);
+    if interrupted() {
+        return Ok(Exit::CouldNotRun);
+    }
     // One that is away is passed over, where there was something else to do.
     let error = failed.iter().map(|(_, error)| error).find(|error| !(done && error.is_away()));
     Ok(error.map_or_else(|| finding::exit(&findings), Error::exit))
@@ -120,8 +127,7 @@ impl Releases<'_> {
         if let Some(memory) = memory {
             memory.settle(known, self.folder, &self.there, &ctx.now.to_string())?;
         }
-        retain::apply_bundles(self.folder, self.bundles, memory, ctx.now, removal)?;
-        if self.folder.exists() { releases::write_sums(self.folder, None, &HashSet::new()) } else { Ok(()) }
+        retain::apply_bundles(self.folder, self.bundles, memory, ctx.now, removal)
     }
 }
 
@@ -208,15 +214,24 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Removes what the plan removes.
-    fn execute(&self, ctx: &Context, memory: Option<&Memory>, removal: &mut Removal) -> Result<()> {
+    /// Removes what the plan removes; adds to `backups` the bytes of whole ones.
+    fn execute(
+        &self,
+        ctx: &Context,
+        memory: Option<&Memory>,
+        removal: &mut Removal,
+        backups: &mut u64,
+    ) -> Result<()> {
         let swept = retain::removed(&self.swept);
         if swept.is_empty() && retain::removed(&self.items).is_empty() {
             return Ok(());
         }
         let place = &self.place.place;
         place.recheck(&self.mounted)?;
-        retain::apply_backups(place, &self.catalog, &self.items, memory, ctx.now, removal)?;
+        let before = removal.freed;
+        let applied = retain::apply_backups(place, &self.catalog, &self.items, memory, ctx.now, removal);
+        *backups = removal.freed - before;
+        applied?;
         for path in swept {
             let freed = place.remove_files(Path::new(&path), &[])?.unwrap_or(0);
             removal.add(path, freed);

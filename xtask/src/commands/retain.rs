@@ -7,8 +7,9 @@ use crate::destination::memory::{Known, Memory};
 use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding::{self, Finding, Severity};
+use crate::interrupt::interrupted;
 use crate::shown::show;
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -103,6 +104,9 @@ pub fn apply_backups(
         let id = show(&artifact.archive);
         if !doomed.contains(&id) {
             continue;
+        }
+        if interrupted() {
+            return Err(Error::Interrupted);
         }
         let note = |kind: &str| {
             memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &artifact.archive))
@@ -226,6 +230,9 @@ pub fn apply_bundles(
         let id = show(&bundle.lock_path);
         if !doomed.contains(&id) {
             continue;
+        }
+        if interrupted() {
+            return Err(Error::Interrupted);
         }
         let note = |kind: &str| {
             memory.map_or(Ok(()), |memory| memory.event(kind, &now.to_string(), &bundle.lock_path))

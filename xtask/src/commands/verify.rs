@@ -14,6 +14,7 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Source};
 use crate::shown::show;
+use rustix::io::Errno;
 use serde_json::json;
 use std::path::Path;
 
@@ -37,9 +38,12 @@ impl Subject {
     fn is_unreadable(&self, error: &Error) -> bool {
         let own = |path: &Path| path.parent() == self.source.archive.parent();
         match error {
-            Error::Io { path, .. } => own(path),
-            Error::Damaged { .. } | Error::Format { .. } => true,
-            _ => false,
+            // Of what is not let in, or of want of memory or descriptors, the files know nothing.
+            Error::Io { path, source, .. } => {
+                own(path)
+                    && (source.raw_os_error().is_none() || Errno::from_io_error(source) == Some(Errno::IO))
+            }
+            error => error.damaged_file().is_some(),
         }
     }
 }

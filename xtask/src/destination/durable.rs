@@ -10,8 +10,9 @@
 use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
+use crate::interrupt::interrupted;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -19,6 +20,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempPath;
 
 /// What a run has made so far.
@@ -114,7 +116,7 @@ impl Run {
             let mode = Mode::from_raw_mode(self.folder_mode);
             match retry_on_intr(|| mkdirat(&place.folder, name, mode)) {
                 Ok(()) => self.folders.push(place.clone()),
-                Err(rustix::io::Errno::EXIST) => {}
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(Error::io("create", made)(error.into())),
             }
             synced(&folder, made.parent().unwrap_or(made))?;
@@ -276,12 +278,19 @@ fn open_folder(path: &Path) -> Result<File> {
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let held = open_folder(folder)?;
-    retry_on_intr(|| flock(&held, FlockOperation::LockExclusive))
-        .map_err(|error| Error::io("lock", folder)(error.into()))?;
+    while let Err(error) = flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        if interrupted() {
+            return Err(Error::Interrupted);
+        }
+        if ![Errno::WOULDBLOCK, Errno::INTR].contains(&error) {
+            return Err(Error::io("lock", folder)(error.into()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let new = std::path::absolute(folder.join(NEW)).and_then(TempPath::try_from_path);
     let new = new.map_err(Error::io("create a file in", folder))?;
     match unlinkat(&held, NEW, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(Error::io("remove", &new)(error.into())),
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new);
@@ -296,7 +305,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 }
 
 /// The name of a file that is to replace another.
-const NEW: &str = ".new";
+const NEW: &str = ".recovery-new";
 
 /// Removes a file durably and returns how many bytes it had.
 ///

@@ -3,9 +3,10 @@
 //! The one seam behind which a further kind (object storage) joins: look, list, remove. Backups are put there by
 //! [`super::durable`] and by [`Remote::put`].
 use super::catalog::{self, Artifact, Catalog};
-use super::durable;
+use super::marker::{self, Sums};
 use super::mount::{self, Mounted};
 use super::remote::Remote;
+use super::{durable, read};
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,17 @@ impl Place {
         match &self.remote {
             Some(remote) => remote.scan(),
             None => catalog::scan(&self.path),
+        }
+    }
+
+    /// What the marker of a backup says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn marker(&self, artifact: &Artifact) -> Result<Sums> {
+        match &self.remote {
+            Some(remote) => remote.marker(artifact),
+            None => Ok(marker::parse(&String::from_utf8_lossy(&read::small(&artifact.marker)?)).0),
         }
     }
 

@@ -212,11 +212,10 @@ pub fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Vec::new();
     for name in super::catalog::names(folder)? {
         // Named like a backup, but by version and time of a commit.
-        let Some(stem) = super::catalog::unfinished(Path::new(&name)).and_then(|_| name.split("Z.").next())
-        else {
-            continue;
-        };
-        let lock = folder.join(format!("{stem}Z{LOCK}"));
+        let end = name.rfind(".tar.").or(name.rfind(".manifest.jsonl."));
+        let end = super::catalog::unfinished(Path::new(&name)).and(end);
+        let Some(stem) = end.and_then(|end| name.get(..end)) else { continue };
+        let lock = folder.join(format!("{stem}{LOCK}"));
         if !lock.exists() && folder.join(&name).is_file() {
             found.push((folder.join(name), lock));
         }

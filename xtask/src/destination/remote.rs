@@ -136,6 +136,16 @@ impl Remote {
         Ok((marker::parse(marker).0, marker::parse(found).0))
     }
 
+    /// What the marker of an artifact says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn marker(&self, artifact: &Artifact) -> Result<Sums> {
+        let script = format!("cat {}", quoted(&self.there(&artifact.marker)));
+        let answer = self.host.ask(&script)?;
+        Ok(marker::parse(&String::from_utf8_lossy(&answer.said)).0)
+    }
+
     /// Whether the marker of an artifact is there; asked even when this run is interrupted.
     ///
     /// # Errors

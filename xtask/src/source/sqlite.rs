@@ -73,7 +73,10 @@ fn room(reading: Option<&Reading>, path: &Path) -> Result<TempDir> {
         return Err(Error::refused("it came while the backup was under way", "the next backup copies it"));
     };
     let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let needed = length(path).saturating_add(length(&beside(path, "-wal")));
+    let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
+    // A log that somebody left is copied with its database first.
+    let copies = if log.exists() && !index.exists() { 2 } else { 1 };
+    let needed = length(path).saturating_add(length(&log)).saturating_mul(copies);
     let room = rustix::fs::statvfs(parent).map_err(|error| Error::io("look at", parent)(error.into()))?;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     if room.f_blocks > 0 && free < needed {

@@ -1,7 +1,7 @@
 //! When a program that is fed and read by us hangs: both sides wait for it, and for a long time no byte has moved.
 //!
-//! A slow source, a slow drive or a terminal where somebody types does not count: then one side waits for something else,
-//! or the time is not over. How long a whole stream may take is nobody's to say.
+//! A slow source or a slow drive does not count: then one side waits for something else. Whoever has to type a passphrase
+//! for a key has that time. How long a whole stream may take is nobody's to say.
 use super::failed;
 use super::process::{OnInterrupt, has_ended, signal, wait};
 use crate::error::Error;
@@ -10,6 +10,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Between two looks no more than this counts.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of the two sides of a program.
 #[derive(Debug, Default)]
@@ -49,14 +52,17 @@ impl Idle {
     /// the run.
     #[expect(clippy::disallowed_methods, reason = "keeps a deadline; not a date")]
     pub(super) fn attend(&self, pid: u32, patience: Duration) {
-        let (mut moves, mut since) = (0, Instant::now());
+        let (mut moves, mut looked, mut stood) = (0, Instant::now(), Duration::ZERO);
         let ended = || {
             let now = self.0.moves.load(Ordering::Relaxed);
             let both = self.0.waits.iter().all(|waits| waits.load(Ordering::Relaxed));
+            // A run that was stopped itself, such as by Ctrl-Z, has not waited meanwhile.
+            stood += looked.elapsed().min(PAUSE);
+            looked = Instant::now();
             if now != moves || !both {
-                (moves, since) = (now, Instant::now());
+                (moves, stood) = (now, Duration::ZERO);
             }
-            let hangs = since.elapsed() > patience;
+            let hangs = stood > patience;
             self.0.hung.fetch_or(hangs, Ordering::Relaxed);
             Ok(hangs || has_ended(pid))
         };

@@ -158,8 +158,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         None => None,
     };
-    if !args.dry_run {
-        scratch::sweep(stage::left_behind(ctx, &config, memory.as_ref()))?;
+    let mut left = Vec::new();
+    if !args.dry_run
+        && let Err(error) = scratch::sweep(stage::left_behind(ctx, &config, memory.as_ref()))
+    {
+        let what = format!("holds what a killed backup has left: {}", error.chain());
+        left.push(Finding::warning(show(&config.root), what, "remove it by hand"));
     }
     let (mut locks, mut done, mut prunable) = (Locks::default(), Vec::new(), Vec::new());
     let mut stopped: Vec<Error> = Vec::new();
@@ -183,6 +187,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
                 stopped.push(error);
             }
         }
+    }
+    if let Some(first) = done.first_mut() {
+        first.findings.append(&mut left);
     }
     // An error that stopped every set gives the run its exit code.
     let stopped = if stopped.len() == done.len() { stopped.into_iter().next() } else { None };

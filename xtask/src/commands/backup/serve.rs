@@ -65,6 +65,16 @@ impl Work<'_> {
         let artifact = master.artifact_at(&ready.destination.place);
         let there = ready.catalog.complete.iter().find(|other| other.name == artifact.name);
         match there {
+            // Of an earlier try whose last answer was lost, or somebody else's.
+            Some(there) if !self.known.made.contains_key(&show(&there.archive)) => {
+                match ready.destination.place.marker(there)? == master.sums {
+                    true => Ok(Copied::at(ready, &artifact)),
+                    false => Err(Error::refused(
+                        format!("{} is there already, and is no copy of this backup", show(&there.archive)),
+                        "see who else writes there; the next backup has another name",
+                    )),
+                }
+            }
             Some(there) if !self.known.is_damaged(there) => {
                 let pending = self.known.pending.contains(&show(&artifact.archive));
                 Ok(Copied { status: "unchanged", pending, ..Copied::at(ready, &artifact) })

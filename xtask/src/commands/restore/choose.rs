@@ -102,7 +102,8 @@ pub(super) fn find(
     }
     let rank = |candidate: &&Candidate<'_>| {
         let time = candidate.artifact.name.time;
-        (at == Some(time), candidate.own, time)
+        let near = candidate.place.place.remote.is_none();
+        (at == Some(time), candidate.own, time, near, candidate.artifact.has_manifest)
     };
     let Some(chosen) = candidates.iter().max_by_key(rank) else {
         return Err(away.unwrap_or_else(|| none(what, at)));
@@ -137,8 +138,8 @@ fn is_on_record(known: &Known, artifact: &Artifact) -> bool {
 /// Whether they are the same backup: both ours, or with the same digests. Another repository may have made one of the same
 /// name.
 fn is_copy(one: &Candidate<'_>, other: &Candidate<'_>) -> bool {
-    let digests = |of: &Candidate<'_>| Source::from(&of.artifact).read_marker().ok().flatten();
-    let same = || digests(one).is_some_and(|sums| digests(other).is_some_and(|others| sums.0 == others.0));
+    let digests = |of: &Candidate<'_>| of.place.place.marker(&of.artifact).ok();
+    let same = || digests(one).is_some_and(|sums| digests(other).is_some_and(|others| sums == others));
     one.artifact.name == other.artifact.name
         && (one.artifact.archive == other.artifact.archive || one.own && other.own || same())
 }

@@ -50,6 +50,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     restore::is_free(&target)?;
     let select = select(&args.path)?;
     let restored = best(&mut found, &target, select.as_ref(), ctx)
+        .map_err(|error| match &error {
+            Error::Io { source, .. } if is_full(source) => {
+                let next = "free some room there, or give a folder on a drive that has it (`--to`)";
+                Error::refused(error.chain(), next)
+            }
+            _ => error,
+        })
         // What is known by now may be why.
         .inspect_err(|_| ctx.ui.findings(&found.findings))?;
     let Restored { copy, mut extracted } = restored;
@@ -114,13 +121,7 @@ impl Copy {
             preflight(&[Tool::Gpg])?;
         }
         let secret = keys::opening(self.source.encrypted, self.encryption.as_ref(), ctx.env)?;
-        extract(&self.source, secret.as_ref()).map_err(|error| match &error {
-            Error::Io { source, .. } if is_full(source) => {
-                let next = "free some room there, or give a folder on a drive that has it (`--to`)";
-                Error::refused(error.chain(), next)
-            }
-            _ => error,
-        })
+        extract(&self.source, secret.as_ref())
     }
 
     /// Copies it from another machine into a hidden folder beside the target, once.
