@@ -10,7 +10,6 @@
 use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
-use crate::interrupt::interrupted;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
@@ -278,11 +277,11 @@ fn open_folder(path: &Path) -> Result<File> {
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let held = open_folder(folder)?;
+    // Whoever holds it replaces a small file: that takes no time.
+    let mut tries = 0;
     while let Err(error) = flock(&held, FlockOperation::NonBlockingLockExclusive) {
-        if interrupted() {
-            return Err(Error::Interrupted);
-        }
-        if ![Errno::WOULDBLOCK, Errno::INTR].contains(&error) {
+        tries += 1;
+        if ![Errno::WOULDBLOCK, Errno::INTR].contains(&error) || tries > 1000 {
             return Err(Error::io("lock", folder)(error.into()));
         }
         std::thread::sleep(Duration::from_millis(10));
