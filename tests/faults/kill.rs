@@ -222,6 +222,39 @@ fn a_killed_prune_removes_nothing_that_was_to_stay() {
     assert!(half >= size(1, 5), "only {half} kills came between the first removal and the last");
 }
 
+/// A marker is there whole or not at all, wherever in its making the kill comes.
+#[test]
+fn a_backup_killed_while_its_marker_is_made_counts_only_when_that_is_whole() {
+    let stack = Stack::new();
+    stack.configure("");
+    stack.run_at(BEFORE, &["backup"]).ok();
+    let before = files(&stack, "drive");
+    let saved = Saved::of(&stack, &["drive", "repo/.recovery"]);
+    let day = stack.path("drive/2026/03-11").display().to_string();
+    let part = format!("{day}/codex-api-2026-03-11T120000Z.tar.gz.sha256.part");
+    let mut killed = 0;
+    // Names are made and changed in the open folder.
+    for (call, path) in [("openat", &day), ("renameat2", &day), ("write", &part), ("fsync", &part)] {
+        for number in 1.. {
+            saved.back();
+            let (env, at) = ([("RECOVERY_NOW", LATER)], (call, number, "signal=KILL"));
+            let (said, _) = inject(&stack, (&env, &["backup"]), at, std::slice::from_ref(path));
+            if said.code == 0 {
+                assert!(number > 1, "{call} was never hit: {}", said.shown());
+                break;
+            }
+            killed += 1;
+            only_whole_ones(&stack, &before);
+            stack.run_at("2026-03-13T12:00:00Z", &["backup"]).ok();
+            stack.run_at("2026-03-13T13:00:00Z", &["prune"]).ok();
+            let left = stack.files("drive");
+            assert!(!left.iter().any(|name| name.ends_with(".part")), "{call} {number}: {left:?}");
+        }
+    }
+    assert!(killed >= 6, "only {killed}");
+    count("kills", killed);
+}
+
 /// What is left of a backup or a bundle is no error, and goes with the next run.
 #[test]
 fn a_prune_killed_at_each_of_its_removals_leaves_nothing_behind() {

@@ -43,6 +43,14 @@ fn wrong(events: &[Event], counts: impl Fn(&str) -> bool) -> Vec<String> {
                 if dirty.remove(&event.from) {
                     wrong.push(format!("{path} is renamed before its content is durable"));
                 }
+                if is_marker(path) {
+                    wrong.extend(dirty.iter().map(|file| format!("{path} is made before {file} is durable")));
+                }
+                if path.ends_with(".sha256") {
+                    wrong.extend(
+                        unsynced.iter().map(|one| format!("{path} is made before the names in {one}")),
+                    );
+                }
                 unsynced.insert(folder(path).to_owned());
             }
             "unlink" | "unlinkat" => {

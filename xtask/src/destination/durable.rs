@@ -2,15 +2,19 @@
 //!
 //! A file is created exclusively under its final name, hashed while it is written, fsynced with its folder, read back
 //! and compared, piece by piece by CRC-32: a drive that errs is found out, except once in four thousand million errors;
-//! against who bends a file on purpose there is the SHA-256. Until [`Run::commit`], everything a run made is removed when the run ends in any other way than a
-//! kill; what a kill leaves has no marker, and so never counts.
+//! against who bends a file on purpose there is the SHA-256. A marker gets its name when it is whole ([`Run::publish`]).
+//! Until [`Run::commit`], everything a run made is removed when the run ends in any other way than a kill; what a kill
+//! leaves has no marker, and so never counts.
 //!
 //! Everything is made, read back and removed in its folder as it was opened, not by its path. So a drive that goes away
 //! leaves no byte in the bare folder beneath it: [`Run::on`] looks at each folder after it was opened.
 use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, openat, renameat, renameat_with,
+    statat, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
@@ -93,6 +97,33 @@ impl Run {
         file.finish()
     }
 
+    /// Creates a file that has its name only when it is whole: no kill leaves a marker without its content.
+    ///
+    /// # Errors
+    /// As [`Run::write`].
+    pub fn publish(&mut self, path: &Path, content: &[u8]) -> Result<Written> {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let mut part = name.clone();
+        part.push(PART);
+        let written = self.write(&path.with_file_name(&part), content)?;
+        let Some(place) = self.made.last_mut() else { return Ok(written) };
+        let folder = &place.folder;
+        let moved = match renameat_with(folder, &part, folder, &name, RenameFlags::NOREPLACE) {
+            // Some file systems cannot be asked to replace nothing.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => renameat(folder, &part, folder, &name),
+                    there => there.and(Err(Errno::EXIST)),
+                }
+            }
+            moved => moved,
+        };
+        moved.map_err(|error| Error::io("create", path)(error.into()))?;
+        place.name = name;
+        synced(&place.folder, path.parent().unwrap_or(Path::new(".")))?;
+        Ok(written)
+    }
+
     /// Opens a folder, which is made where it is missing.
     fn folder(&mut self, path: &Path) -> Result<Arc<File>> {
         let (mut folder, mut missing) = (None, Vec::new());
@@ -170,6 +201,9 @@ pub struct NewFile {
     hash: Sha256,
     pieces: Pieces,
 }
+
+/// Behind the name of a marker that is not whole yet.
+const PART: &str = ".part";
 
 /// Bytes that share a checksum.
 const PIECE: u64 = 1 << 20;

@@ -82,7 +82,7 @@ pub(super) fn copy(master: &Master, ready: &Ready) -> Result<()> {
         return Err(Error::Interrupted);
     }
     place.recheck(&ready.mounted)?;
-    run.write(&day.join(name.marker()), master.sums.render().as_bytes())?;
+    run.publish(&day.join(name.marker()), master.sums.render().as_bytes())?;
     run.commit();
     Ok(())
 }

@@ -164,6 +164,6 @@ fn commit(plan: &Plan, run: &mut Run, archive: &Written, manifest: &Written) -> 
     let lines =
         vec![(archive.sha256.clone(), plan.name.file()), (manifest.sha256.clone(), plan.name.manifest())];
     let sums = Sums { lines };
-    run.write(&plan.day().join(plan.name.marker()), sums.render().as_bytes())?;
+    run.publish(&plan.day().join(plan.name.marker()), sums.render().as_bytes())?;
     Ok(sums)
 }
