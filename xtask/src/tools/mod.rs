@@ -2,7 +2,7 @@
 //!
 //! A call is argv, never a shell string (except the user's own commands in [`shell`]); no secret stands in
 //! argv or in a child's environment; output is captured, and a failure carries its last lines. Every program runs in a
-//! process group of its own; one-shot calls have a deadline, and a stream that stands still is ended ([`idle`]).
+//! process group of its own; one-shot calls have a deadline, and a stream that stands still is ended (`idle`).
 pub mod cargo;
 pub mod git;
 pub mod gpg;
