@@ -294,3 +294,15 @@ fn a_drill_says_which_copies_it_leaves_out() {
     let document = stack.run(&["restore-drill", "--json"]).exits(3).json();
     assert_eq!(document["result"], "could_not_run", "{document}");
 }
+
+/// Without a history the copies that are there are as good as they were, and nobody's are taken over.
+#[test]
+fn copies_without_a_history_are_confirmed_and_not_taken_over() {
+    let stack = two("", "");
+    plain(&stack, &["backup"]).exits(0);
+    stack.sh("repo", "rm -rf .recovery");
+    let document = plain(&stack, &["backup", "--json"]).exits(0).json();
+    assert_eq!(copies(&document), pairs([("a", "unchanged"), ("b", "unchanged")]), "{document}");
+    let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+    assert!(!history.contains("\"kind\":\"backup\""), "{history}");
+}

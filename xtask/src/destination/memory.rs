@@ -71,9 +71,7 @@ impl Known {
         };
         Some(Finding::error(path, what, repair))
     }
-}
 
-impl Known {
     /// Whether its last verification found damage, or it has another length than it was made with.
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);
@@ -242,9 +240,7 @@ impl Memory {
             })
             .collect())
     }
-}
 
-impl Memory {
     /// Ends the records of removals below `folder` that a kill has cut off: what is not `there` is gone. Whoever calls it
     /// holds the lock of what lies there.
     ///

@@ -171,27 +171,21 @@ impl Remote {
             let what = format!("{} is there already, and nothing is written over", day.join(name).display());
             Err(Error::refused(what, "see who else writes there, and move it away if nobody needs it"))
         };
-        let compare = || {
-            let script = format!("cd {there} && set -- {names} && {SYNC} && sha256sum -- \"$@\"");
-            match marker::parse(&String::from_utf8_lossy(&self.host.run(&script, &[])?)).0 == *sums {
-                true => Ok(()),
-                false => Err(Error::Damaged {
-                    path: day.to_owned(),
-                    what: "what arrived has another SHA-256 than what was sent".into(),
-                    next: "check that machine's drive; nothing of this copy is kept".into(),
-                }),
-            }
-        };
-        let claimed = self.host.settle(&claim(&there, sums, marker))?;
-        match String::from_utf8_lossy(&claimed).trim_end() {
-            // Only the last answer of an earlier try was lost.
-            "whole" => return compare(),
-            said if said.starts_with("taken ") => return taken(&said["taken ".len()..]),
-            _ => {}
+        let claimed = String::from_utf8_lossy(&self.host.settle(&claim(&there, sums, marker))?).into_owned();
+        if let Some(name) = claimed.strip_prefix("taken ") {
+            return taken(name.trim_end());
         }
         let arrive = || {
             rsync::send(&self.host, files, &folder)?;
-            compare()?;
+            let script = format!("cd {there} && set -- {names} && {SYNC} && sha256sum -- \"$@\"");
+            let found = marker::parse(&String::from_utf8_lossy(&self.host.run(&script, &[])?)).0;
+            if found != *sums {
+                return Err(Error::Damaged {
+                    path: day.to_owned(),
+                    what: "what arrived has another SHA-256 than what was sent".into(),
+                    next: "check that machine's drive; nothing of this copy is kept".into(),
+                });
+            }
             let name = quoted(marker);
             // `mv -n` says nothing of what it leaves undone.
             let script = format!(
@@ -256,7 +250,6 @@ fn claim(there: &str, sums: &Sums, marker: &str) -> String {
     let marker = quoted(marker);
     format!(
         "umask 077; mkdir -p -- {there} && cd {there} || exit; \
-         if [ \"$(cat {marker} 2>/dev/null)\" = {ours} ]; then echo whole; exit; fi; \
          if [ \"$(cat {part} 2>/dev/null)\" = {ours} ]; then rm -f -- {files} {part}; fi; \
          if [ -e {marker} ] || [ -L {marker} ]; then printf 'taken %s\\n' {marker}; exit; fi; \
          n=0; set -- {part} {names}; \

@@ -1,7 +1,7 @@
 //! A SQLite database of a live folder: copied by SQLite itself, checked, and archived as one file.
 //!
 //! The copy lies in a private folder of this machine, never on the destination. The source is left as it was: SQLite
-//! makes no `-wal` and no `-shm` there. A file that only looks like a database, or for whose copy there is no room, is
+//! makes no `-wal` and no `-shm` there, but for a log that could not be copied apart, which it opens in place. A file that only looks like a database, or for whose copy there is no room, is
 //! archived as it lies, with a warning.
 use super::live::Reading;
 use super::{Pour, PourError};

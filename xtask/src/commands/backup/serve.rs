@@ -8,6 +8,7 @@ use super::set::Work;
 use super::stage::{Archiving, stage, temporary};
 use super::store::{Stored, store};
 use super::{Copied, Plan, Ready};
+use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -64,9 +65,12 @@ impl Work<'_> {
     fn give(&self, master: &Master, ready: &Ready) -> Result<Copied> {
         let artifact = master.artifact_at(&ready.destination.place);
         let there = ready.catalog.complete.iter().find(|other| other.name == artifact.name);
+        let on_record = |of: &Artifact| self.known.made.contains_key(&show(&of.archive));
+        // Without a history nothing is on record, and what the catalogue has is as good as it was.
+        let ours = self.errors.is_some() || on_record(&master.artifact);
         match there {
             // Of an earlier try whose last answer was lost, or somebody else's.
-            Some(there) if !self.known.made.contains_key(&show(&there.archive)) => {
+            Some(there) if ours && !on_record(there) => {
                 match ready.destination.place.marker(there)? == master.sums {
                     true => Ok(Copied::at(ready, &artifact)),
                     false => Err(Error::refused(

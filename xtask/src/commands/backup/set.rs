@@ -1,8 +1,8 @@
 //! One set to all its destinations: archived once, at the first that is there, and copied byte for byte to the others.
 //!
 //! Each destination succeeds or fails for itself ([`super::serve`]). One that is out of reach, or errs for a moment, is
-//! tried again, with growing pauses, for as long as its `retry-for` says, while the others are served. What was not changed since the last backup is not archived
-//! again; a destination that missed that backup gets its copy.
+//! tried again, with growing pauses, for as long as its `retry-for` says, while the others are served. What was not
+//! changed since the last backup is not archived again; a destination that missed that backup gets its copy.
 use super::copy::Master;
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};

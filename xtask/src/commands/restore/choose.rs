@@ -9,16 +9,14 @@ use crate::destination::catalog::Artifact;
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
 use crate::destination::remote::Remote;
+use crate::destination::retention::AHEAD;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::Source;
 use crate::restore::scratch::Scratch;
 use crate::shown::show;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::path::Path;
-
-/// Clocks that differ by less are taken for the same.
-const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// The copies of one backup.
 pub(super) struct Found {
@@ -109,7 +107,7 @@ pub(super) fn find(
         return Err(away.unwrap_or_else(|| none(what, at)));
     };
     let time = chosen.artifact.name.time;
-    if at.is_none() && time.duration_since(ctx.now) > SKEW {
+    if at.is_none() && time.duration_since(ctx.now) > AHEAD {
         let what =
             format!("the newest backup of {what:?}, {}, is dated in the future", chosen.artifact.name.file());
         let next = "set the clock; or name the backup that you mean, with --at TIME or by its file";
