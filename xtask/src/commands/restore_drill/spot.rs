@@ -1,18 +1,18 @@
-//! `restore-drill`: gather → plan → (print | run → record) → document.
+//! A spot drill: gather → plan → (print | run → record) → document.
 //!
 //! Restores the latest artifact of each kind and one older into a private folder, and writes down what was
 //! proven. Reads destinations and the releases folder; writes only the evidence and a line of history. The
 //! live data is never touched by a spot drill.
-use super::Context;
-use super::environment::{Seen, seen};
-use crate::cli::{DrillKind, RestoreDrillArgs as Args};
+use crate::cli::RestoreDrillArgs as Args;
+use crate::commands::Context;
+use crate::commands::environment::{Seen, seen};
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
 use crate::destination::releases;
 use crate::drill::evidence::{
-    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, check_chain, newest,
+    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, newest,
 };
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
@@ -20,21 +20,16 @@ use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, damaged, judge, proven};
 use crate::error::{Error, Exit, Result};
-use crate::finding;
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// Runs the verb.
+/// Runs it.
 ///
 /// # Errors
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
-pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
-    let config = super::configuration(ctx)?;
+pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(&config.root);
-    if args.kind == DrillKind::History {
-        return history(&config, ctx);
-    }
     if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
         let what = "nothing is there that could be restored: no data set is configured, no bundle made";
         let next = "`cargo xtask init` writes a recovery.toml; `cargo xtask snapshot` makes a bundle";
@@ -255,28 +250,6 @@ fn document(recorded: &Recorded) -> Value {
         "not_tested": evidence.not_tested,
         "findings": evidence.findings,
     })
-}
-
-/// Lists the records, and checks that none was changed or taken away.
-fn history(config: &Config, ctx: &Context) -> Result<Exit> {
-    let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
-    findings.extend(check_chain(&records));
-    let exit = finding::exit(&findings);
-    if ctx.ui.json {
-        let drills: Vec<_> = records.iter().map(|record| &record.evidence).collect();
-        let status = if exit == Exit::Done { "ok" } else { "findings" };
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": status, "kind": "history",
-            "drills": drills, "findings": findings,
-        }));
-    } else {
-        for record in &records {
-            let evidence = &record.evidence;
-            ctx.ui.result(&format!("{}  {}\n", evidence.id, evidence.result.word()));
-        }
-    }
-    ctx.ui.findings(&findings);
-    Ok(exit)
 }
 
 #[cfg(test)]
