@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use detect::VersionFrom;
 
 /// Everything a run needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The repository's root, or the folder of the run where there is no repository.
     pub root: PathBuf,
@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 /// `[release]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Release {
     /// Default: the package's name, else the folder's.
     pub name: String,
@@ -159,7 +159,25 @@ pub struct Drill {
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
+    /// How a full drill puts the restored release in place.
+    pub deploy: Option<Deploy>,
+    /// Where live data lies aside during a full drill; default beside itself.
+    pub aside_dir: Option<PathBuf>,
+    /// How long what lies aside is kept behind a full drill; default 7 days.
+    pub keep_aside: SignedDuration,
 }
+
+/// How a full drill puts the restored release in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deploy {
+    /// It takes the place of this folder.
+    Folder(PathBuf),
+    /// A shell line, run in the restored bundle.
+    Command(String),
+}
+
+/// How long what lies aside is kept, if nothing else is said.
+const A_WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Config {
     /// Reads `file`; without one, the `recovery.toml` that `files` gives, if any. `files` gives the files of the

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod control;
 mod done;
 pub mod evidence;
+pub mod full;
 pub mod gather;
 mod key_files;
 pub mod pick;
