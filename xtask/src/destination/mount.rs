@@ -247,12 +247,29 @@ fn silent(path: &Path) -> Result<bool> {
 /// Whether `path` lies, by its name, beneath a mount of a [`SERVED`] kind, in a table of the form of
 /// `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn served(path: &Path, table: &str) -> bool {
-    table.lines().any(|line| {
-        let Some((mount, kind)) = line.split_once(" - ") else { return false };
+    let mounts = mounts(table).filter(|(_, kind)| SERVED.iter().any(|served| kind.starts_with(served)));
+    mounts.into_iter().any(|(point, _)| path.starts_with(point))
+}
+
+/// Mount points and kinds of such a table.
+fn mounts(table: &str) -> impl Iterator<Item = (PathBuf, &str)> {
+    table.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4).unwrap_or_default();
         let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-        SERVED.iter().any(|served| kind.starts_with(served)) && path.starts_with(point)
+        Some((PathBuf::from(point), kind))
     })
+}
+
+/// The first mount point that is `folder`, which has no link in it, or lies in it.
+pub fn points_in(folder: &Path) -> Option<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let inside = mounts(&table).map(|(point, _)| point).find(|point| point.starts_with(folder));
+    // Where there is no table, the numbers of the devices must do.
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    let other = || (device(folder)? != device(folder.parent()?)?).then(|| folder.to_owned());
+    inside.or_else(other)
 }
 
 /// What `work` comes to; `None` when it takes longer. Then its thread is left behind, and ends with the process.

@@ -1,16 +1,19 @@
 //! Moves a live folder aside, puts what was restored in its place, and brings it back.
 //!
 //! Everything happens in a private folder beside the live one, so that each move is one rename. A live folder is removed in
-//! one case only: it lies aside on another file system, in a copy that was compared with it and is durable. [`Swap::back`]
-//! looks at what is there, not at what should be, and may be cut off and called again at every instant.
+//! one case only: it lies aside on another file system, in a copy that was compared with it, after nobody could reach it by
+//! its name any more, and is durable. [`Swap::back`] removes nothing, looks at what is there, not at what should be, and may
+//! be cut off and called again at every instant. It moves away only what this drill has put in place: what somebody else
+//! has laid there is never touched. A state counts when it is on disk: `note` puts it there before it is gone by.
 use super::same::same;
 use crate::destination::durable;
+use crate::destination::mount;
+use crate::destination::mount::Durability;
 use crate::error::{Error, Result};
 use crate::restore::scratch;
 use crate::shown::show;
 use crate::tools::{OnInterrupt, rsync};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -18,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// How the private folders are named, in front of the drill's id.
 pub const PREFIX: &str = ".recovery-full-";
+
+/// In each of them: nobody commits live data by mistake.
+const IGNORE: &str = ".gitignore";
 
 /// Where the live data of one folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +44,10 @@ pub struct Swap {
     pub what: String,
     /// The live folder, without links.
     pub live: PathBuf,
-    /// Its device and inode; `None` for one that was not there before the drill.
-    pub identity: Option<(u64, u64)>,
+    /// Its inode; `None` for one that was not there before the drill. (Device numbers change when a machine starts again.)
+    pub inode: Option<u64>,
+    /// The inode of what the drill puts in its place, once that is known.
+    pub placed: Option<u64>,
     /// The private folder beside it.
     pub work: PathBuf,
     /// Where it lies aside.
@@ -48,11 +56,15 @@ pub struct Swap {
     pub state: State,
 }
 
+/// Puts the state of a swap on disk.
+pub type Note<'a> = &'a mut dyn FnMut(&Swap) -> Result<()>;
+
 impl Swap {
     /// Looks at a live folder, and changes nothing. `aside_dir` is where it is to lie aside, if not beside itself.
     ///
     /// # Errors
-    /// When it is no folder, or cannot be moved because something is mounted on it.
+    /// When it is no folder, or cannot be moved because something is mounted on it or in it; when what would lie aside would
+    /// not outlive a loss of power.
     pub fn plan(what: String, live: &Path, name: &str, aside_dir: Option<&Path>) -> Result<Self> {
         let live = crate::restore::resolved(live)?;
         let (Some(parent), Some(_)) = (live.parent(), live.file_name()) else {
@@ -62,37 +74,37 @@ impl Swap {
             ));
         };
         let above = fs::metadata(parent).map_err(Error::io("look at", parent))?;
-        let identity = match fs::symlink_metadata(&live) {
+        let inode = match fs::symlink_metadata(&live) {
             Ok(meta) if !meta.is_dir() => {
-                return Err(Error::refused(
-                    format!("{} is no folder", show(&live)),
-                    "name the folder itself",
-                ));
+                return Err(Error::refused(format!("{} is no folder", show(&live)), "name the folder itself"));
             }
-            Ok(meta) if meta.dev() != above.dev() => {
-                let what = format!("{} is a mount point, which cannot be moved aside", show(&live));
-                return Err(Error::refused(
-                    what,
-                    "keep the data in a folder on that file system, and name that",
-                ));
-            }
-            Ok(meta) => Some((meta.dev(), meta.ino())),
+            Ok(meta) => Some(meta.ino()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("look at", &live)(error)),
         };
+        if let Some(point) = mount::points_in(&live) {
+            let what = match point == live {
+                true => format!("{} is a mount point, which cannot be moved aside", show(&live)),
+                false => format!("{} holds the mount point {}", show(&live), show(&point)),
+            };
+            return Err(Error::refused(what, "keep the data in a folder without mounts, and name that"));
+        }
         let name = format!("{PREFIX}{name}");
         let work = parent.join(&name);
-        let aside = match aside_dir {
+        let aside = match aside_dir.filter(|folder| fs::metadata(folder).map_or(true, |meta| meta.dev() != above.dev()))
+        {
             None => work.join("aside"),
             Some(folder) => {
-                let other = fs::metadata(folder).map_err(Error::io("look at", folder))?;
-                match other.dev() == above.dev() {
-                    true => work.join("aside"),
-                    false => folder.join(&name).join("aside"),
+                fs::metadata(folder).map_err(Error::io("look at", folder))?;
+                let cached = mount::check(folder, None, false)?.durability != Durability::Local;
+                if cached || scratch::is_in_memory(folder) && !scratch::is_in_memory(parent) {
+                    let what = format!("{} would not outlive a loss of power", show(folder));
+                    return Err(Error::refused(what, "name a folder on a disk: `aside-dir` in [drill]"));
                 }
+                folder.join(&name).join("aside")
             }
         };
-        Ok(Self { what, live, identity, work, aside, state: State::Whole })
+        Ok(Self { what, live, inode, placed: None, work, aside, state: State::Whole })
     }
 
     /// Whether it lies aside on another file system.
@@ -118,31 +130,30 @@ impl Swap {
     pub fn open(&self) -> Result<()> {
         for folder in self.folders() {
             fs::DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("create", folder))?;
-            // In a work tree: nobody commits live data by mistake.
-            durable::replace(&folder.join(".gitignore"), b"*\n", 0o600)?;
+            durable::replace(&folder.join(IGNORE), b"*\n", 0o600)?;
         }
         Ok(())
     }
 
-    /// Moves the live folder aside. `note` puts the new state on disk, before what it allows is done. Returns the bytes that
-    /// were copied, where a rename would not do.
+    /// Moves the live folder aside. Returns the bytes that were copied, where a rename would not do.
     ///
     /// # Errors
     /// When a step fails; [`Swap::back`] takes back what was done.
-    pub fn move_aside(&mut self, note: &mut dyn FnMut(&Self) -> Result<()>) -> Result<u64> {
-        if self.identity.is_none() {
-            return Ok(0);
+    pub fn move_aside(&mut self, note: Note<'_>) -> Result<u64> {
+        if self.inode.is_none() {
+            return self.must_be_free().map(|()| 0);
         }
+        self.must_be_live()?;
         if !self.is_apart() {
             durable::move_folder(&self.live, &self.aside)?;
             return Ok(0);
         }
-        let bytes = copied(&self.live, &self.aside, OnInterrupt::End)?;
-        self.state = State::Copied;
-        note(self)?;
+        copy(&self.live, &self.aside, OnInterrupt::End)?;
+        self.becomes(State::Copied, note)?;
         durable::move_folder(&self.live, &self.leaving())?;
-        self.state = State::CopyAlone;
-        note(self)?;
+        // Nobody finds it by its name any more: what was written until now is seen.
+        let bytes = compared(&self.leaving(), &self.aside, OnInterrupt::End)?;
+        self.becomes(State::CopyAlone, note)?;
         remove(&self.leaving())?;
         Ok(bytes)
     }
@@ -150,83 +161,112 @@ impl Swap {
     /// Puts `restored` where the live folder was.
     ///
     /// # Errors
-    /// When the folder there was not moved aside, or the rename fails.
-    pub fn place(&self, restored: &Path) -> Result<()> {
+    /// When something is there, or the rename fails.
+    pub fn place(&mut self, restored: &Path, note: Note<'_>) -> Result<()> {
+        let mut next = self.clone();
+        next.placed = Some(fs::symlink_metadata(restored).map_err(Error::io("look at", restored))?.ino());
+        note(&next)?;
+        *self = next;
         durable::move_folder(restored, &self.live)
     }
 
-    /// Brings the live folder back; what was put in its place is kept beside it. `note` as in [`Swap::move_aside`].
+    /// Brings the live folder back; what the drill has put in its place is kept beside it.
     ///
     /// # Errors
-    /// When it is nowhere to be found, or a rename or copy fails. Calling it again goes on.
-    pub fn back(&mut self, note: &mut dyn FnMut(&Self) -> Result<()>) -> Result<()> {
-        match (self.state, self.identity) {
-            (_, None) => self.put_away(),
-            (State::Whole, _) if self.is_apart() => {
-                // Never moved, or back: what lies aside is a copy, whole or not.
-                self.must_be_live()?;
-                remove(&self.aside)
-            }
-            (State::Whole, _) if is_there(&self.aside) => {
+    /// When it is nowhere to be found, something else is in its place, or a rename or copy fails. Calling it again goes on.
+    pub fn back(&mut self, note: Note<'_>) -> Result<()> {
+        if self.inode.is_none() {
+            return self.put_away();
+        }
+        if self.must_be_live().is_ok() {
+            return self.is_back(note);
+        }
+        match self.state {
+            State::Whole => {
+                self.must_be_there(&self.aside)?;
                 self.put_away()?;
-                durable::move_folder(&self.aside, &self.live)
+                durable::move_folder(&self.aside, &self.live)?;
             }
-            (State::Whole, _) => self.must_be_live(),
-            (State::Copied, _) => {
-                if is_there(&self.leaving()) {
-                    self.put_away()?;
-                    durable::move_folder(&self.leaving(), &self.live)?;
-                }
-                self.must_be_live()?;
-                self.is_back(note)
-            }
-            (State::CopyAlone, _) => {
-                let back = self.work.join("back");
-                remove(&self.leaving())?;
-                copied(&self.aside, &back, OnInterrupt::GoOn)?;
+            State::Copied => {
+                self.must_be_there(&self.leaving())?;
                 self.put_away()?;
+                durable::move_folder(&self.leaving(), &self.live)?;
+            }
+            State::CopyAlone => {
+                self.must_be_there(&self.aside)?;
+                // A copy that a killed run had begun may still be written to.
+                let back = free(&self.work, "back");
+                copy(&self.aside, &back, OnInterrupt::GoOn)?;
+                compared(&self.aside, &back, OnInterrupt::GoOn)?;
+                self.put_away()?;
+                let mut next = self.clone();
+                next.inode = Some(fs::symlink_metadata(&back).map_err(Error::io("look at", &back))?.ino());
+                note(&next)?;
+                *self = next;
                 durable::move_folder(&back, &self.live)?;
-                let meta = fs::symlink_metadata(&self.live).map_err(Error::io("look at", &self.live))?;
-                self.identity = Some((meta.dev(), meta.ino()));
-                self.is_back(note)
             }
         }
+        self.must_be_live()?;
+        self.is_back(note)
     }
 
-    /// The live folder is in place: its copy is needed no more, as soon as that is on record.
-    fn is_back(&mut self, note: &mut dyn FnMut(&Self) -> Result<()>) -> Result<()> {
-        self.state = State::Whole;
-        note(self)?;
-        remove(&self.aside)
+    /// The live folder is in place, and a copy of it is needed no more, as soon as that is on record.
+    fn is_back(&mut self, note: Note<'_>) -> Result<()> {
+        if self.state == State::Whole { Ok(()) } else { self.becomes(State::Whole, note) }
+    }
+
+    fn becomes(&mut self, state: State, note: Note<'_>) -> Result<()> {
+        let next = Self { state, ..self.clone() };
+        note(&next)?;
+        *self = next;
+        Ok(())
     }
 
     /// What is in the live folder's place is that folder itself.
     fn must_be_live(&self) -> Result<()> {
-        let found = fs::symlink_metadata(&self.live).map(|meta| (meta.dev(), meta.ino()));
-        match found {
-            Ok(found) if Some(found) == self.identity => Ok(()),
-            found => {
-                let there = if found.is_ok() { "another folder is there" } else { "nothing is there" };
-                let what =
-                    format!("{} is not the folder that it was before the drill: {there}", show(&self.live));
-                let next = format!(
-                    "look for it in {} and {}, and move it back by hand",
-                    show(&self.work),
-                    show(&self.aside)
-                );
-                Err(Error::refused(what, next))
-            }
+        match inode(&self.live) {
+            Some(found) if Some(found) == self.inode => Ok(()),
+            Some(_) => Err(self.strange()),
+            None => Err(self.lost(&self.live)),
         }
     }
 
-    /// Moves what is in the live folder's place into the private folder: what was written to it since is kept.
+    fn must_be_there(&self, folder: &Path) -> Result<()> {
+        if is_there(folder) { Ok(()) } else { Err(self.lost(folder)) }
+    }
+
+    fn must_be_free(&self) -> Result<()> {
+        if is_there(&self.live) { Err(self.strange()) } else { Ok(()) }
+    }
+
+    fn strange(&self) -> Error {
+        let what = format!("{} is neither the live folder nor what the drill has put there", show(&self.live));
+        Error::refused(what, self.by_hand())
+    }
+
+    fn lost(&self, folder: &Path) -> Error {
+        Error::refused(format!("{} is not there, where {} should be", show(folder), self.what), self.by_hand())
+    }
+
+    fn by_hand(&self) -> String {
+        let (live, work, aside) = (show(&self.live), show(&self.work), show(&self.aside));
+        format!(
+            "look at {live}, {work} and {aside}: decide which is the live data, move it to {live}, and what is there now \
+             away; then remove `.recovery/drill.json` and start the service"
+        )
+    }
+
+    /// Moves what the drill has put in the live folder's place into the private folder: what was written to it is kept.
     fn put_away(&self) -> Result<()> {
-        if !is_there(&self.live) {
-            return Ok(());
+        match inode(&self.live) {
+            None if !is_there(&self.live) => Ok(()),
+            Some(found) if Some(found) == self.placed => {
+                durable::move_folder(&self.live, &free(&self.work, "restored"))
+            }
+            // A folder that was not there before the drill, and that somebody else has made since.
+            _ if self.inode.is_none() => Ok(()),
+            _ => Err(self.strange()),
         }
-        let away =
-            (0..).map(|number| self.work.join(format!("restored-{number}"))).find(|path| !is_there(path));
-        away.map_or(Ok(()), |away| durable::move_folder(&self.live, &away))
     }
 
     /// Where the original goes once a copy of it lies aside.
@@ -236,37 +276,45 @@ impl Swap {
 
     /// Where the archive is restored to, before it is put in place.
     pub fn staging(&self) -> PathBuf {
-        self.work.join("restored")
+        self.work.join("staged")
     }
 
-    /// Removes what was restored and never put in place, and a copy on its way back.
+    /// Removes what is needed no more: what was restored and never put in place, copies of what is in its place, and the
+    /// private folders, if nothing else is in them. Returns those that are kept: they hold live data, or what was in
+    /// its place for a while.
     ///
     /// # Errors
-    /// When something is left.
-    pub fn tidy(&self) -> Result<()> {
-        [self.staging(), self.work.join("back")].iter().try_for_each(|folder| remove(folder))
+    /// When something cannot be looked at or removed.
+    pub fn tidy(&self) -> Result<Vec<PathBuf>> {
+        remove(&self.staging())?;
+        if self.is_apart() && self.inode.is_some() {
+            match self.state {
+                State::Whole => {
+                    self.must_be_live()?;
+                    remove(&self.leaving())?;
+                    remove(&self.aside)?;
+                }
+                State::CopyAlone => remove(&self.leaving())?,
+                State::Copied => {}
+            }
+            for name in names(&self.work)?.iter().filter(|name| name.starts_with("back-")) {
+                remove(&self.work.join(name))?;
+            }
+        }
+        let mut kept = Vec::new();
+        for folder in self.folders().into_iter().filter(|folder| is_there(folder)) {
+            match names(folder)?.iter().all(|name| name == IGNORE) {
+                true => remove(folder)?,
+                false => kept.push(folder.to_owned()),
+            }
+        }
+        Ok(kept)
     }
 
-    /// Removes the private folders: what lies in them is needed no more.
+    /// The restored release has the mode and the owner of the folder whose place it takes: a bundle knows neither.
     ///
     /// # Errors
-    /// When something is left.
-    pub fn close(&self) -> Result<()> {
-        self.folders().into_iter().try_for_each(remove)
-    }
-
-    /// Whether something of value lies in the private folders: live data, or what was restored and may have been written to.
-    pub fn holds_anything(&self) -> bool {
-        let kept = |name: &OsStr| name == "aside" || name.to_string_lossy().starts_with("restored-");
-        let entries =
-            self.folders().into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
-        entries.flatten().any(|entry| kept(&entry.file_name()))
-    }
-
-    /// A folder that was not there before has the mode that folders have.
-    ///
-    /// # Errors
-    /// When it cannot be set.
+    /// When they cannot be set.
     pub fn dress(&self, restored: &Path) -> Result<()> {
         let before = fs::metadata(&self.aside).ok();
         let mode = before.as_ref().map_or(0o755, |meta| meta.mode() & 0o7777);
@@ -284,24 +332,42 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Copies a folder, with owners, times, links and attributes, compares the two, and makes the copy durable.
-fn copied(from: &Path, to: &Path, on_interrupt: OnInterrupt) -> Result<u64> {
-    remove(to)?;
+/// The inode of a folder on the file system of the folder it lies in.
+fn inode(path: &Path) -> Option<u64> {
+    let (meta, above) = (fs::symlink_metadata(path).ok()?, fs::metadata(path.parent()?).ok()?);
+    (meta.is_dir() && meta.dev() == above.dev()).then(|| meta.ino())
+}
+
+/// The first name of its kind that is free.
+fn free(work: &Path, kind: &str) -> PathBuf {
+    let names = (0..).map(|number| work.join(format!("{kind}-{number}")));
+    names.into_iter().find(|path| !is_there(path)).unwrap_or_else(|| work.join(kind))
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        Ok(entry.map_err(Error::io("list", folder))?.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+/// Copies a folder, with owners, times, links and attributes, and makes the copy durable.
+fn copy(from: &Path, to: &Path, on_interrupt: OnInterrupt) -> Result<()> {
     fs::DirBuilder::new().mode(0o700).create(to).map_err(Error::io("create", to))?;
-    let pass = rsync::copy(from, to, on_interrupt)?;
-    if let Some(failed) = pass.failed {
+    if let Some(failed) = rsync::copy(from, to, on_interrupt)?.failed {
         return Err(Error::refused(format!("{} could not be copied whole: {failed}", show(from)), ""));
     }
+    durable::sync_tree(to)
+}
+
+/// Whether a copy is what it was made of; the bytes that were compared.
+fn compared(from: &Path, to: &Path, on_interrupt: OnInterrupt) -> Result<u64> {
     let compared = same(from, to, on_interrupt)?;
-    if let Some(first) = compared.first {
-        let what = format!("the copy of {} is not what it was: {first}", show(from));
-        return Err(Error::refused(
-            what,
-            "stop what writes to it; what cannot be copied cannot be moved to another file system",
-        ));
-    }
-    durable::sync_tree(to)?;
-    Ok(compared.bytes)
+    let Some(first) = compared.first else { return Ok(compared.bytes) };
+    let what = format!("the copy of {} is not what it was: {first}", show(from));
+    let next = "stop what writes to it; what cannot be copied cannot be moved to another file system";
+    Err(Error::refused(what, next))
 }
 
 /// Removes a folder that a drill has made; nothing where there is none.
@@ -323,15 +389,19 @@ mod tests {
         Ok(())
     }
 
-    /// A live folder with a file in it, and what was restored beside it.
+    /// A live folder with a file in it, and what was restored beside it; in memory, with `aside_dir` on a disk.
     fn ready(aside_dir: Option<&Path>) -> (tempfile::TempDir, Swap, PathBuf) {
-        let home = tempfile::tempdir().expect("a folder");
+        let home = match aside_dir {
+            None => tempfile::tempdir(),
+            Some(_) => tempfile::tempdir_in("/dev/shm"),
+        };
+        let home = home.expect("a folder");
         let live = home.path().join("live");
         fs::create_dir(&live).expect("makes");
         fs::write(live.join("file"), "live").expect("writes");
         let swap = Swap::plan("data live".into(), &live, "x-0", aside_dir).expect("plans");
         swap.open().expect("opens");
-        let restored = swap.work.join("restored");
+        let restored = swap.staging();
         fs::create_dir(&restored).expect("makes");
         fs::write(restored.join("file"), "restored").expect("writes");
         (home, swap, restored)
@@ -348,7 +418,7 @@ mod tests {
             &|swap, _| assert_eq!(swap.move_aside(&mut quiet).expect("moves"), 0),
             &|swap, restored| {
                 swap.move_aside(&mut quiet).expect("moves");
-                swap.place(restored).expect("places");
+                swap.place(restored, &mut quiet).expect("places");
                 assert_eq!(holds(swap), "restored");
             },
         ];
@@ -359,8 +429,9 @@ mod tests {
                 swap.back(&mut quiet).expect("brings it back");
                 assert_eq!(holds(&swap), "live");
             }
-            swap.close().expect("closes");
-            assert!(swap.live.exists() && !swap.work.exists());
+            let kept = swap.tidy().expect("tidies");
+            assert_eq!(kept.is_empty(), !swap.work.exists());
+            assert!(swap.live.exists() && (kept.is_empty() || swap.work.join("restored-0").exists()));
         }
     }
 
@@ -368,20 +439,18 @@ mod tests {
     fn what_was_put_in_its_place_is_kept() {
         let (_home, mut swap, restored) = ready(None);
         swap.move_aside(&mut quiet).expect("moves");
-        swap.place(&restored).expect("places");
+        swap.place(&restored, &mut quiet).expect("places");
         fs::write(swap.live.join("new"), "written since").expect("writes");
         swap.back(&mut quiet).expect("brings it back");
         assert_eq!(fs::read_to_string(swap.work.join("restored-0/new")).expect("kept"), "written since");
-        assert!(swap.holds_anything());
+        assert_eq!(swap.tidy().expect("tidies"), [swap.work.clone()]);
     }
 
     #[test]
     fn on_another_file_system_a_verified_copy_lies_aside_before_the_original_goes() {
-        let other = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+        let other = tempfile::tempdir().expect("a folder on a disk");
         let (_home, mut swap, restored) = ready(Some(other.path()));
-        if !swap.is_apart() {
-            return assert!(swap.aside.starts_with(&swap.work), "one file system needs no copy");
-        }
+        assert!(swap.is_apart(), "the folder for temporary files lies in memory: this test needs one on a disk");
         let mut states = Vec::new();
         let mut note = |swap: &Swap| {
             states.push((swap.state, swap.live.exists(), swap.aside.join("file").exists()));
@@ -389,11 +458,53 @@ mod tests {
         };
         swap.move_aside(&mut note).expect("moves");
         assert_eq!(states, [(State::Copied, true, true), (State::CopyAlone, false, true)]);
-        swap.place(&restored).expect("places");
-        swap.back(&mut quiet).expect("brings it back");
-        assert_eq!(holds(&swap), "live");
-        assert!(!swap.aside.exists());
-        swap.back(&mut quiet).expect("once more");
+        swap.place(&restored, &mut quiet).expect("places");
+        for _ in 0..2 {
+            swap.back(&mut quiet).expect("brings it back");
+            assert_eq!(holds(&swap), "live");
+        }
+        assert!(swap.aside.exists(), "nothing is removed before all is back");
+        assert_eq!(swap.tidy().expect("tidies"), [swap.work.clone()]);
+        assert!(!swap.aside.exists() && swap.work.join("restored-0").exists());
+    }
+
+    /// At each change of state: whether it gets on disk or not, and whatever the disk says, the live folder comes back.
+    #[test]
+    fn a_state_that_is_not_on_disk_does_not_count() {
+        for fails in 0..2 {
+            let other = tempfile::tempdir().expect("a folder on a disk");
+            let (_home, mut swap, _) = ready(Some(other.path()));
+            let (mut on_disk, mut notes) = (swap.clone(), 0);
+            let mut note = |swap: &Swap| {
+                notes += 1;
+                if notes > fails {
+                    return Err(Error::refused("no room", ""));
+                }
+                on_disk = swap.clone();
+                Ok(())
+            };
+            swap.move_aside(&mut note).expect_err("a note failed");
+            assert_eq!(swap, on_disk);
+            on_disk.back(&mut quiet).expect("brings it back");
+            assert_eq!(holds(&on_disk), "live");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_has_laid_there_is_not_moved_away() {
+        let (_home, mut swap, restored) = ready(None);
+        swap.move_aside(&mut quiet).expect("moves");
+        swap.place(&restored, &mut quiet).expect("places");
+        fs::remove_dir_all(&swap.live).expect("removes");
+        fs::create_dir(&swap.live).expect("makes");
+        fs::write(swap.live.join("file"), "by hand").expect("writes");
+        let error = swap.back(&mut quiet).expect_err("strange");
+        assert!(error.next_step().is_some_and(|next| next.contains("aside")), "{error}");
+        assert_eq!(holds(&swap), "by hand");
+        // Whoever moves the live folder back by hand is done.
+        fs::remove_dir_all(&swap.live).expect("removes");
+        fs::rename(&swap.aside, &swap.live).expect("moves");
+        swap.back(&mut quiet).expect("is back");
         assert_eq!(holds(&swap), "live");
     }
 
@@ -402,6 +513,7 @@ mod tests {
         let (home, mut swap, _) = ready(None);
         fs::rename(&swap.live, home.path().join("elsewhere")).expect("moves");
         swap.back(&mut quiet).expect_err("gone");
+        swap.move_aside(&mut quiet).expect_err("gone");
         fs::create_dir(&swap.live).expect("makes");
         swap.back(&mut quiet).expect_err("another");
     }
@@ -413,9 +525,9 @@ mod tests {
             Swap::plan("release app".into(), &home.path().join("new"), "x-0", None).expect("plans");
         swap.open().expect("opens");
         assert_eq!(swap.move_aside(&mut quiet).expect("nothing to move"), 0);
-        let restored = swap.work.join("restored");
+        let restored = swap.staging();
         fs::create_dir(&restored).expect("makes");
-        swap.place(&restored).expect("places");
+        swap.place(&restored, &mut quiet).expect("places");
         assert!(swap.live.exists());
         swap.back(&mut quiet).expect("takes it away");
         assert!(!swap.live.exists());
@@ -425,8 +537,12 @@ mod tests {
     fn what_cannot_be_moved_is_refused_before_anything_is() {
         let home = tempfile::tempdir().expect("a folder");
         fs::write(home.path().join("file"), "").expect("writes");
-        for path in [home.path().join("file"), PathBuf::from("/proc"), PathBuf::from("/")] {
+        for path in [home.path().join("file"), PathBuf::from("/proc"), PathBuf::from("/dev"), PathBuf::from("/")] {
             Swap::plan(String::new(), &path, "x", None).expect_err("refused");
         }
+        let live = home.path().join("live");
+        fs::create_dir(&live).expect("makes");
+        Swap::plan(String::new(), &live, "x", Some(Path::new("/dev/shm"))).expect_err("memory is no place for live data");
+        Swap::plan(String::new(), &live, "x", Some(&home.path().join("away"))).expect_err("is not there");
     }
 }
