@@ -153,7 +153,8 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
         "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
-         # release-checks = [\"npm ci --omit=dev\"]\n"
+         # release-checks = [\"npm ci --omit=dev\"]\n\
+         # sign-with = \"ops@example.org\"     # a gpg key that signs the evidence of drills\n"
     ));
     text
 }

@@ -55,6 +55,8 @@ pub struct Release {
     pub keep: Option<u32>,
     /// Default `prod`.
     pub env: String,
+    /// Whether the file says anything of it.
+    pub configured: bool,
 }
 
 /// `[data.NAME]`.
@@ -159,6 +161,8 @@ pub struct Drill {
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
+    /// The gpg key that signs the evidence.
+    pub sign_with: Option<String>,
 }
 
 impl Config {
@@ -192,7 +196,9 @@ impl Config {
     ) -> Result<Self, (String, String)> {
         let at = |path: &str| clean(&root.join(path));
         let release = raw.release;
+        let configured = release != raw::RawRelease::default();
         let release = Release {
+            configured,
             name,
             version_from: release.version_from.as_deref().map(detect::version_from).transpose()?,
             output_dir: at(release.output_dir.as_deref().unwrap_or("releases")),
@@ -460,6 +466,8 @@ stop = "docker compose stop app"
             ("[destination.d]\npath = \"d\"\npassphrase-env = \"my phrase\"\n", "not the name of a variable"),
             ("[destination.d]\npath = \"d\"\nrecipients = [\"\"]\n", "recipients is empty"),
             ("[drill]\nspot-every = \"often\"\n", "spot-every"),
+            ("[drill]\nsign-with = \"\"\n", "sign-with is \"\", not a key"),
+            ("[drill]\nsign-with = \"--batch\"\n", "not a key"),
             (
                 &format!("{set}stage-dir = \"d/stage\"\n[destination.d]\npath = \"d\"\n"),
                 "inside of the destination",

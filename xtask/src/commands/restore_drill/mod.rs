@@ -1,5 +1,7 @@
-//! `restore-drill`: a file a kind of drill.
+//! `restore-drill`: a file a kind of drill, and what all of them do alike: `frame` before, `report` behind.
+mod frame;
 mod history;
+mod report;
 mod spot;
 
 use super::Context;
