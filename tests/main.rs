@@ -12,6 +12,7 @@ mod drill;
 mod encryption;
 mod evidence;
 mod faults;
+mod full;
 mod fuzzed;
 mod golden;
 mod handmade;

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const LATER: &str = "2026-03-12T12:00:00Z";
-const SCHEMAS: [&str; 5] = ["document", "drill-record", "history-line", "lock", "manifest-line"];
+const SCHEMAS: [&str; 6] =
+    ["document", "drill-journal", "drill-record", "history-line", "lock", "manifest-line"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schemas")
@@ -93,12 +94,36 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
         let read = |name: String| fs::read(stack.path(folder).join(name)).expect("reads");
         names.map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
     };
+    // A full drill, whose start keeps a copy of its journal; and what it has left, removed.
+    let full = Stack::new();
+    full.configure(
+        "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json journal.json\"\nsmoke = [\"true\"]\n",
+    );
+    full.run(&["backup"]).ok();
+    full.run_at(LATER, &["restore-drill", "full", "--yes"]).ok();
+    full.run_at("2026-03-20T12:00:00Z", &["prune"]).ok();
+    let file = |name: &str| fs::read_to_string(full.path(name)).expect("reads");
+    let of_full: Vec<Value> = full
+        .files("repo/docs/drills")
+        .into_iter()
+        .filter(|name| name.ends_with(".json"))
+        .map(|name| serde_json::from_str(&file(&format!("repo/docs/drills/{name}"))).expect("JSON"))
+        .collect();
+    let journal: Value = serde_json::from_str(&file("repo/journal.json")).expect("JSON");
     let manifests = "find drive repo/releases -name '*.manifest.jsonl.gz' -print0 | xargs -0 zcat";
     BTreeMap::from([
         ("lock", of("repo/releases", ".lock.json")),
         ("manifest-line", json_lines(&stack.sh(".", manifests))),
-        ("drill-record", of("repo/docs/drills", ".json")),
-        ("history-line", json_lines(&stack.sh("repo/.recovery", "cat history.jsonl"))),
+        ("drill-record", [of("repo/docs/drills", ".json"), of_full].concat()),
+        ("drill-journal", vec![journal]),
+        (
+            "history-line",
+            [
+                json_lines(&stack.sh("repo/.recovery", "cat history.jsonl")),
+                json_lines(&file("repo/.recovery/history.jsonl")),
+            ]
+            .concat(),
+        ),
     ])
 }
 
@@ -106,7 +131,7 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
 fn printed() -> Vec<Value> {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\nrpo-target = \"1h\"\n");
-    let calls: [&[&str]; 18] = [
+    let calls: [&[&str]; 19] = [
         &["snapshot", "--dry-run"],
         &["snapshot"],
         &["snapshot"],
@@ -117,6 +142,7 @@ fn printed() -> Vec<Value> {
         &["restore-drill", "--dry-run"],
         &["restore-drill", "--owner", "Ada"],
         &["restore-drill", "--if-due"],
+        &["restore-drill", "recover"],
         &["restore-drill", "history"],
         &["verify", "--evidence"],
         &["restore", "codex-api", "--explain"],
@@ -144,9 +170,21 @@ fn every_stored_document_is_as_its_schema_says() {
     assert_eq!(results, BTreeSet::from(["could_not_run", "not_verified", "verified"]));
     let kinds: BTreeSet<&str> =
         stored["history-line"].iter().filter_map(|line| line["kind"].as_str()).collect();
-    for kind in ["snapshot", "backup", "uploaded", "confirmed", "verified", "damaged", "drill"] {
+    let known = [
+        "snapshot",
+        "backup",
+        "uploaded",
+        "confirmed",
+        "verified",
+        "damaged",
+        "drill",
+        "aside",
+        "aside-removed",
+    ];
+    for kind in known {
         assert!(kinds.contains(kind), "no {kind} in {kinds:?}");
     }
+    assert!(stored["drill-record"].iter().any(|record| record["kind"] == "full"));
     let lines: BTreeSet<&str> =
         stored["manifest-line"].iter().filter_map(|line| line["line"].as_str()).collect();
     assert_eq!(lines, BTreeSet::from(["block", "end", "entry", "header"]));
@@ -208,6 +246,7 @@ fn optional_fields(name: &str) -> &'static [&'static str] {
         "manifest-line" => &["size", "uid", "gid", "mtime_nanos", "blocks", "state"],
         "drill-record" => &["operator", "loss_now_seconds", "not_tested", "findings", "reasons", "signature"],
         "document" => &["recipe"],
+        "drill-journal" => &["sign_with"],
         _ => &[],
     }
 }

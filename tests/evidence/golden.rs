@@ -130,7 +130,7 @@ fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Eviden
         judgement: judge(&plan, &runs, &findings, Interrupted::No),
         steps: runs.into_iter().map(|run| measured::step(&plan, run)).collect(),
         findings,
-        elapsed,
+        finished_at: measured::end(frame.started_at, elapsed),
     };
     let mut evidence = measured::evidence(frame, measured);
     // A new version of the tool alone changes no golden file.

@@ -65,8 +65,8 @@ pub struct Measured {
     pub findings: Vec<Finding>,
     /// What it has shown.
     pub judgement: Judgement,
-    /// How long all of it took.
-    pub elapsed: Duration,
+    /// When it ended: see [`end`].
+    pub finished_at: Timestamp,
 }
 
 /// A step of a spot drill, as the record has it.
@@ -98,7 +98,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         host: frame.host.clone(),
         tool: ToolVersion { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
         started_at: frame.started_at,
-        finished_at: end(frame.started_at, measured.elapsed),
+        finished_at: measured.finished_at,
         artifacts: measured.artifacts,
         steps: measured.steps,
         rto_seconds: rto_seconds.map(rounded),
@@ -115,7 +115,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
     }
 }
 
-/// When a drill ended that began at `started_at`, by its stopwatch: a clock that is set meanwhile does not count.
+/// When something ended that began at `started_at`, by its stopwatch: a clock that is set meanwhile does not count.
 pub fn end(started_at: Timestamp, elapsed: Duration) -> Timestamp {
     let elapsed = SignedDuration::try_from(elapsed).unwrap_or_default();
     started_at.saturating_add(elapsed).unwrap_or(started_at)

@@ -9,6 +9,7 @@ pub mod control;
 mod done;
 pub mod evidence;
 mod expected;
+pub mod full;
 pub mod gather;
 mod key_files;
 pub mod measured;

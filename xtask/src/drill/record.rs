@@ -8,7 +8,6 @@ use super::measured::Frame;
 use super::render::markdown;
 use super::signed;
 use crate::archive::{FormatError, sha256_hex};
-use crate::config::Drill;
 use crate::destination::durable::{self, Run};
 use crate::destination::read;
 use crate::error::{Error, Result};
@@ -161,16 +160,21 @@ pub struct Recorded {
     pub page_sha256: String,
 }
 
-/// Stores `evidence` in the drills' folder, behind the newest of `records`, signed where a key is configured. Of a
-/// signature that cannot be made a finding is added.
+/// Stores `evidence` in `folder`, behind the newest of `records`, signed where a key is given. Of a signature that cannot
+/// be made a finding is added.
 ///
 /// # Errors
 /// `Io` and whatever [`durable`] reports; then neither record nor page is left.
-pub fn write(drill: &Drill, frame: &Frame, records: &[Stored], mut evidence: Evidence) -> Result<Recorded> {
-    let folder = &drill.evidence_dir;
+pub fn write(
+    folder: &Path,
+    sign_with: Option<&str>,
+    frame: &Frame,
+    records: &[Stored],
+    mut evidence: Evidence,
+) -> Result<Recorded> {
     evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
     evidence.id = free_id(folder, &evidence.id);
-    let signature = signed::sign(drill.sign_with.as_deref(), frame, &mut evidence)?;
+    let signature = signed::sign(sign_with, frame, &mut evidence)?;
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
     let mut run = Run::public();
@@ -185,12 +189,19 @@ pub fn write(drill: &Drill, frame: &Frame, records: &[Stored], mut evidence: Evi
     Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
 
-/// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.
+/// Whether a drill of that id has left evidence in `folder`.
+pub fn is_taken(folder: &Path, id: &str) -> bool {
+    ["json", "md", "json.asc"].iter().any(|end| folder.join(format!("{id}.{end}")).exists())
+}
+
+/// `id`, `id-2`, `id-3`, …: several drills may begin in one second.
+pub fn ids(id: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..).map(move |number| format!("{id}-{number}"));
+    std::iter::once(id.to_owned()).chain(numbered)
+}
+
 fn free_id(folder: &Path, id: &str) -> String {
-    let taken =
-        |id: &str| ["json", "md", "json.asc"].iter().any(|end| folder.join(format!("{id}.{end}")).exists());
-    let numbered = (2..).map(|number| format!("{id}-{number}"));
-    std::iter::once(id.to_owned()).chain(numbered).find(|id| !taken(id)).unwrap_or_else(|| id.to_owned())
+    ids(id).find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
 }
 
 /// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.
@@ -213,15 +224,12 @@ fn add_row(path: &Path, row: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, beneath};
     use crate::drill::evidence::tests::{frame, sample};
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");
         assert_eq!(findings, []);
-        let config = Config::load(folder, None, &mut beneath(folder)).expect("loads");
-        let drill = Drill { evidence_dir: folder.to_owned(), ..config.drill };
-        write(&drill, &frame(), &records, sample(day, None)).expect("written")
+        write(folder, None, &frame(), &records, sample(day, None)).expect("written")
     }
 
     #[test]

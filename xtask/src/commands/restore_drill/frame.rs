@@ -15,14 +15,24 @@ use std::io::IsTerminal as _;
 /// That of a drill of this kind.
 pub(super) fn frame(kind: &'static str, drill: &Drill, args: &Args, ctx: &Context) -> Frame {
     Frame {
+        trigger: if args.if_due { "if-due" } else { "manual" }.into(),
+        rto_target: drill.rto_target,
+        rpo_target: drill.rpo_target,
+        ..bare(kind, args, ctx)
+    }
+}
+
+/// The same where no configuration says anything.
+pub(super) fn bare(kind: &'static str, args: &Args, ctx: &Context) -> Frame {
+    Frame {
         kind,
         id: format!("drill-{}-{kind}", stamp(ctx.now)),
-        trigger: if args.if_due { "if-due" } else { "manual" }.into(),
+        trigger: "manual".into(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         operator: operator(ctx.env),
         started_at: ctx.now,
-        rto_target: drill.rto_target,
-        rpo_target: drill.rpo_target,
+        rto_target: None,
+        rpo_target: None,
         owner: args.owner.clone(),
         due: args.due.clone(),
     }

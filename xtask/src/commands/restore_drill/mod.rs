@@ -1,6 +1,8 @@
 //! `restore-drill`: a file a kind of drill, and what all of them do alike: `frame` before, `report` behind.
 mod frame;
+mod full;
 mod history;
+mod recover;
 mod report;
 mod spot;
 
@@ -13,8 +15,13 @@ use crate::error::{Exit, Result};
 /// # Errors
 /// Those of the drill.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    if args.kind == DrillKind::Recover {
+        return recover::run(&super::root(ctx), args, ctx);
+    }
     let config = super::configuration(ctx)?;
     match args.kind {
+        DrillKind::Recover => recover::run(&config.root, args, ctx),
+        DrillKind::Full => full::run(config, args, ctx),
         DrillKind::Spot => spot::run(config, args, ctx),
         DrillKind::History => history::run(&config, ctx),
     }
