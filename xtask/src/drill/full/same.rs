@@ -169,6 +169,9 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
 
+    /// Changes a folder.
+    type Change<'a> = &'a dyn Fn(&Path);
+
     /// Two folders with the same in them.
     fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let home = tempfile::tempdir().expect("a folder");
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_difference_is_seen() {
-        let changes: [(&str, &dyn Fn(&Path)); 9] = [
+        let changes: [(&str, Change<'_>); 9] = [
             ("alone", &|b| fs::write(b.join("new"), "").expect("writes")),
             ("alone", &|b| fs::remove_file(b.join("sub/link")).expect("removes")),
             ("mode", &|b| {

@@ -316,6 +316,9 @@ fn remove(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Does something with a folder and what was restored for it.
+    type Act<'a> = &'a dyn Fn(&mut Swap, &Path);
+
     fn quiet(_: &Swap) -> Result<()> {
         Ok(())
     }
@@ -340,12 +343,15 @@ mod tests {
 
     #[test]
     fn the_live_folder_is_back_whenever_it_is_asked_for() {
-        let steps: [&dyn Fn(&mut Swap, &Path); 3] =
-            [&|_, _| {}, &|swap, _| drop(swap.move_aside(&mut quiet).expect("moves")), &|swap, restored| {
+        let steps: [Act<'_>; 3] = [
+            &|_, _| {},
+            &|swap, _| assert_eq!(swap.move_aside(&mut quiet).expect("moves"), 0),
+            &|swap, restored| {
                 swap.move_aside(&mut quiet).expect("moves");
                 swap.place(restored).expect("places");
                 assert_eq!(holds(swap), "restored");
-            }];
+            },
+        ];
         for step in steps {
             let (_home, mut swap, restored) = ready(None);
             step(&mut swap, &restored);
