@@ -8,13 +8,14 @@ use std::time::Duration;
 use xtask::archive::sha256_hex;
 use xtask::drill::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};
 use xtask::drill::evidence::{
-    ArtifactRecord, Evidence, Operator, Outcome, Signature, Started, StepRun, Verdict, all_restored,
-    loss_seconds, rpo_seconds, rto_seconds,
+    ArtifactRecord, Evidence, Operator, Outcome, Signature, Started, StepRecord, StepRun, Verdict,
+    all_restored, loss_seconds, rpo_seconds, rto_seconds,
 };
+use xtask::drill::full::plan as full;
 use xtask::drill::measured::{self, Frame, Measured};
 use xtask::drill::render::markdown;
 use xtask::drill::steps::{Kind, Pick, Plan, Planned, Role, Step};
-use xtask::drill::verdict::{Interrupted, judge};
+use xtask::drill::verdict::{Interrupted, Judgement, judge};
 use xtask::finding::Finding;
 
 fn folder() -> PathBuf {
@@ -138,7 +139,73 @@ fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Eviden
     evidence
 }
 
-/// Three drills, each chained to the one before it: verified, not verified, could not run.
+/// A full drill in which all went well, and the live data went back because it had changed since the backup.
+fn full_drill() -> Evidence {
+    let plan = full::Plan {
+        targets: vec![
+            full::Target {
+                kind: kind(Role::Release, "acme-api"),
+                live: Some("/srv/api".into()),
+                key_files: vec![],
+            },
+            full::Target {
+                kind: kind(Role::Data, "codex-api"),
+                live: Some("/srv/data/.codex-api".into()),
+                key_files: vec!["config.toml".into()],
+            },
+        ],
+        fresh: true,
+        keep_restored: false,
+        stop: "docker compose stop app".into(),
+        deploy: None,
+        start: "docker compose up -d app".into(),
+        smoke: vec!["npm run smoke:prod".into()],
+    };
+    let frame = Frame {
+        kind: "full",
+        id: "drill-2026-04-13T020000Z-full".into(),
+        ..frame("2026-04-13T02:00:00Z", Started::Systemd)
+    };
+    let step = |step| StepRecord {
+        name: plan.name(step),
+        expected: plan.expected(step),
+        outcome: Outcome::Pass,
+        seconds: 1.5,
+        bytes: matches!(step, full::Step::Restore(_) | full::Step::Same(_)).then_some(41_000_000),
+        detail: "1204 entries, as expected".into(),
+    };
+    let end = StepRecord {
+        name: "put back: start the service".into(),
+        expected: "the service runs on its live data".into(),
+        bytes: None,
+        ..step(full::Step::Start)
+    };
+    let release = ArtifactRecord {
+        role: Role::Release,
+        set: "acme-api".into(),
+        path: "acme-api-v1.4.2-2026-03-01T083000Z.tar.gz".into(),
+        sha256: sha256_hex(b"release"),
+        bytes: 41_000_000,
+        created_at: time("2026-03-01T08:30:00Z"),
+        pick: Pick::Latest,
+    };
+    let measured = Measured {
+        artifacts: vec![release],
+        rto_seconds: Some(18.0),
+        rpo_seconds: Some(80_000.0),
+        loss_now_seconds: Some(45.25),
+        not_tested: plan.not_tested(),
+        judgement: Judgement { result: Verdict::Verified, reasons: vec![] },
+        steps: plan.steps().into_iter().map(step).chain([end]).collect(),
+        findings: vec![],
+        finished_at: measured::end(frame.started_at, Duration::from_millis(45_250)),
+    };
+    let mut evidence = measured::evidence(&frame, measured);
+    evidence.tool.version = "0.0.0".into();
+    evidence
+}
+
+/// Four drills, each chained to the one before it: three spot drills (verified, not verified, could not run), and a full one.
 fn drills() -> Vec<(&'static str, Evidence)> {
     let plan = plan();
     let started = frame("2026-03-10T12:00:00Z", Started::Cron);
@@ -181,7 +248,14 @@ fn drills() -> Vec<(&'static str, Evidence)> {
 
     let results = [verified.result, not_verified.result, could_not_run.result];
     assert_eq!(results, [Verdict::Verified, Verdict::NotVerified, Verdict::CouldNotRun]);
-    vec![("verified", verified), ("not-verified", not_verified), ("could-not-run", could_not_run)]
+    let mut full = full_drill();
+    full.previous_sha256 = Some(sha256_hex(could_not_run.to_json().expect("writes").as_bytes()));
+    vec![
+        ("verified", verified),
+        ("not-verified", not_verified),
+        ("could-not-run", could_not_run),
+        ("full", full),
+    ]
 }
 
 /// The file holds this text, byte for byte; with `RECOVERY_BLESS` it does from then on.

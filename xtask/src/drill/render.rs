@@ -68,7 +68,8 @@ fn purpose(kind: &str) -> &'static str {
         }
         "full" => {
             "A full drill stops the service, moves its live data aside, restores what is stored in its place, starts \
-             the service on it and checks it. Whatever fails, the live data goes back."
+             the service on it and checks it. Whatever fails, the live data goes back; and where nothing fails, it goes \
+             back too, unless the restored data is the same, or was to stay."
         }
         _ => "",
     }
