@@ -65,7 +65,7 @@ pub enum Verb {
     Backup(BackupArgs),
     /// Check artifacts: every digest, every entry against its manifest.
     #[command(
-        after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --latest\n  cargo xtask verify releases/api-v1.0.1-2026-11-23T174512Z.tar.gz"
+        after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --latest\n  cargo xtask verify releases/api-v1.0.1-2026-11-23T174512Z.tar.gz\n  cargo xtask verify --evidence"
     )]
     Verify(VerifyArgs),
     /// Restore the latest backup of a set, or any archive file, into a new folder.
@@ -75,7 +75,7 @@ pub enum Verb {
     Restore(RestoreArgs),
     /// Prove that release and data come back, and write the evidence.
     #[command(
-        after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill full\n  cargo xtask restore-drill recover\n  cargo xtask restore-drill history"
+        after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill full --dry-run\n  cargo xtask restore-drill recover\n  cargo xtask restore-drill --owner alice --due 2026-12-31\n  cargo xtask restore-drill history"
     )]
     RestoreDrill(RestoreDrillArgs),
     /// Remove what no rule keeps, each decision with its reason.
@@ -187,6 +187,9 @@ pub struct VerifyArgs {
     /// Every bundle and every backup.
     #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
     pub all: bool,
+    /// The evidence of drills alone: its chain, its pages and rows, its signatures.
+    #[arg(long, conflicts_with_all = ["artifacts", "latest", "all"])]
+    pub evidence: bool,
 }
 
 /// `restore`.
@@ -244,6 +247,18 @@ pub struct RestoreDrillArgs {
     /// Full drill: leave what was restored in place, whatever it is; the live data stays aside.
     #[arg(long)]
     pub keep_restored: bool,
+    /// Who sees to what the drill finds: it is written beside each error and warning.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub owner: Option<String>,
+    /// Until when that is to be done.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
+    pub due: Option<String>,
+}
+
+/// A day of the calendar, as it is written in full.
+fn date(text: &str) -> Result<String, String> {
+    let day: jiff::civil::Date = text.parse().map_err(|_| "not a day such as 2026-12-31".to_owned())?;
+    Ok(day.to_string())
 }
 
 /// `prune`.

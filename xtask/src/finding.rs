@@ -58,6 +58,12 @@ pub struct Finding {
     /// Of a finding about live data: what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// Of a finding of a drill that calls for action: who sees to it, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The same: until when, as `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
 }
 
 impl Finding {
@@ -68,7 +74,13 @@ impl Finding {
         what: impl Into<String>,
         repair: impl Into<String>,
     ) -> Self {
-        Self { severity, path: path.into(), what: what.into(), repair: repair.into(), kind: None }
+        let (path, what, repair) = (path.into(), what.into(), repair.into());
+        Self { severity, path, what, repair, kind: None, owner: None, due: None }
+    }
+
+    /// Whether somebody has to see to it.
+    pub fn calls_for_action(&self) -> bool {
+        self.severity > Severity::Info
     }
 
     /// The same, of this kind.

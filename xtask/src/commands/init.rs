@@ -156,7 +156,8 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
          # release-checks = [\"npm ci --omit=dev\"]\n\
          # full-every = \"92d\"               # the full drill, in place; it needs these four:\n\
          # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
-         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n"
+         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\
+         # sign-with = \"ops@example.org\"     # a gpg key that signs the evidence of drills\n"
     ));
     text
 }

@@ -2,6 +2,7 @@
 //! and in [`retain`].
 pub mod backup;
 mod environment;
+mod evidence;
 pub mod init;
 pub mod prune;
 pub mod restore;

@@ -54,6 +54,9 @@ impl Subject {
 /// When an artifact that was named cannot be read; damage is a finding.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
+    if args.evidence {
+        return super::evidence::verify(&config, ctx);
+    }
     let mut findings = Vec::new();
     let subjects = match args.artifacts.is_empty() {
         false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,

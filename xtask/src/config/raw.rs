@@ -31,7 +31,7 @@ pub(super) struct Raw {
     pub drill: RawDrill,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawRelease {
     pub name: Option<String>,
@@ -123,6 +123,7 @@ pub(super) struct RawDrill {
     deploy: Option<String>,
     aside_dir: Option<String>,
     keep_aside: Option<String>,
+    sign_with: Option<String>,
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Raw> {
@@ -367,6 +368,14 @@ impl RawDrill {
             rto_target: some_span("drill.rto-target", self.rto_target.as_ref())?,
             rpo_target: some_span("drill.rpo-target", self.rpo_target.as_ref())?,
             environment: self.environment.unwrap_or_else(live::environment),
+            sign_with: match self.sign_with {
+                // gpg would take it for an option, or for any key that it has.
+                Some(key) if key.trim().is_empty() || key.starts_with('-') => {
+                    let next = "name a key of your key ring: its fingerprint, or its address";
+                    return Err((format!("drill.sign-with is {key:?}, not a key"), next.into()));
+                }
+                key => key,
+            },
         })
     }
 }

@@ -7,12 +7,13 @@ pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) detail: String,
     pub(super) checked: Option<u64>,
+    pub(super) bytes: Option<u64>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Done {
     pub(super) fn pass(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Pass, detail: detail.into(), checked: None, findings: vec![] }
+        Self { outcome: Outcome::Pass, detail: detail.into(), checked: None, bytes: None, findings: vec![] }
     }
 
     pub(super) fn fail(detail: impl Into<String>) -> Self {
@@ -29,5 +30,10 @@ impl Done {
             done.detail = "nothing was checked".into();
         }
         done
+    }
+
+    /// The same, having gone through so many bytes.
+    pub(super) fn through(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
     }
 }

@@ -100,13 +100,88 @@ pub struct ArtifactRecord {
 pub struct StepRecord {
     /// See [`Plan::name`].
     pub name: String,
+    /// What had to be seen for it to pass; empty in records that do not say.
+    #[serde(default)]
+    pub expected: String,
     /// How it ended.
     pub outcome: Outcome,
     /// How long it took.
     pub seconds: f64,
+    /// Bytes that it went through, for steps that go through bytes.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// What was seen, for people.
     #[serde(default)]
     pub detail: String,
+}
+
+impl StepRecord {
+    /// How fast it was, in MB (a million bytes) a second; `None` where it went through nothing, or took no time that was
+    /// measured.
+    pub fn mb_per_second(&self) -> Option<f64> {
+        let bytes = self.bytes.filter(|bytes| *bytes > 0)?;
+        (self.seconds > 0.0).then(|| rounded(bytes as f64 / 1e6 / self.seconds))
+    }
+}
+
+/// How a drill was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Started {
+    /// At a terminal.
+    Terminal,
+    /// By cron, anacron or at.
+    Cron,
+    /// By a unit of systemd.
+    Systemd,
+    /// By a job of a build server.
+    Ci,
+    /// In another way, or in one that did not show.
+    Other,
+}
+
+impl Started {
+    /// In words, behind the name of who did it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Terminal => "at a terminal",
+            Self::Cron => "by cron",
+            Self::Systemd => "by systemd",
+            Self::Ci => "in a CI job",
+            Self::Other => "without a terminal",
+        }
+    }
+}
+
+/// Who or what ran a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// The name of the user that the run had.
+    pub user: String,
+    /// Its number.
+    pub uid: u32,
+    /// Who had logged in, where that is somebody else (`sudo`, `su`), as the environment says.
+    pub login: Option<String>,
+    /// How it was started.
+    pub started_by: Started,
+}
+
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.login {
+            Some(login) => write!(f, "{login} as {}, {}", self.user, self.started_by.words()),
+            None => write!(f, "{}, {}", self.user, self.started_by.words()),
+        }
+    }
+}
+
+/// The signature that lies beside a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Fingerprint of the gpg key.
+    pub key: String,
+    /// Bare file name of the detached signature of the record's bytes.
+    pub file: String,
 }
 
 /// A step that was taken, before it becomes a [`StepRecord`].
@@ -122,6 +197,8 @@ pub struct StepRun {
     pub detail: String,
     /// How many things were looked at, for steps that look at things.
     pub checked: Option<u64>,
+    /// Bytes that it went through, for steps that go through bytes.
+    pub bytes: Option<u64>,
 }
 
 /// The record of one drill.
@@ -135,6 +212,9 @@ pub struct Evidence {
     pub kind: String,
     /// What started it: `manual` or `if-due`.
     pub trigger: String,
+    /// Who or what ran it; `None` in records that do not say.
+    #[serde(default)]
+    pub operator: Option<Operator>,
     /// The machine's name.
     pub host: String,
     /// The program.
@@ -153,10 +233,13 @@ pub struct Evidence {
     pub rto_seconds: Option<f64>,
     /// How many it may take.
     pub rto_target_seconds: Option<f64>,
-    /// Age of the data at the start of the drill: of the set whose latest backup is oldest.
+    /// Age of the restored data at the start of the drill: of the set whose latest backup is oldest.
     pub rpo_seconds: Option<f64>,
     /// How old it may be.
     pub rpo_target_seconds: Option<f64>,
+    /// What a failure at the end of the drill would have lost: age of the newest backup, of the set where that is worst.
+    #[serde(default)]
+    pub loss_now_seconds: Option<f64>,
     /// What this drill leaves unproven.
     #[serde(default)]
     pub not_tested: Vec<String>,
@@ -165,6 +248,12 @@ pub struct Evidence {
     pub findings: Vec<Finding>,
     /// What it has shown.
     pub result: Verdict,
+    /// Why it is no better than that; empty when it is verified.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// What signs this record, if anything does.
+    #[serde(default)]
+    pub signature: Option<Signature>,
     /// Digest of the record before this one; `None` for the first.
     pub previous_sha256: Option<String>,
 }
@@ -206,14 +295,15 @@ impl Evidence {
     /// The record with every secret and environment value taken out of every free text.
     pub fn redacted(mut self, redaction: &Redaction) -> Self {
         for step in &mut self.steps {
-            step.name = redaction.text(&step.name);
-            step.detail = redaction.text(&step.detail);
+            for text in [&mut step.name, &mut step.expected, &mut step.detail] {
+                *text = redaction.text(text);
+            }
         }
         for finding in &mut self.findings {
             *finding = redaction.finding(finding);
         }
-        for gap in &mut self.not_tested {
-            *gap = redaction.text(gap);
+        for text in self.not_tested.iter_mut().chain(&mut self.reasons) {
+            *text = redaction.text(text);
         }
         self
     }
@@ -224,22 +314,56 @@ pub fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// The recovery time: the sum over the recovery steps, when all of them passed.
+/// The recovery time: from the first step to the last check, without what a recovery would not do; when all of it passed.
 pub fn rto_seconds(plan: &Plan, runs: &[StepRun]) -> Option<f64> {
     let steps: Vec<_> = runs.iter().filter(|run| plan.is_recovery(run.step)).collect();
     let all_passed = !steps.is_empty() && steps.iter().all(|run| run.outcome == Outcome::Pass);
     (all_passed && plan.missing().is_empty()).then(|| rounded(steps.iter().map(|run| run.seconds).sum()))
 }
 
-/// The recovery point: how old the data was when the drill began, for the set where that is worst; never
-/// negative. `None` without data.
-pub fn rpo_seconds(plan: &Plan, started_at: Timestamp) -> Option<f64> {
+/// Whether the latest artifact of every data set was restored: only then the age of restored data is known.
+pub fn all_restored(plan: &Plan, runs: &[StepRun]) -> bool {
+    let latest = |index: &usize| {
+        plan.artifacts[*index].kind.role == Role::Data && plan.artifacts[*index].pick == Pick::Latest
+    };
+    let restored = |index: usize| {
+        runs.iter().any(|run| run.step == Step::Restore(index) && run.outcome == Outcome::Pass)
+    };
+    let missing = plan.missing().iter().any(|kind| kind.role == Role::Data);
+    !missing && (0..plan.artifacts.len()).filter(latest).all(restored)
+}
+
+/// The recovery point: how old the restored data was when the drill began, for the set where that is worst; never
+/// negative. `None` without data. A backup of which it was `confirmed` later (by bare file name) that its source still
+/// holds the same is as new as that.
+pub fn rpo_seconds(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+) -> Option<f64> {
     plan.artifacts
         .iter()
         .filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
-        .map(|a| started_at.duration_since(a.created_at).as_secs_f64().max(0.0))
+        .map(|a| confirmed.get(&a.file).map_or(a.created_at, |time| *time.max(&a.created_at)))
+        .map(|as_of| age(as_of, started_at))
         .max_by(f64::total_cmp)
-        .map(rounded)
+}
+
+/// What a failure at `at` would lose: the age of the newest backup of each of `sets`, of the set where that is worst.
+/// `None` without sets, and when one of them has no backup: then it would lose all.
+pub fn loss_seconds<'a>(
+    sets: impl IntoIterator<Item = &'a str>,
+    newest: &BTreeMap<String, Timestamp>,
+    at: Timestamp,
+) -> Option<f64> {
+    let ages: Option<Vec<f64>> =
+        sets.into_iter().map(|set| newest.get(set).map(|time| age(*time, at))).collect();
+    ages?.into_iter().max_by(f64::total_cmp)
+}
+
+/// Seconds between the two; never negative.
+fn age(of: Timestamp, at: Timestamp) -> f64 {
+    rounded(at.duration_since(of).as_secs_f64().max(0.0))
 }
 
 /// A record as it lies in the evidence folder.

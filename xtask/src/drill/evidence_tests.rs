@@ -1,6 +1,27 @@
 //! Tests of the record and the chain; beside `evidence.rs` to keep that file short.
 use super::*;
 use crate::archive::sha256_hex;
+use crate::drill::measured::Frame;
+
+/// What a drill of alice knows of itself.
+pub(crate) fn frame() -> Frame {
+    Frame {
+        kind: "spot",
+        id: "drill-2026-03-01T100000Z-spot".into(),
+        trigger: "manual".into(),
+        host: "box".into(),
+        operator: operator(),
+        started_at: "2026-03-01T10:00:00Z".parse().expect("a time"),
+        rto_target: None,
+        rpo_target: None,
+        owner: Some("alice".into()),
+        due: Some("2026-04-01".into()),
+    }
+}
+
+fn operator() -> Operator {
+    Operator { user: "alice".into(), uid: 1000, login: None, started_by: Started::Cron }
+}
 
 /// A record as a drill of `day` March would write it.
 pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
@@ -10,6 +31,7 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         id: format!("drill-2026-03-{day:02}T100000Z-spot"),
         kind: "spot".into(),
         trigger: "manual".into(),
+        operator: Some(operator()),
         host: "box".into(),
         tool: ToolVersion { name: "xtask".into(), version: "0.1.0".into() },
         started_at: at,
@@ -25,17 +47,22 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         }],
         steps: vec![StepRecord {
             name: "preflight".into(),
+            expected: "everything is there".into(),
             outcome: Outcome::Pass,
             seconds: 0.25,
+            bytes: Some(5_000_000),
             detail: "all there".into(),
         }],
         rto_seconds: Some(61.5),
         rto_target_seconds: Some(3600.0),
         rpo_seconds: Some(86_400.0),
         rpo_target_seconds: None,
+        loss_now_seconds: Some(86_461.5),
         not_tested: vec!["the full drill".into()],
         findings: vec![],
         result: Verdict::Verified,
+        reasons: vec![],
+        signature: None,
         previous_sha256: previous.map(Into::into),
     }
 }
@@ -73,12 +100,17 @@ fn a_record_with_unknown_and_missing_optional_fields_is_read() {
     let mut value: serde_json::Value =
         serde_json::from_str(&sample(1, None).to_json().expect("writes")).expect("JSON");
     value["weather"] = "fine".into();
-    for optional in ["not_tested", "findings"] {
-        value.as_object_mut().expect("an object").remove(optional);
+    let optional = ["not_tested", "findings", "operator", "loss_now_seconds", "reasons", "signature"];
+    for optional in optional {
+        value.as_object_mut().expect("an object").remove(optional).expect(optional);
     }
     value["artifacts"][0].as_object_mut().expect("an object").remove("pick");
+    for optional in ["expected", "bytes"] {
+        value["steps"][0].as_object_mut().expect("an object").remove(optional).expect(optional);
+    }
     let read = Evidence::parse(value.to_string().as_bytes()).expect("reads");
     assert_eq!(read.artifacts[0].pick, Pick::Latest);
+    assert_eq!((read.operator, read.loss_now_seconds, read.steps[0].bytes), (None, None, None));
 }
 
 #[test]
@@ -94,6 +126,8 @@ fn redaction_reaches_every_free_text() {
     let mut record = sample(1, None);
     record.steps[0].name = "release check 1: deploy s3cret".into();
     record.steps[0].detail = "s3cret".into();
+    record.steps[0].expected = "s3cret".into();
+    record.reasons = vec!["s3cret".into()];
     record.not_tested = vec!["s3cret".into()];
     record.findings = vec![Finding::error("s3cret", "s3cret", "s3cret")];
     let redaction = Redaction::new(&[("KEY".into(), "s3cret".into())], &[]);
@@ -151,6 +185,52 @@ fn the_newest_is_found_by_links_when_the_clock_was_set_back() {
     records.push(stored(early));
     assert_eq!(newest(&records).expect("one").evidence.id, "drill-2026-03-01T090000Z-spot");
     assert_eq!(check_chain(&records), []);
+}
+
+#[test]
+fn speed_is_told_where_bytes_and_time_are() {
+    let step = |bytes, seconds| StepRecord { bytes, seconds, ..sample(1, None).steps[0].clone() };
+    assert_eq!(step(Some(5_000_000), 0.25).mb_per_second(), Some(20.0));
+    for unknown in [step(None, 1.0), step(Some(0), 1.0), step(Some(5), 0.0)] {
+        assert_eq!(unknown.mb_per_second(), None);
+    }
+}
+
+#[test]
+fn a_confirmed_backup_is_as_new_as_its_confirmation() {
+    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
+    let planned = |file: &str, hour| crate::drill::steps::Planned {
+        kind: crate::drill::steps::Kind { role: Role::Data, set: file.into() },
+        file: file.into(),
+        bytes: 1,
+        created_at: at(hour),
+        pick: Pick::Latest,
+        encrypted: false,
+        has_manifest: true,
+        key_files: vec![],
+    };
+    let plan = Plan {
+        required: vec![],
+        artifacts: vec![planned("a", 1), planned("b", 6)],
+        tools: vec![],
+        release_checks: vec![],
+        check_timeout: std::time::Duration::ZERO,
+    };
+    let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / 3600.0);
+    assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
+    let confirmed = [("a".to_owned(), at(9))].into();
+    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(10))), Some(4.0), "the other set is older now");
+    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), Some(0.0), "never negative");
+}
+
+#[test]
+fn what_would_be_lost_now_is_that_of_the_worst_set() {
+    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
+    let newest: BTreeMap<String, Timestamp> = [("a".to_owned(), at(1)), ("b".to_owned(), at(8))].into();
+    assert_eq!(loss_seconds(["a", "b"], &newest, at(10)), Some(9.0 * 3600.0));
+    assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
+    assert_eq!(loss_seconds(["b", "c"], &newest, at(10)), None, "of one without a backup all would be lost");
+    assert_eq!(loss_seconds([], &newest, at(10)), None);
 }
 
 #[test]

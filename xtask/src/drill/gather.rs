@@ -10,7 +10,7 @@ use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, Destination};
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::Memory;
+use crate::destination::memory::{Known, Memory};
 use crate::destination::mount::Durability;
 use crate::destination::names::ArtifactName;
 use crate::destination::releases::{self, Bundle};
@@ -19,6 +19,8 @@ use crate::finding::Finding;
 use crate::restore::Source;
 use crate::shown::show;
 use crate::tools::Tool;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that is known before the first step.
@@ -41,6 +43,10 @@ pub struct Prepared {
     pub findings: Vec<Finding>,
     /// What this drill will leave unproven.
     pub not_tested: Vec<String>,
+    /// When it was last confirmed, by bare file name, that a backup still holds what its source holds.
+    pub confirmed: BTreeMap<String, Timestamp>,
+    /// As of when the newest backup of each set is, drilled or not.
+    pub newest: BTreeMap<String, Timestamp>,
 }
 
 /// Reads catalogs, bundles and configuration, and makes the plan. `findings` are those of the evidence folder.
@@ -68,6 +74,8 @@ pub fn prepare(
         Taken::Backup(index) => known.wrong_with(&backups.artifacts[index]),
         Taken::Bundle(_) => None,
     }));
+    let confirmed = confirmed(&backups.artifacts, &known);
+    let newest = newest(&sets, &backups.artifacts, &known, &confirmed);
     let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config, env)?;
     blockers.splice(0..0, backups.blockers);
     let tools = needed_tools(&choice, &config);
@@ -84,17 +92,53 @@ pub fn prepare(
     }
     not_tested.append(&mut backups.not_tested);
     let try_later = backups.try_later;
-    Ok(Prepared { config, records, plan, subjects, tools, blockers, try_later, findings, not_tested })
+    Ok(Prepared {
+        config,
+        records,
+        plan,
+        subjects,
+        tools,
+        blockers,
+        try_later,
+        findings,
+        not_tested,
+        confirmed,
+        newest,
+    })
+}
+
+fn confirmed(backups: &[Artifact], known: &Known) -> BTreeMap<String, Timestamp> {
+    let of = |backup: &Artifact| Some((backup.name.file(), *known.confirmed.get(&show(&backup.archive))?));
+    backups.iter().filter_map(of).collect()
+}
+
+/// What is known to be damaged would not help.
+fn newest(
+    sets: &[Set],
+    backups: &[Artifact],
+    known: &Known,
+    confirmed: &BTreeMap<String, Timestamp>,
+) -> BTreeMap<String, Timestamp> {
+    let mut newest = BTreeMap::new();
+    for backup in backups.iter().filter(|backup| !known.is_damaged(backup)) {
+        let Some(set) = pick::owner(&backup.name.series, sets) else { continue };
+        let as_of =
+            confirmed.get(&backup.name.file()).map_or(backup.name.time, |at| *at.max(&backup.name.time));
+        let best = newest.entry(set.name.clone()).or_insert(as_of);
+        *best = as_of.max(*best);
+    }
+    newest
 }
 
 fn sets(config: &Config) -> Vec<Set> {
     config.data.iter().map(|set| Set { name: set.name.clone(), key_files: set.key_files.clone() }).collect()
 }
 
-/// Every configured data set; and the release as soon as there is one, or checks for one.
+/// Every configured data set; and the release where `[release]` says something of it, as soon as there is one, or checks
+/// for one.
 pub fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
     let mut kinds = Vec::new();
-    if !bundles.is_empty() || !config.drill.release_checks.is_empty() {
+    if config.release.configured || !bundles.is_empty() || !config.drill.release_checks.is_empty() {
         kinds.push(Kind { role: Role::Release, set: config.release.name.clone() });
     }
     kinds.extend(config.data.iter().map(|set| Kind { role: Role::Data, set: set.name.clone() }));

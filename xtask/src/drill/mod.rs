@@ -1,21 +1,26 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`pick`], [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
-//! see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
+//! [`pick`], [`steps`], [`evidence`], [`measured`], [`verdict`], [`render`] and [`redact`] are pure: values in, values
+//! out; they see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
 //! through which it reaches the other rooms, [`record`] stores the evidence.
+pub mod checklist;
 pub mod compare;
 pub mod control;
 mod done;
 pub mod evidence;
+mod expected;
 pub mod full;
 pub mod gather;
 mod key_files;
+pub mod measured;
 pub mod pick;
 pub mod record;
 pub mod redact;
 pub mod render;
 pub mod rooms;
 pub mod run;
+pub mod signed;
 pub mod steps;
 pub mod subject;
+pub mod trend;
 pub mod verdict;

@@ -1,9 +1,12 @@
-//! Stores the evidence: `<id>.json`, `<id>.md`, and a row in `restore-checklist.md`.
+//! Stores the evidence: `<id>.json`, `<id>.md`, `<id>.json.asc` where it is signed, and a row in `restore-checklist.md`.
 //!
-//! The JSON record is the evidence; it appears as a whole, behind its page, and the row comes last. Records are never
-//! overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
+//! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Records
+//! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
+use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, listed_ids, written_row};
 use super::evidence::{Evidence, Stored, check_chain, newest};
-use super::render::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, markdown};
+use super::measured::Frame;
+use super::render::markdown;
+use super::signed;
 use crate::archive::{FormatError, sha256_hex};
 use crate::destination::durable::{self, Run};
 use crate::destination::read;
@@ -25,19 +28,8 @@ pub const CHECKLIST: &str = "restore-checklist.md";
 /// `Io`; `Format` with `Newer` for a record of a newer schema: chaining to what cannot be read would be a
 /// guess.
 pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((vec![], vec![])),
-        Err(error) => return Err(Error::io("list", folder)(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(Error::io("list", folder))?.file_name();
-        files.extend(name.to_str().filter(|name| is_record(name)).map(str::to_owned));
-    }
-    files.sort();
     let (mut records, mut findings) = (Vec::new(), Vec::new());
-    for file in files {
+    for file in names(folder)?.into_iter().filter(|name| is_record(name)) {
         let path = folder.join(&file);
         let bytes = match read::small(&path) {
             Ok(bytes) => bytes,
@@ -56,6 +48,21 @@ pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
         }
     }
     Ok((records, findings))
+}
+
+/// What lies in `folder`, sorted; nothing where it is not there.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(Error::io("list", folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(Error::io("list", folder))?.file_name().to_str().map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Whether the records that a history knows, and their pages, are there as they were written; the newest record has no
@@ -95,24 +102,45 @@ pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding
         }
         Err(error) => return Err(error),
     };
+    findings.extend(left_alone(folder)?);
     findings.extend(compare(history));
     Ok(findings)
 }
 
-/// Whether the list of all drills has the row of each record as it was written. It may hold more, added by hand.
+/// Whether the list of all drills has the row of each record as it was written, and no drill without a record. It may
+/// hold more, added by hand.
 fn check_rows(folder: &Path, records: &[Stored]) -> Vec<Finding> {
     let path = folder.join(CHECKLIST);
     let text = read::small(&path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let rows: HashSet<&str> = text.lines().collect();
-    let lost = records.iter().map(|record| (&record.evidence.id, checklist_row(&record.evidence)));
-    lost.filter(|(_, row)| !rows.contains(row.as_str()))
-        .map(|(id, row)| {
-            let what = format!("does not list {id} as it was written");
-            let repair = format!("bring it back from version control, or add the line {row}");
-            Finding::error(show(&path), what, repair)
-        })
-        .collect()
+    let lost = records.iter().map(|record| (&record.evidence.id, written_row(&record.evidence)));
+    let lost = lost.filter(|(_, row)| !rows.contains(row.as_str())).map(|(id, row)| {
+        let what = format!("does not list {id} as it was written");
+        let repair = format!("bring it back from version control, or add the line {row}");
+        Finding::error(show(&path), what, repair)
+    });
+    let gone = listed_ids(&text).into_iter().filter(|id| !folder.join(format!("{id}.json")).exists());
+    let gone = gone.map(|id| {
+        let what = format!("lists {id}, whose record is gone");
+        Finding::error(show(&path), what, "bring the record back from version control")
+    });
+    lost.chain(gone).collect()
+}
+
+/// Pages and signatures of drills without a record.
+fn left_alone(folder: &Path) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for name in names(folder)? {
+        let Some(id) = [".md", ".json.asc"].iter().find_map(|end| name.strip_suffix(end)) else { continue };
+        if id.starts_with("drill-") && !folder.join(format!("{id}.json")).exists() {
+            let what = "belongs to a drill without a record: a drill was killed while it was written down, or its \
+                        record was removed";
+            let repair = "bring the record back from version control; remove this file where there was none";
+            findings.push(Finding::warning(show(&folder.join(&name)), what, repair));
+        }
+    }
+    Ok(findings)
 }
 
 fn is_record(name: &str) -> bool {
@@ -132,17 +160,28 @@ pub struct Recorded {
     pub page_sha256: String,
 }
 
-/// Stores `evidence` in `folder`, behind the newest of `records`.
+/// Stores `evidence` in `folder`, behind the newest of `records`, signed where a key is given. Of a signature that cannot
+/// be made a finding is added.
 ///
 /// # Errors
 /// `Io` and whatever [`durable`] reports; then neither record nor page is left.
-pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Result<Recorded> {
+pub fn write(
+    folder: &Path,
+    sign_with: Option<&str>,
+    frame: &Frame,
+    records: &[Stored],
+    mut evidence: Evidence,
+) -> Result<Recorded> {
     evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
     evidence.id = free_id(folder, &evidence.id);
+    let signature = signed::sign(sign_with, frame, &mut evidence)?;
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
     let mut run = Run::public();
     let page = run.write(&folder.join(format!("{}.md", evidence.id)), markdown(&evidence).as_bytes())?;
+    if let Some(signature) = signature {
+        run.write(&json.with_extension("json.asc"), &signature)?;
+    }
     // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
     durable::replace(&json, text.as_bytes(), 0o644)?;
     run.commit();
@@ -152,7 +191,7 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
 
 /// Whether a drill of that id has left evidence in `folder`.
 pub fn is_taken(folder: &Path, id: &str) -> bool {
-    ["json", "md"].iter().any(|end| folder.join(format!("{id}.{end}")).exists())
+    ["json", "md", "json.asc"].iter().any(|end| folder.join(format!("{id}.{end}")).exists())
 }
 
 /// `id`, `id-2`, `id-3`, …: several drills may begin in one second.
@@ -185,12 +224,12 @@ fn add_row(path: &Path, row: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::evidence::tests::sample;
+    use crate::drill::evidence::tests::{frame, sample};
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");
         assert_eq!(findings, []);
-        write(folder, &records, sample(day, None)).expect("written")
+        write(folder, None, &frame(), &records, sample(day, None)).expect("written")
     }
 
     #[test]
@@ -219,15 +258,41 @@ mod tests {
         assert_eq!(check(folder.path(), &[]).expect("checked"), []);
         let path = folder.path().join(CHECKLIST);
         let text = fs::read_to_string(&path).expect("there");
-        for (from, to) in
-            [("| verified | 1 min", "| verified | 0 min"), ("| 2026-03-02T10", "| 2026-03-02T11")]
-        {
+        for (from, to) in [("| 1 min 2 s (", "| 0 min 2 s ("), ("| 2026-03-02T10", "| 2026-03-02T11")] {
             fs::write(&path, text.replacen(from, to, 1)).expect("written");
             let found = check(folder.path(), &[]).expect("checked");
-            assert!(found.len() == 1 && found[0].repair.contains("| spot | verified | 1 min"), "{found:?}");
+            assert!(found.len() == 1 && found[0].repair.contains("| spot | alice, by cron"), "{found:?}");
         }
         fs::remove_file(&path).expect("removed");
         assert_eq!(check(folder.path(), &[]).expect("checked").len(), 2);
+    }
+
+    #[test]
+    fn a_list_of_the_former_form_keeps_its_rows_and_gets_the_new_table_behind_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = Evidence { operator: None, ..sample(1, None) };
+        let (head, row) = ("| started (UTC) | drill | kind |\n|---|---|---|", written_row(&old));
+        let list = format!("# Restore checklist\n\n{head}\n{row}\n");
+        fs::write(folder.path().join(CHECKLIST), &list).expect("written");
+        let text = old.to_json().expect("writes");
+        fs::write(folder.path().join(format!("{}.json", old.id)), text).expect("written");
+        assert_eq!(check(folder.path(), &[]).expect("checked"), []);
+        write_day(folder.path(), 2);
+        let now = fs::read_to_string(folder.path().join(CHECKLIST)).expect("there");
+        let rest = now.strip_prefix(&list).expect("what was there stays");
+        assert!(rest.starts_with(&format!("\n{CHECKLIST_TABLE}\n| 2026-03-02T10")), "{rest}");
+        assert_eq!(check(folder.path(), &[]).expect("checked"), []);
+    }
+
+    #[test]
+    fn a_record_that_is_gone_shows_in_its_row_and_its_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [.., last] = [1, 2, 3].map(|day| write_day(folder.path(), day));
+        fs::remove_file(&last.json).expect("removed");
+        let found = check(folder.path(), &[]).expect("checked");
+        assert_eq!(found.len(), 2, "the chain does not show that its newest record is gone: {found:?}");
+        assert!(found[0].what == format!("lists {}, whose record is gone", last.evidence.id), "{found:?}");
+        assert!(found[1].path.ends_with("03-03T100000Z-spot.md"), "{found:?}");
     }
 
     #[test]

@@ -1,94 +1,116 @@
-//! The evidence for people: a Markdown page a drill, and its row in `restore-checklist.md`.
+//! The evidence for people: a Markdown page a drill, which reads well to somebody who has never seen this tool.
 //!
-//! Pure. Says what was *not* tested as plainly as what was. Texts that come from commands and paths are
-//! made harmless for a table cell: no line break, no bar, no markup.
+//! Pure. It opens with what happened and what that means, and says what was *not* tested as plainly as what was. Texts
+//! that come from commands and paths are made harmless for a table cell: no line break, no bar, no markup.
 use super::evidence::{Evidence, Outcome, Verdict};
 use super::steps::Pick;
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 use std::fmt::Write as _;
-
-/// The head of `restore-checklist.md`.
-pub const CHECKLIST_HEAD: &str = "\
-# Restore checklist
-
-One row a drill, the newest last. Each record lies beside this file under the drill's name.
-
-";
-
-/// The two lines above the first row; a checklist that has them takes rows at its end.
-pub const CHECKLIST_TABLE: &str = "\
-| started (UTC) | drill | kind | result | RTO | RPO | restored | failed or left out |
-|---|---|---|---|---|---|---|---|";
-
-/// The row of `evidence`, without line break.
-pub fn checklist_row(evidence: &Evidence) -> String {
-    let restored: Vec<_> = evidence.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-    let open: Vec<_> = evidence
-        .steps
-        .iter()
-        .filter(|step| step.outcome != Outcome::Pass)
-        .map(|step| format!("{}: {}", step.name, step.outcome))
-        .collect();
-    let cells = [
-        evidence.started_at.to_string(),
-        format!("[{0}]({0}.md)", evidence.id),
-        evidence.kind.clone(),
-        evidence.result.word().into(),
-        duration(evidence.rto_seconds),
-        duration(evidence.rpo_seconds),
-        cell(&or_dash(restored.join(", "))),
-        cell(&or_dash(open.join("; "))),
-    ];
-    format!("| {} |", cells.join(" | "))
-}
 
 /// The page of `evidence`.
 pub fn markdown(evidence: &Evidence) -> String {
     let mut page = String::new();
-    head(&mut page, evidence);
+    opening(&mut page, evidence);
+    measured(&mut page, evidence);
     artifacts(&mut page, evidence);
     steps(&mut page, evidence);
-    findings(&mut page, evidence);
+    findings(&mut page, &evidence.findings);
     list(&mut page, "Not tested", &evidence.not_tested);
+    record(&mut page, evidence);
     page
 }
 
-fn head(page: &mut String, evidence: &Evidence) {
-    let verdict = match evidence.result {
-        Verdict::Verified => "verified",
-        Verdict::NotVerified => "**not verified**",
-        Verdict::CouldNotRun => "**could not run**",
+/// What it has shown, what that means, and why it is no better.
+fn opening(page: &mut String, evidence: &Evidence) {
+    let (verdict, meaning) = match evidence.result {
+        Verdict::Verified => (
+            "verified",
+            "**Recovery is proven.** What this drill restored came back as it was stored, and every check passed.",
+        ),
+        Verdict::NotVerified => (
+            "**not verified**",
+            "**Recovery is not proven.** Something did not come back as it was stored, or was not looked at. Do not \
+             count on recovery until what stands under [Findings](#findings) is mended and a drill is verified.",
+        ),
+        Verdict::CouldNotRun => (
+            "**could not run**",
+            "**The drill could not be carried out.** It shows neither that recovery works nor that it does not, and \
+             counts as overdue until one has run.",
+        ),
     };
-    let target = |seconds: Option<f64>| match seconds {
-        Some(_) => format!(" (target {})", duration(seconds)),
-        None => " (no target)".into(),
-    };
-    let tool = format!("{} {}", evidence.tool.name, evidence.tool.version);
-    let previous = evidence.previous_sha256.as_deref().map_or("none".into(), |digest| format!("`{digest}`"));
-    let rto = duration(evidence.rto_seconds) + &target(evidence.rto_target_seconds);
-    let rpo = duration(evidence.rpo_seconds) + &target(evidence.rpo_target_seconds);
+    let _ = write!(page, "# {}\n\n{meaning} {}\n", cell(&evidence.id), purpose(&evidence.kind));
+    if !evidence.reasons.is_empty() {
+        page.push_str("\nWhy:\n\n");
+        evidence.reasons.iter().for_each(|reason| {
+            let _ = writeln!(page, "- {}", cell(reason));
+        });
+    }
     let rows = [
-        ("result", verdict.into()),
-        ("kind", cell(&evidence.kind)),
-        ("trigger", cell(&evidence.trigger)),
+        ("result", verdict.to_owned()),
+        ("ran by", ran_by(evidence)),
         ("host", cell(&evidence.host)),
-        ("tool", cell(&tool)),
         ("started", evidence.started_at.to_string()),
         ("finished", evidence.finished_at.to_string()),
-        ("recovery time (RTO)", rto),
-        ("age of the data (RPO)", rpo),
-        ("record before this one", previous),
     ];
-    let _ = write!(page, "# {}\n\n| | |\n|---|---|\n", cell(&evidence.id));
-    for (name, value) in rows {
+    page.push_str("\n| | |\n|---|---|\n");
+    rows.iter().for_each(|(name, value)| {
         let _ = writeln!(page, "| {name} | {value} |");
+    });
+}
+
+/// What a drill of this kind does.
+fn purpose(kind: &str) -> &'static str {
+    match kind {
+        "spot" => {
+            "A spot drill restores stored artifacts into an empty folder beside the live system, compares every entry \
+             with what was recorded when it was stored, and changes a byte of a copy to see that damage would be \
+             noticed. Nothing live is touched."
+        }
+        "full" => {
+            "A full drill stops the service, moves its live data aside, restores what is stored in its place, starts \
+             the service on it and checks it. Whatever fails, the live data goes back; and where nothing fails, it goes \
+             back too, unless the restored data is the same, or was to stay."
+        }
+        _ => "",
+    }
+}
+
+/// Who or what ran it, for a table.
+pub(super) fn ran_by(evidence: &Evidence) -> String {
+    cell(&evidence.operator.as_ref().map_or_else(|| "not recorded".into(), ToString::to_string))
+}
+
+/// What was measured, beside what was expected.
+fn measured(page: &mut String, evidence: &Evidence) {
+    page.push_str("\n## Measured\n\n| | expected | actual | |\n|---|---|---|---|\n");
+    for (name, target, actual) in [
+        ("time to recover (RTO)", evidence.rto_target_seconds, evidence.rto_seconds),
+        (
+            "age of the restored data when the drill began (RPO)",
+            evidence.rpo_target_seconds,
+            evidence.rpo_seconds,
+        ),
+        (
+            "a failure right after it would have lost the changes of the last",
+            evidence.rpo_target_seconds,
+            evidence.loss_now_seconds,
+        ),
+    ] {
+        let judged = match (target, actual) {
+            (_, None) => "not measured",
+            (None, Some(_)) => "no target",
+            (Some(target), Some(actual)) if actual <= target => "met",
+            (Some(_), Some(_)) => "**missed**",
+        };
+        let expected = target.map_or_else(|| "-".to_owned(), |_| format!("at most {}", duration(target)));
+        let _ = writeln!(page, "| {name} | {expected} | {} | {judged} |", duration(actual));
     }
 }
 
 fn artifacts(page: &mut String, evidence: &Evidence) {
-    page.push_str("\n## Restored\n\n");
+    page.push_str("\n## Artifacts\n\n");
     if evidence.artifacts.is_empty() {
-        page.push_str("Nothing.\n");
+        page.push_str("There was none to restore.\n");
         return;
     }
     page.push_str("| role | set | artifact | made | bytes | SHA-256 |\n|---|---|---|---|---:|---|\n");
@@ -108,32 +130,42 @@ fn artifacts(page: &mut String, evidence: &Evidence) {
 }
 
 fn steps(page: &mut String, evidence: &Evidence) {
-    page.push_str("\n## Steps\n\n| step | outcome | seconds | detail |\n|---|---|---:|---|\n");
+    page.push_str(
+        "\n## Steps\n\n| step | expected | seen | outcome | seconds | MB/s |\n|---|---|---|---|---:|---:|\n",
+    );
     for step in &evidence.steps {
         let outcome = match step.outcome {
             Outcome::Pass => "pass".into(),
             other => format!("**{other}**"),
         };
-        let (name, detail) = (cell(&step.name), cell(&step.detail));
-        let _ = writeln!(page, "| {name} | {outcome} | {:.3} | {detail} |", step.seconds);
+        let (name, expected, seen) = (cell(&step.name), or_dash(cell(&step.expected)), cell(&step.detail));
+        let speed = step.mb_per_second().map_or_else(|| "-".to_owned(), |speed| format!("{speed:.1}"));
+        let _ =
+            writeln!(page, "| {name} | {expected} | {seen} | {outcome} | {:.3} | {speed} |", step.seconds);
     }
 }
 
-fn findings(page: &mut String, evidence: &Evidence) {
-    let lines: Vec<_> = evidence
-        .findings
-        .iter()
-        .map(|finding| {
-            let severity = match finding.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Info => "info",
-            };
-            let repair = if finding.repair.is_empty() { "" } else { "; " };
-            format!("{severity}: {}: {}{repair}{}", finding.path, finding.what, finding.repair)
-        })
-        .collect();
-    list(page, "Findings", &lines);
+fn findings(page: &mut String, findings: &[Finding]) {
+    page.push_str("\n## Findings\n\n");
+    if findings.is_empty() {
+        page.push_str("None.\n");
+        return;
+    }
+    page.push_str("| severity | where | what | what to do | owner | due |\n|---|---|---|---|---|---|\n");
+    for finding in findings {
+        let cells = [&finding.path, &finding.what, &finding.repair].map(|text| or_dash(cell(text)));
+        let [owner, due] = [&finding.owner, &finding.due].map(|said| cell(said.as_deref().unwrap_or("-")));
+        let severity = severity(finding.severity);
+        let _ = writeln!(page, "| {severity} | {} | {owner} | {due} |", cells.join(" | "));
+    }
+}
+
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
 }
 
 fn list(page: &mut String, title: &str, lines: &[String]) {
@@ -146,7 +178,34 @@ fn list(page: &mut String, title: &str, lines: &[String]) {
     }
 }
 
-fn or_dash(text: String) -> String {
+/// Where the evidence is that this page is made from, and what it hangs on.
+fn record(page: &mut String, evidence: &Evidence) {
+    let tool = format!("{} {}", evidence.tool.name, evidence.tool.version);
+    let previous = evidence.previous_sha256.as_deref().map_or("none".into(), |digest| format!("`{digest}`"));
+    let signature = match &evidence.signature {
+        Some(signature) => {
+            format!("[{0}]({0}), by the key `{1}`", cell(&signature.file), cell(&signature.key))
+        }
+        None => "none".into(),
+    };
+    let rows = [
+        ("kind", cell(&evidence.kind)),
+        ("trigger", cell(&evidence.trigger)),
+        ("made by", cell(&tool)),
+        ("record", format!("[{0}.json]({0}.json)", evidence.id)),
+        ("signature of the record", signature),
+        ("SHA-256 of the record before it", previous),
+    ];
+    page.push_str(
+        "\n## Record\n\nThis page is made from the record. `cargo xtask verify --evidence` checks that neither was \
+         changed, and that none is missing in between.\n\n| | |\n|---|---|\n",
+    );
+    rows.iter().for_each(|(name, value)| {
+        let _ = writeln!(page, "| {name} | {value} |");
+    });
+}
+
+pub(super) fn or_dash(text: String) -> String {
     if text.is_empty() { "-".into() } else { text }
 }
 
@@ -166,7 +225,7 @@ pub fn duration(seconds: Option<f64>) -> String {
 }
 
 /// `text` as the inside of a Markdown table cell or list line.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -182,43 +241,54 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::evidence::Signature;
     use crate::drill::evidence::tests::sample;
-    use crate::finding::Finding;
-
-    #[test]
-    fn the_row_of_a_drill() {
-        assert_eq!(
-            checklist_row(&sample(1, None)),
-            "| 2026-03-01T10:00:00Z | [drill-2026-03-01T100000Z-spot](drill-2026-03-01T100000Z-spot.md) \
-             | spot | verified | 1 min 2 s | 1 d 0 h | db-1.tar.gz | - |"
-        );
-    }
-
-    #[test]
-    fn row_and_table_have_the_same_columns() {
-        let bars = |line: &str| line.matches('|').count();
-        for line in CHECKLIST_TABLE.lines() {
-            assert_eq!(bars(line), bars(&checklist_row(&sample(1, None))), "{line}");
-        }
-    }
 
     #[test]
     fn what_did_not_pass_and_was_not_tested_is_said() {
         let mut evidence = sample(1, None);
         evidence.steps[0].outcome = Outcome::Blocked;
-        evidence.findings.push(Finding::error("db", "is gone", "restore it"));
+        let mut finding = Finding::error("db", "is gone", "restore it");
+        finding.owner = Some("alice".into());
+        evidence.findings.push(finding);
         evidence.result = Verdict::NotVerified;
+        evidence.reasons = vec!["there is no artifact of data db to restore".into()];
+        evidence.rto_seconds = Some(3600.1);
         let page = markdown(&evidence);
         for part in [
+            "**Recovery is not proven.**",
+            "Why:\n\n- there is no artifact of data db to restore\n",
             "| result | **not verified** |",
-            "| preflight | **blocked** | 0.250 | all there |",
-            "- error: db: is gone; restore it",
+            "| ran by | alice, by cron |",
+            "| preflight | everything is there | all there | **blocked** | 0.250 | 20.0 |",
+            "| error | db | is gone | restore it | alice | - |",
             "- the full drill",
-            "| recovery time (RTO) | 1 min 2 s (target 1 h 0 min) |",
+            "| time to recover (RTO) | at most 1 h 0 min | 1 h 0 min | **missed** |",
         ] {
             assert!(page.contains(part), "{part} in\n{page}");
         }
-        assert!(checklist_row(&evidence).ends_with("| preflight: blocked |"));
+    }
+
+    #[test]
+    fn each_result_opens_with_what_it_means() {
+        let mut evidence = sample(1, None);
+        for (result, opening) in [
+            (Verdict::Verified, "\n\n**Recovery is proven.**"),
+            (Verdict::NotVerified, "\n\n**Recovery is not proven.**"),
+            (Verdict::CouldNotRun, "\n\n**The drill could not be carried out.**"),
+        ] {
+            evidence.result = result;
+            assert!(markdown(&evidence).contains(opening), "{opening}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_signed_names_signature_and_key() {
+        let mut evidence = sample(1, None);
+        assert!(markdown(&evidence).contains("| signature of the record | none |"));
+        evidence.signature = Some(Signature { key: "AB".into(), file: "d.json.asc".into() });
+        let part = "| signature of the record | [d.json.asc](d.json.asc), by the key `AB` |";
+        assert!(markdown(&evidence).contains(part));
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl Spot<'_> {
         if failed && !any_error(&findings) {
             findings.push(Finding::error(clean(&self.plan.name(step)), detail.clone(), ""));
         }
-        let run = StepRun { step, outcome: done.outcome, seconds, detail, checked: done.checked };
+        let Done { outcome, checked, bytes, .. } = done;
+        let run = StepRun { step, outcome, seconds, detail, checked, bytes };
         (run, findings)
     }
 
@@ -211,7 +212,7 @@ impl Spot<'_> {
         state.entries.insert(index, checked.entries);
         let manifest = if checked.manifest { "as the manifest says" } else { "without a manifest" };
         let detail = format!("{} entries, {} bytes, {manifest}", checked.entries, checked.bytes);
-        Ok(Done::looked(checked.entries, detail, checked.findings))
+        Ok(Done::looked(checked.entries, detail, checked.findings).through(checked.bytes))
     }
 
     fn restore(&self, index: usize, state: &mut State) -> Result<Done> {
@@ -228,7 +229,7 @@ impl Spot<'_> {
         let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
         let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
         let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
-        Ok(Done::looked(extracted.entries, detail, findings))
+        Ok(Done::looked(extracted.entries, detail, findings).through(extracted.bytes))
     }
 
     fn compare(&self, index: usize, state: &State) -> Result<Done> {
@@ -239,7 +240,7 @@ impl Spot<'_> {
             return Ok(Done { outcome: Outcome::Skip, ..Done::pass(detail) });
         };
         let detail = format!("{} entries, {} bytes on disk", compared.entries, compared.bytes);
-        Ok(Done::looked(compared.entries, detail, compared.findings))
+        Ok(Done::looked(compared.entries, detail, compared.findings).through(compared.bytes))
     }
 
     /// That they match the manifest was shown by the step before; here they must be there at all, hold
@@ -296,10 +297,11 @@ impl Spot<'_> {
 /// Whether the stored files have the digests on record; with digest and bytes of the archive, as read.
 pub(super) fn checksums(subject: &Subject) -> Result<(Done, Option<(String, u64)>)> {
     let (on_record, mut findings) = on_record(&subject.digests)?;
-    let (mut checked, mut read) = (0, None);
+    let (mut checked, mut all, mut read) = (0, 0, None);
     for path in std::iter::once(&subject.source.archive).chain(&subject.source.manifest) {
         let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
         let (digest, bytes) = digest_file(path)?;
+        all += bytes;
         match on_record.get(&name) {
             Some(expected) if *expected == digest => checked += 1,
             Some(_) => findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED)),
@@ -309,7 +311,8 @@ pub(super) fn checksums(subject: &Subject) -> Result<(Done, Option<(String, u64)
             read = Some((digest, bytes));
         }
     }
-    Ok((Done::looked(checked, format!("{checked} files have the digest on record"), findings), read))
+    let detail = format!("{checked} files have the digest on record");
+    Ok((Done::looked(checked, detail, findings).through(all), read))
 }
 
 const DAMAGED: &str = "do not rely on it; restore an older one, and run `cargo xtask verify --all`";

@@ -213,17 +213,17 @@ impl Plan {
         }
     }
 
-    /// Whether the time of this step is part of the recovery time: what a person would have to wait for
-    /// when the latest artifacts had to be brought back in earnest.
+    /// Whether the time of this step is part of the recovery time: all that is done from the first step to the
+    /// last check, but for what nobody would wait for when the latest artifacts had to be brought back in earnest.
     pub fn is_recovery(&self, step: Step) -> bool {
         match step {
-            Step::Checksums(index) | Step::Restore(index) | Step::Compare(index) | Step::KeyFiles(index) => {
-                self.artifacts.get(index).is_some_and(|a| a.pick == Pick::Latest)
-            }
-            Step::ReleaseCheck(_) => true,
-            Step::Preflight | Step::Pick | Step::Verify(_) | Step::NegativeControl(_) | Step::CleanUp => {
-                false
-            }
+            Step::Checksums(index)
+            | Step::Verify(index)
+            | Step::Restore(index)
+            | Step::Compare(index)
+            | Step::KeyFiles(index) => self.artifacts.get(index).is_some_and(|a| a.pick == Pick::Latest),
+            Step::Preflight | Step::Pick | Step::ReleaseCheck(_) => true,
+            Step::NegativeControl(_) | Step::CleanUp => false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! restored from at least one artifact, every check looked at something, nothing mandatory was left out,
 //! no error was found, and a damaged copy *was* found to be damaged.
 use super::evidence::{Outcome, StepRun, Verdict};
+use super::render::duration;
 use super::steps::{Pick, Plan, Step};
 use crate::finding::{Finding, any_error};
 
@@ -92,11 +93,8 @@ pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
     if !controlled(runs) || runs.iter().any(blind) {
         return Vec::new();
     }
-    let passed = |step: Step| match outcome(runs, step) {
-        Some(Outcome::Pass) => true,
-        Some(Outcome::Skip) => !plan.is_mandatory(step),
-        _ => false,
-    };
+    // One rule for the verdict and for this: a step that looked at nothing has shown nothing.
+    let passed = |step: Step| shortcoming(plan, runs, step).is_none();
     let keys = |index: usize| plan.artifacts[index].key_files.is_empty() || passed(Step::KeyFiles(index));
     (0..plan.artifacts.len())
         .filter(|index| {
@@ -112,32 +110,41 @@ pub fn damaged(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
     (0..plan.artifacts.len()).filter(failed).collect()
 }
 
-/// Findings about targets: a recovery that takes too long, data that are too old, a clock that is wrong.
-/// Targets are warnings: what came back did come back.
-pub fn against_targets(
-    plan: &Plan,
-    started_at: jiff::Timestamp,
+/// Missed targets: a recovery that takes too long, data that are too old. `loss_now` has the target of the data's age.
+/// They are warnings: what came back did come back.
+pub fn missed(
     rto: (Option<f64>, Option<f64>),
     rpo: (Option<f64>, Option<f64>),
+    loss_now: Option<f64>,
 ) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut over = |what: &str, (measured, target): (Option<f64>, Option<f64>), repair: &str| {
-        if let (Some(measured), Some(target)) = (measured, target)
-            && measured > target
-        {
-            let text = format!("{what} is {measured:.0} s, the target is {target:.0} s");
-            findings.push(Finding::warning("drill", text, repair));
-        }
+    let over = |what: &str, (measured, target): (Option<f64>, Option<f64>), repair: &str| {
+        let (measured, target) = (measured?, target?);
+        let (is, wanted) = match [measured, target].map(|seconds| duration(Some(seconds))) {
+            [is, wanted] if is != wanted => (is, wanted),
+            _ => (format!("{measured} s"), format!("{target} s")),
+        };
+        let text = format!("{what} is {is}, the target is {wanted}");
+        (measured > target).then(|| Finding::warning("drill", text, repair))
     };
-    over("the recovery time (RTO)", rto, "make the recovery faster, or the target longer");
-    over("the age of the data (RPO)", rpo, "back up more often");
+    let data = over("the age of the data (RPO)", rpo, "back up more often").or_else(|| {
+        over("what a failure at the drill's end would have lost", (loss_now, rpo.1), "back up more often")
+    });
+    let time = over("the recovery time (RTO)", rto, "make the recovery faster, or the target longer");
+    time.into_iter().chain(data).collect()
+}
+
+/// Artifacts that are newer than the drill: a clock is wrong.
+pub fn from_the_future(plan: &Plan, started_at: jiff::Timestamp) -> Vec<Finding> {
     // A second run within a second is dated a second later.
     let latest = started_at.saturating_add(jiff::SignedDuration::from_mins(1)).unwrap_or(started_at);
-    for artifact in plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > latest) {
-        let what = "was made after this drill began: a clock is or was wrong, and it may not be the newest";
-        findings.push(Finding::error(&artifact.file, what, "check the clocks"));
-    }
-    findings
+    let ahead = plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > latest);
+    ahead
+        .map(|artifact| {
+            let what =
+                "was made after this drill began: a clock is or was wrong, and it may not be the newest";
+            Finding::error(&artifact.file, what, "check the clocks")
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -177,6 +184,7 @@ mod tests {
             seconds: 1.0,
             detail: String::new(),
             checked: step.must_count().then_some(3),
+            bytes: None,
         };
         plan.steps().into_iter().map(run).collect()
     }
@@ -307,10 +315,34 @@ mod tests {
     }
 
     #[test]
+    fn what_looked_at_nothing_is_not_proven() {
+        let plan = plan();
+        for checked in [None, Some(0)] {
+            let mut runs = all_pass(&plan);
+            runs.iter_mut().find(|run| run.step == Step::Compare(1)).expect("a step").checked = checked;
+            assert_eq!(proven(&plan, &runs), [0], "{checked:?}");
+        }
+    }
+
+    #[test]
     fn a_target_is_missed_only_above_it() {
+        let rto = |measured| missed((Some(measured), Some(60.0)), (None, Some(1.0)), None);
+        assert_eq!(rto(60.0), []);
+        assert_eq!(rto(60.1)[0].what, "the recovery time (RTO) is 60.1 s, the target is 60 s");
+        assert!(rto(3600.0)[0].what.ends_with("is 1 h 0 min, the target is 1 min 0 s"));
+        let data = |rpo, loss_now| missed((None, None), (Some(rpo), Some(60.0)), Some(loss_now));
+        assert_eq!(data(60.0, 60.0), []);
+        assert!(data(60.0, 61.0)[0].what.contains("would have lost"));
+        assert_eq!(data(61.0, 62.0).len(), 1, "one thing is told once");
+        assert!(missed((Some(9e9), None), (Some(9e9), None), Some(9e9)).is_empty(), "no target, none missed");
+    }
+
+    #[test]
+    fn an_artifact_from_the_future_is_an_error() {
+        let mut plan = plan();
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let missed = |measured| against_targets(&plan(), at, (Some(measured), Some(60.0)), (None, Some(1.0)));
-        assert_eq!(missed(60.0), []);
-        assert_eq!(missed(60.1).len(), 1);
+        assert_eq!(from_the_future(&plan, at), []);
+        plan.artifacts[1].created_at = at + jiff::SignedDuration::from_mins(2);
+        assert_eq!(from_the_future(&plan, at)[0].path, "db.tar.gz");
     }
 }

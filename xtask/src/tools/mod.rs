@@ -12,6 +12,7 @@ pub mod private;
 mod process;
 pub mod rsync;
 pub mod shell;
+pub mod signature;
 pub mod sqlite;
 pub mod ssh;
 

@@ -2,6 +2,7 @@
 //!
 //! Stops the service, moves the live data aside, restores in its place, starts and checks; what happens when is
 //! [`crate::drill::full`]'s. Here: what is configured, who is asked, and what is written down.
+use super::frame::frame;
 use super::recover;
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::environment::{Seen, seen};
@@ -11,7 +12,6 @@ use crate::config::{Config, Deploy};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
-use crate::destination::names::stamp;
 use crate::drill::evidence::{self, Stored};
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -19,14 +19,16 @@ use crate::drill::full::plan::{Plan, Target};
 use crate::drill::full::run::{Fresh, Full, Picked, State, Supply};
 use crate::drill::full::swap::Swap;
 use crate::drill::gather::{self, Prepared};
+use crate::drill::measured::{self, Frame};
 use crate::drill::record;
-use crate::drill::rooms::{Monotonic, RealRooms};
+use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Pick, Role};
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
 use crate::tools::Tool;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Runs it.
@@ -50,7 +52,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
-    for free in record::ids(&format!("drill-{}-full", stamp(ctx.now))) {
+    let mut frame = frame("full", &config.drill, args, ctx);
+    for free in record::ids(&frame.id) {
         swaps = self::swaps(&config, &plan, &free)?;
         id = free;
         if !record::is_taken(&config.drill.evidence_dir, &id) && !swaps.iter().any(Swap::is_taken) {
@@ -61,19 +64,23 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(dry_run(&plan, &before, ctx));
     }
     agreed(&swaps, args, ctx)?;
+    frame.id.clone_from(&id);
     let journal = Journal {
         schema_version: Journal::SCHEMA,
         id,
-        trigger: if args.if_due { "if-due" } else { "manual" }.into(),
+        trigger: frame.trigger.clone(),
         started_at: ctx.now,
         phase: Phase::Open,
         swaps,
         service,
         evidence_dir: config.drill.evidence_dir.clone(),
+        sign_with: config.drill.sign_with.clone(),
         artifacts: vec![],
         steps: vec![],
     };
-    carry_out(&config, &plan, &before, journal, &records, &memory, ctx)
+    let supply =
+        Supplies { config: &config, plan: &plan, memory: &memory, newest: before.newest.clone(), ctx };
+    carry_out(supply, &before, journal, &records, &frame)
 }
 
 /// How the service is stopped, started and checked.
@@ -230,6 +237,8 @@ struct Supplies<'a> {
     config: &'a Config,
     plan: &'a Plan,
     memory: &'a Memory,
+    /// As of when the newest backup of each set is.
+    newest: BTreeMap<String, Timestamp>,
     ctx: &'a Context,
 }
 
@@ -244,6 +253,7 @@ impl Supply for Supplies<'_> {
         if let Some(blocker) = now.blockers.first() {
             return Err(Error::refused(blocker.clone(), ""));
         }
+        self.newest = now.newest;
         let mut there: Vec<Picked> = now
             .plan
             .artifacts
@@ -261,19 +271,17 @@ impl Supply for Supplies<'_> {
 }
 
 fn carry_out(
-    config: &Config,
-    plan: &Plan,
+    mut supply: Supplies<'_>,
     before: &Prepared,
     journal: Journal,
     records: &[Stored],
-    memory: &Memory,
-    ctx: &Context,
+    frame: &Frame,
 ) -> Result<Exit> {
+    let Supplies { config, plan, memory, ctx, .. } = supply;
     let Seen { environment, redaction } = seen(config, &config.drill.environment, ctx.env);
     let workspace = ctx.temporary();
     let mut tools = before.tools.clone();
     tools.extend(journal.swaps.iter().any(Swap::is_apart).then_some(Tool::Rsync));
-    let mut supply = Supplies { config, plan, memory, ctx };
     let watch = Monotonic::start();
     let mut full = Full {
         plan,
@@ -293,17 +301,18 @@ fn carry_out(
     };
     let drilled = full.run(&watch);
     let journal = full.journal;
-    let seconds = |target: Option<SignedDuration>| target.map(|target| target.as_secs_f64());
+    let finished_at = measured::end(ctx.now, watch.elapsed());
+    let sets = config.data.iter().map(|set| &*set.name);
     let ended = recover::Ended {
         drilled,
         // What a disaster would have left: the newest backup from before the drill.
-        rpo: (evidence::rpo_seconds(&before.plan, ctx.now), seconds(config.drill.rpo_target)),
-        rto_target: seconds(config.drill.rto_target),
+        rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
+        loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
         not_tested: plan.not_tested(),
-        elapsed: watch,
+        finished_at,
     };
-    let closing =
-        recover::Closing { memory, records, redaction: &redaction, keep_aside: config.drill.keep_aside };
+    let (redaction, keep_aside) = (&redaction, config.drill.keep_aside);
+    let closing = recover::Closing { memory, records, redaction, keep_aside, frame };
     let exit = closing.close(&journal, ended, ctx)?;
     Ok(if exit == Exit::CouldNotRun && before.try_later { Exit::TryLater } else { exit })
 }

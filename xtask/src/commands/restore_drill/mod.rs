@@ -1,7 +1,9 @@
-//! `restore-drill`: a file a kind of drill.
+//! `restore-drill`: a file a kind of drill, and what all of them do alike: `frame` before, `report` behind.
+mod frame;
 mod full;
 mod history;
 mod recover;
+mod report;
 mod spot;
 
 use super::Context;
@@ -14,11 +16,11 @@ use crate::error::{Exit, Result};
 /// Those of the drill.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.kind == DrillKind::Recover {
-        return recover::run(&super::root(ctx), ctx);
+        return recover::run(&super::root(ctx), args, ctx);
     }
     let config = super::configuration(ctx)?;
     match args.kind {
-        DrillKind::Recover => recover::run(&config.root, ctx),
+        DrillKind::Recover => recover::run(&config.root, args, ctx),
         DrillKind::Full => full::run(config, args, ctx),
         DrillKind::Spot => spot::run(config, args, ctx),
         DrillKind::History => history::run(&config, ctx),

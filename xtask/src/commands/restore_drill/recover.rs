@@ -2,21 +2,26 @@
 //! every full drill is closed: evidence, what is kept aside, and last the journal.
 //!
 //! The journal is all that the way back needs: a `recovery.toml` that cannot be read is no obstacle.
+use super::frame::bare;
+use super::report::{remember, report};
+use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::values;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
-use crate::drill::evidence::{Evidence, SCHEMA_VERSION, Stored, ToolVersion, Verdict};
+use crate::drill::evidence::{Stored, Verdict};
 use crate::drill::full::back::{Commands, Why, bring_back, tidy};
 use crate::drill::full::journal::{Journal, Phase};
 use crate::drill::full::run::Drilled;
+use crate::drill::measured::{self, Frame, Measured};
 use crate::drill::record;
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, Stopwatch as _};
+use crate::drill::verdict::Judgement;
 use crate::error::{Exit, Result};
 use crate::finding::Finding;
 use crate::shown::show;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::path::Path;
 
@@ -24,7 +29,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When another run is going on, or the journal cannot be read.
-pub(super) fn run(root: &Path, ctx: &Context) -> Result<Exit> {
+pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(root);
     if !memory.root().is_dir() {
         return Ok(nothing(ctx));
@@ -57,12 +62,15 @@ pub(super) fn run(root: &Path, ctx: &Context) -> Result<Exit> {
     };
     let ended = Ended {
         drilled,
-        rpo: (None, None),
-        rto_target: None,
+        rpo_seconds: None,
+        loss_now_seconds: None,
         not_tested: vec!["everything behind the step at which the drill was killed".into()],
-        elapsed: watch,
+        finished_at: measured::end(ctx.now, watch.elapsed()),
     };
-    let closing = Closing { memory: &memory, records: &records, redaction: &redaction, keep_aside: KEPT };
+    let (id, trigger, started_at) = (journal.id.clone(), journal.trigger.clone(), journal.started_at);
+    let frame = Frame { id, trigger, started_at, ..bare("full", args, ctx) };
+    let (memory, records, redaction) = (&memory, &records[..], &redaction);
+    let closing = Closing { memory, records, redaction, keep_aside: KEPT, frame: &frame };
     let exit = closing.close(&journal, ended, ctx)?;
     // What was asked for was to bring everything back.
     Ok(if closed && exit == Exit::Found { Exit::Done } else { exit })
@@ -84,11 +92,10 @@ fn nothing(ctx: &Context) -> Exit {
 /// A full drill at its end.
 pub(super) struct Ended {
     pub drilled: Drilled,
-    /// Measured and wanted, in seconds.
-    pub rpo: (Option<f64>, Option<f64>),
-    pub rto_target: Option<f64>,
+    pub rpo_seconds: Option<f64>,
+    pub loss_now_seconds: Option<f64>,
     pub not_tested: Vec<String>,
-    pub elapsed: Monotonic,
+    pub finished_at: Timestamp,
 }
 
 /// What is written down at the end of a full drill.
@@ -97,46 +104,29 @@ pub(super) struct Closing<'a> {
     pub records: &'a [Stored],
     pub redaction: &'a Redaction,
     pub keep_aside: SignedDuration,
+    pub frame: &'a Frame,
 }
 
 impl Closing<'_> {
     /// Evidence first, then what is kept, then the journal goes: a kill in between leaves a drill that `recover` closes.
     pub(super) fn close(&self, journal: &Journal, ended: Ended, ctx: &Context) -> Result<Exit> {
-        let Ended { drilled, rpo, rto_target, not_tested, elapsed } = ended;
-        let elapsed = SignedDuration::try_from(elapsed.elapsed()).unwrap_or_default();
-        for reason in &drilled.reasons {
-            ctx.ui.error(&format!("not verified: {reason}"), None);
-        }
-        let evidence = Evidence {
-            schema_version: SCHEMA_VERSION,
-            id: journal.id.clone(),
-            kind: "full".into(),
-            trigger: journal.trigger.clone(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            tool: ToolVersion {
-                name: env!("CARGO_PKG_NAME").into(),
-                version: env!("CARGO_PKG_VERSION").into(),
-            },
-            started_at: journal.started_at,
-            finished_at: ctx.now.saturating_add(elapsed).unwrap_or(ctx.now),
+        let Ended { drilled, rpo_seconds, loss_now_seconds, not_tested, finished_at } = ended;
+        let measured = Measured {
             artifacts: drilled.artifacts,
             steps: drilled.steps,
             rto_seconds: drilled.rto_seconds,
-            rto_target_seconds: rto_target,
-            rpo_seconds: rpo.0,
-            rpo_target_seconds: rpo.1,
+            rpo_seconds,
+            loss_now_seconds,
             not_tested,
             findings: drilled.findings,
-            result: drilled.result,
-            previous_sha256: None,
-        }
-        .redacted(self.redaction);
-        let recorded = record::write(&journal.evidence_dir, self.records, evidence)?;
+            judgement: Judgement { result: drilled.result, reasons: drilled.reasons },
+            finished_at,
+        };
+        let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
+        let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
+        let recorded = record::write(folder, sign_with, self.frame, self.records, evidence)?;
+        remember(self.memory, &recorded, &[], ctx)?;
         let time = ctx.now.to_string();
-        self.memory.record(&json!({
-            "kind": "drill", "time": time, "id": recorded.evidence.id, "result": recorded.evidence.result.word(),
-            "artifact": show(&recorded.json), "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
-        }))?;
         if drilled.opened && drilled.closed {
             let until = ctx.now.saturating_add(self.keep_aside).unwrap_or(ctx.now).to_string();
             for (folder, live) in tidy(journal)? {
@@ -148,6 +138,6 @@ impl Closing<'_> {
             }
             Journal::close(self.memory.root())?;
         }
-        Ok(super::spot::report(&recorded, false, ctx))
+        Ok(report(&recorded, false, ctx))
     }
 }

@@ -115,13 +115,13 @@ pub fn bring_back(
     // it cannot be stopped, and that is no harm.
     let severity = if why == Why::Failed { Severity::Warning } else { Severity::Error };
     let stop = || commands.run(&service.stop, &service, OnInterrupt::GoOn);
-    returned.step(watch, format!("{what}: stop the service"), severity, stop);
+    returned.step(watch, format!("{what}: stop the service"), "the service does not run", severity, stop);
     for index in 0..journal.swaps.len() {
         let name = format!("{what}: {}", journal.swaps[index].what);
         let live = show(&journal.swaps[index].live);
         let back =
             || put_back(journal, memory, index).map(|()| (Outcome::Pass, format!("{live} is the live data")));
-        if !returned.step(watch, name, Severity::Error, back) {
+        if !returned.step(watch, name, "the live folder is back in its place", Severity::Error, back) {
             let repair = "nothing is lost: see the folders that are named here, and run `cargo xtask restore-drill recover`";
             returned.findings.push(Finding::error(live, "is not back in its place", repair));
         }
@@ -130,7 +130,9 @@ pub fn bring_back(
     let name = format!("{what}: start the service");
     if !all_back {
         let detail = "the live data is not back";
-        returned.steps.push(record(name, Outcome::Blocked, 0.0, detail));
+        returned
+            .steps
+            .push(StepRecord { expected: RUNS.into(), ..record(name, Outcome::Blocked, 0.0, detail) });
         return returned;
     }
     let start = || {
@@ -138,12 +140,14 @@ pub fn bring_back(
         journal.save(memory)?;
         commands.start(&service, OnInterrupt::GoOn)
     };
-    if returned.step(watch, name, Severity::Error, start) {
+    if returned.step(watch, name, RUNS, Severity::Error, start) {
         // From here on nothing is left to be taken back.
         journal.phase = Phase::Kept;
     }
     returned
 }
+
+const RUNS: &str = "the service runs on its live data";
 
 fn put_back(journal: &mut Journal, memory: &Path, index: usize) -> Result<()> {
     let mut swap = journal.swaps[index].clone();
@@ -161,6 +165,7 @@ impl Returned {
         &mut self,
         watch: &dyn Stopwatch,
         name: String,
+        expected: &str,
         severity: Severity,
         take: impl FnOnce() -> Result<(Outcome, String)>,
     ) -> bool {
@@ -173,7 +178,7 @@ impl Returned {
         if outcome != Outcome::Pass {
             self.findings.push(Finding::new(severity, name.clone(), detail.clone(), repair));
         }
-        self.steps.push(record(name, outcome, seconds, detail));
+        self.steps.push(StepRecord { expected: expected.into(), ..record(name, outcome, seconds, detail) });
         outcome == Outcome::Pass
     }
 }
@@ -185,7 +190,8 @@ pub fn record(
     seconds: f64,
     detail: impl Into<String>,
 ) -> StepRecord {
-    StepRecord { name: name.into(), outcome, seconds, detail: detail.into() }
+    let (name, detail) = (name.into(), detail.into());
+    StepRecord { name, expected: String::new(), outcome, seconds, bytes: None, detail }
 }
 
 /// Removes what lies in the private folders of a drill and is needed no more; those that hold live data, or what was

@@ -47,6 +47,9 @@ pub struct Journal {
     pub service: Service,
     /// Where its evidence goes.
     pub evidence_dir: PathBuf,
+    /// The gpg key that signs it.
+    #[serde(default)]
+    pub sign_with: Option<String>,
     /// What was restored.
     pub artifacts: Vec<ArtifactRecord>,
     /// The steps that have ended.
@@ -168,6 +171,7 @@ pub(super) mod tests {
                 secrets: vec![],
             },
             evidence_dir: "/nowhere".into(),
+            sign_with: None,
             artifacts: vec![],
             steps: vec![],
         }

@@ -7,6 +7,7 @@
 //! was killed alike. A successful drill loses nothing either: [`same`] compares what was restored with what lies aside.
 pub mod asides;
 pub mod back;
+mod expected;
 pub mod journal;
 pub mod plan;
 pub mod run;

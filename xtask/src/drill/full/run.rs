@@ -126,7 +126,8 @@ impl Full<'_> {
             if interrupted || !reasons.is_empty() {
                 let detail =
                     if interrupted { "the drill was interrupted" } else { "a step before it did not pass" };
-                self.journal.steps.push(record(name, Outcome::Blocked, 0.0, detail));
+                let blocked = record(name, Outcome::Blocked, 0.0, detail);
+                self.journal.steps.push(StepRecord { expected: self.plan.expected(step), ..blocked });
                 continue;
             }
             let began = watch.elapsed();
@@ -145,7 +146,9 @@ impl Full<'_> {
                 findings.push(Finding::error(name.clone(), detail.clone(), ""));
             }
             findings.extend(done.findings.iter().map(|finding| self.commands.redaction.finding(finding)));
-            self.journal.steps.push(record(name, outcome, seconds, detail));
+            let (expected, bytes) = (self.plan.expected(step), done.bytes);
+            let taken = StepRecord { expected, bytes, ..record(name, outcome, seconds, detail) };
+            self.journal.steps.push(taken);
         }
         if interrupted {
             reasons.push("it was interrupted".into());
@@ -214,7 +217,8 @@ impl Full<'_> {
                 let repair = "the live data is back in its place: see to the service";
                 findings.push(Finding::error(name.clone(), detail.clone(), repair));
             }
-            self.journal.steps.push(record(name, outcome, seconds, detail));
+            let expected = self.plan.expected(Step::Smoke(number));
+            self.journal.steps.push(StepRecord { expected, ..record(name, outcome, seconds, detail) });
         }
     }
 
@@ -247,7 +251,7 @@ impl Full<'_> {
                 let subject = &self.picked(index)?.subject;
                 let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
                 let detail = format!("{} entries, {} bytes", checked.entries, checked.bytes);
-                Ok(Done::looked(checked.entries, detail, checked.findings))
+                Ok(Done::looked(checked.entries, detail, checked.findings).through(checked.bytes))
             }
             Step::Aside(index) => self.move_aside(index),
             Step::Restore(index) => self.restore(index),
@@ -259,7 +263,7 @@ impl Full<'_> {
                     Some(compared) => {
                         let detail =
                             format!("{} entries, {} bytes on disk", compared.entries, compared.bytes);
-                        Ok(Done::looked(compared.entries, detail, compared.findings))
+                        Ok(Done::looked(compared.entries, detail, compared.findings).through(compared.bytes))
                     }
                 }
             }
@@ -359,7 +363,7 @@ impl Full<'_> {
         let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
         let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
         let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
-        Ok(Done::looked(extracted.entries, detail, extracted.findings))
+        Ok(Done::looked(extracted.entries, detail, extracted.findings).through(extracted.bytes))
     }
 
     fn key_files(&self, index: usize) -> Result<Done> {
@@ -393,7 +397,7 @@ impl Full<'_> {
                 compared.differences, compared.entries
             ),
         };
-        Ok(Done { checked: Some(compared.entries), ..Done::pass(detail) })
+        Ok(Done { checked: Some(compared.entries), ..Done::pass(detail).through(compared.bytes) })
     }
 
     fn picked(&self, index: usize) -> Result<&Picked> {

@@ -1,0 +1,112 @@
+//! What a drill of any kind leaves behind its record: lines of history, what is printed, the exit code.
+use crate::commands::Context;
+use crate::destination::memory::Memory;
+use crate::drill::evidence::{Evidence, StepRecord, Verdict};
+use crate::drill::record::Recorded;
+use crate::error::{Exit, Result};
+use crate::finding;
+use crate::shown::show;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// An artifact of the record, by its index, where its archive lies, and what the drill has shown of it: `verified` or
+/// `damaged`.
+pub(super) struct Shown<'a> {
+    pub kind: &'static str,
+    pub index: usize,
+    pub archive: &'a Path,
+}
+
+/// One line of history for the drill, and one for each artifact that it has shown something of.
+///
+/// # Errors
+/// When the history cannot be written.
+pub(super) fn remember(memory: &Memory, recorded: &Recorded, shown: &[Shown], ctx: &Context) -> Result<()> {
+    let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
+    memory.record(&json!({
+        "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
+        "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
+    }))?;
+    for Shown { kind, index, archive } in shown {
+        let artifact = &evidence.artifacts[*index];
+        memory.record(&json!({
+            "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
+            "artifact": show(archive), "by": evidence.id,
+        }))?;
+    }
+    Ok(())
+}
+
+/// Prints the outcome. `try_later`: what was in the way goes away by itself.
+pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exit {
+    let evidence = &recorded.evidence;
+    let exit = match evidence.result {
+        // What is left to find then is that the record could not be signed.
+        Verdict::Verified => finding::exit(&evidence.findings),
+        Verdict::NotVerified => Exit::Found,
+        Verdict::CouldNotRun if try_later => Exit::TryLater,
+        Verdict::CouldNotRun => Exit::CouldNotRun,
+    };
+    for reason in &evidence.reasons {
+        ctx.ui.error(&format!("{}: {reason}", evidence.result.word().replace('_', " ")), None);
+    }
+    if ctx.ui.json {
+        ctx.ui.document(&document(recorded));
+    } else {
+        let path = show(&recorded.json);
+        ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
+        evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
+    }
+    ctx.ui.findings(&evidence.findings);
+    exit
+}
+
+fn summary(evidence: &Evidence) -> String {
+    let steps = evidence
+        .steps
+        .iter()
+        .map(|step| format!("{:<8} {:>9.3} s  {}", step.outcome, step.seconds, step.name));
+    let mut lines: Vec<_> = steps.collect();
+    lines.push(format!("result: {}", evidence.result.word()));
+    lines.join("\n")
+}
+
+/// A step as the record has it, and its speed.
+fn step(step: &StepRecord) -> Value {
+    let mut value = json!(step);
+    value["mb_per_second"] = json!(step.mb_per_second());
+    value
+}
+
+fn document(recorded: &Recorded) -> Value {
+    let evidence = &recorded.evidence;
+    let status = match evidence.result {
+        Verdict::Verified if finding::any_error(&evidence.findings) => "findings",
+        Verdict::Verified => "ok",
+        Verdict::NotVerified => "findings",
+        Verdict::CouldNotRun => "error",
+    };
+    json!({
+        "schema_version": 1,
+        "command": "restore-drill",
+        "status": status,
+        "kind": evidence.kind,
+        "id": evidence.id,
+        "operator": evidence.operator,
+        "started_at": evidence.started_at.to_string(),
+        "finished_at": evidence.finished_at.to_string(),
+        "result": evidence.result.word(),
+        "reasons": evidence.reasons,
+        "evidence": show(&recorded.json),
+        "signature": evidence.signature,
+        "rto_seconds": evidence.rto_seconds,
+        "rto_target_seconds": evidence.rto_target_seconds,
+        "rpo_seconds": evidence.rpo_seconds,
+        "rpo_target_seconds": evidence.rpo_target_seconds,
+        "loss_now_seconds": evidence.loss_now_seconds,
+        "steps": evidence.steps.iter().map(step).collect::<Vec<_>>(),
+        "artifacts": evidence.artifacts,
+        "not_tested": evidence.not_tested,
+        "findings": evidence.findings,
+    })
+}

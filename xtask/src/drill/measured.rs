@@ -1,0 +1,122 @@
+//! From what a drill of any kind has measured to its record.
+//!
+//! Pure. What a kind of drill does, and what of it must pass, is its own; how it is written down is the same for all:
+//! one [`Evidence`], with missed targets as findings, and an owner and a date for whatever calls for action.
+use super::evidence::{
+    ArtifactRecord, Evidence, Operator, SCHEMA_VERSION, StepRecord, StepRun, ToolVersion, rounded,
+};
+use super::steps::Plan;
+use super::verdict::{Judgement, missed};
+use crate::finding::Finding;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// What is known of a drill before its first step.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// `spot` or `full`.
+    pub kind: &'static str,
+    /// `<id>` of the record, without the number of a second one in the same second.
+    pub id: String,
+    /// `manual` or `if-due`.
+    pub trigger: String,
+    /// The machine's name.
+    pub host: String,
+    /// Who or what runs it.
+    pub operator: Operator,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long a recovery may take.
+    pub rto_target: Option<SignedDuration>,
+    /// How old the data may be.
+    pub rpo_target: Option<SignedDuration>,
+    /// Who sees to what is found.
+    pub owner: Option<String>,
+    /// Until when, as `YYYY-MM-DD`.
+    pub due: Option<String>,
+}
+
+impl Frame {
+    /// The finding with owner and date, where it calls for action.
+    pub fn assigned(&self, mut finding: Finding) -> Finding {
+        if finding.calls_for_action() {
+            (finding.owner, finding.due) = (self.owner.clone(), self.due.clone());
+        }
+        finding
+    }
+}
+
+/// What a drill has measured.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// What was restored.
+    pub artifacts: Vec<ArtifactRecord>,
+    /// Every step.
+    pub steps: Vec<StepRecord>,
+    /// How long the recovery took; `None` when not all of it passed.
+    pub rto_seconds: Option<f64>,
+    /// How old the restored data was when the drill began.
+    pub rpo_seconds: Option<f64>,
+    /// What a failure at its end would have lost.
+    pub loss_now_seconds: Option<f64>,
+    /// What it leaves unproven.
+    pub not_tested: Vec<String>,
+    /// What was found, but for missed targets.
+    pub findings: Vec<Finding>,
+    /// What it has shown.
+    pub judgement: Judgement,
+    /// When it ended: see [`end`].
+    pub finished_at: Timestamp,
+}
+
+/// A step of a spot drill, as the record has it.
+pub fn step(plan: &Plan, run: StepRun) -> StepRecord {
+    StepRecord {
+        name: plan.name(run.step),
+        expected: plan.expected(run.step),
+        outcome: run.outcome,
+        seconds: run.seconds,
+        bytes: run.bytes,
+        detail: run.detail,
+    }
+}
+
+/// The record, not yet chained to the one before it.
+pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
+    let seconds = |target: Option<SignedDuration>| target.map(|target| target.as_secs_f64());
+    let (rto_target_seconds, rpo_target_seconds) = (seconds(frame.rto_target), seconds(frame.rpo_target));
+    let Measured { rto_seconds, rpo_seconds, loss_now_seconds, .. } = measured;
+    let targets =
+        missed((rto_seconds, rto_target_seconds), (rpo_seconds, rpo_target_seconds), loss_now_seconds);
+    let findings = measured.findings.into_iter().chain(targets);
+    Evidence {
+        schema_version: SCHEMA_VERSION,
+        id: frame.id.clone(),
+        kind: frame.kind.into(),
+        trigger: frame.trigger.clone(),
+        operator: Some(frame.operator.clone()),
+        host: frame.host.clone(),
+        tool: ToolVersion { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        started_at: frame.started_at,
+        finished_at: measured.finished_at,
+        artifacts: measured.artifacts,
+        steps: measured.steps,
+        rto_seconds: rto_seconds.map(rounded),
+        rto_target_seconds,
+        rpo_seconds: rpo_seconds.map(rounded),
+        rpo_target_seconds,
+        loss_now_seconds: loss_now_seconds.map(rounded),
+        not_tested: measured.not_tested,
+        findings: findings.map(|finding| frame.assigned(finding)).collect(),
+        result: measured.judgement.result,
+        reasons: measured.judgement.reasons,
+        signature: None,
+        previous_sha256: None,
+    }
+}
+
+/// When something ended that began at `started_at`, by its stopwatch: a clock that is set meanwhile does not count.
+pub fn end(started_at: Timestamp, elapsed: Duration) -> Timestamp {
+    let elapsed = SignedDuration::try_from(elapsed).unwrap_or_default();
+    started_at.saturating_add(elapsed).unwrap_or(started_at)
+}
