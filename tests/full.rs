@@ -187,6 +187,42 @@ fn a_restore_that_fails_takes_everything_back() {
     let live = stack.listing("repo/.codex-api");
     let document = taken_back(&stack, full(&stack, &["--no-fresh-backup"]), "checksums: data", &live);
     assert_eq!(step(&document, "move the live folder aside")["outcome"], "blocked", "{document:#}");
+    // And one that fails when everything is aside: what should come back is in no backup.
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &text.replace("[\"config.toml\"]", "[\"config.toml\", \"lost.key\"]"));
+    let document = taken_back(&stack, full(&stack, &[]), "key files: data", &live);
+    assert_eq!(step(&document, "move the live folder aside")["outcome"], "pass", "{document:#}");
+    assert_eq!(step(&document, "start the service")["outcome"], "blocked", "{document:#}");
+}
+
+/// What somebody did by hand meanwhile is not undone, and what nobody remembers is told.
+#[test]
+fn live_data_is_never_hidden_without_a_word() {
+    let stack = service::stack("", false);
+    let live = stack.listing("repo/.codex-api");
+    full(&stack, &["--keep-restored"]).ok();
+    let aside = asides(&stack);
+    assert_eq!(aside.len(), 1);
+    stack.run(&["status"]).ok().says(&["kept for"]);
+    // The memory is lost: `git clean` takes it.
+    stack.sh("repo", "rm -rf .recovery");
+    let folder = aside[0].trim_start_matches("./");
+    stack.run(&["status"]).exits(1).says(&["nothing here remembers", folder]);
+    stack.run(&["prune"]);
+    assert_eq!(stack.listing(&format!("{}/aside", aside[0])), live);
+    stack.run(&["restore-drill", "recover"]).ok().says(&["no full drill is open in"]);
+}
+
+/// Evidence that finds no place keeps the service from nothing.
+#[test]
+fn a_drill_without_a_place_for_its_evidence_touches_nothing() {
+    let stack = service::stack("", false);
+    let live = stack.listing("repo/.codex-api");
+    stack.file("repo/docs/drills", "a file");
+    let said = stack.run(&["restore-drill", "full", "--yes"]);
+    assert_eq!(said.code, 3, "{}", said.shown());
+    is_live(&stack, &live);
+    assert!(is_closed(&stack) && asides(&stack).is_empty());
 }
 
 /// With the drive gone nothing is touched.
@@ -207,8 +243,9 @@ fn a_drill_that_cannot_run_touches_nothing() {
 #[test]
 fn nobody_is_surprised() {
     let stack = service::stack("", false);
-    let (live, before) = (stack.listing("repo/.codex-api"), stack.world("."));
+    let live = stack.listing("repo/.codex-api");
     stack.run(&["restore-drill", "full"]).exits(3).says(&["nobody is there to agree"]);
+    let before = stack.world(".");
     let plan = stack.run(&["restore-drill", "full", "--dry-run"]).ok();
     let said = plan.says(&[
         "stop the service",
@@ -217,10 +254,7 @@ fn nobody_is_surprised() {
         "smoke 1",
     ]);
     assert!(said.stdout.contains(&stack.path("repo/.codex-api").display().to_string()), "{}", said.stdout);
-    let lock = |world: &str| {
-        world.lines().filter(|line| !line.contains(".recovery")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(lock(&stack.world(".")), lock(&before), "a dry run writes nothing");
+    assert_eq!(stack.world("."), before, "a dry run writes nothing");
     is_live(&stack, &live);
     // Typed at a terminal: another name stops it, the folders' own do not.
     let typed = |text: &str| {
@@ -271,12 +305,7 @@ fn links_are_followed_and_a_command_may_deploy() {
     let home = stack.path("").display().to_string();
     let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
     let deploy = format!("deploy = \"rm -rf {home}put; cp -R . {home}put\"");
-    stack.file(
-        "repo/recovery.toml",
-        &text
-            .replace(&format!("deploy-dir = \"{home}deployed\""), &deploy)
-            .replace("source = \".codex-api\"", "source = \"../real\""),
-    );
+    stack.file("repo/recovery.toml", &text.replace(&format!("deploy-dir = \"{home}deployed\""), &deploy));
     let live = stack.listing("real");
     let document = full(&stack, &[]).ok().json();
     assert_eq!(document["result"], "verified", "{document:#}");

@@ -5,6 +5,7 @@ use crate::full::service::{asides, is_closed, is_live, stack};
 use crate::support::Stack;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -34,10 +35,17 @@ fn ready(more: &str) -> Stack {
     stack
 }
 
-fn killed(name: &str, more: &str, wanted: usize) {
+/// Removes what drills have left aside, and their evidence: a hundred drills leave much.
+fn forget(stack: &Stack) {
+    let folders = "find . $(readlink -f repo/.codex-api)/.. -maxdepth 3 -name '.recovery-full-*'";
+    stack.sh(
+        ".",
+        &format!("{folders} -exec rm -rf {{}} +; rm -rf repo/docs/drills repo/.recovery/history.jsonl"),
+    );
+}
+
+fn killed(stack: &Stack, live: &str, name: &str, wanted: usize) {
     let mut dice = Dice::named(name);
-    let stack = ready(more);
-    let live = stack.listing("repo/.codex-api");
     let begin = Instant::now();
     stack.run(&DRILL).ok();
     let mut span = begin.elapsed();
@@ -54,24 +62,48 @@ fn killed(name: &str, more: &str, wanted: usize) {
         count("instants", 1);
         count("kills", usize::from(hit));
         // What the drill had started may still be at it for a moment, like a `docker stop` that goes on by itself.
-        recovered(&stack, &live);
-        stack.sh(".", "find . -maxdepth 3 -name '.recovery-full-*' -exec rm -rf {} +");
+        recovered(stack, live);
+        forget(stack);
         count("survived", 1);
     }
     stack.run_at(LATER, &DRILL).ok();
-    is_live(&stack, &live);
+    is_live(stack, live);
 }
 
 #[test]
 fn a_killed_full_drill_is_brought_back() {
-    killed("full drill", "", size(6, 70));
+    let stack = ready("");
+    let live = stack.listing("repo/.codex-api");
+    killed(&stack, &live, "full drill", size(6, 70));
 }
 
-/// The live data lies aside on another file system, in a copy; the original is gone for a while.
+/// The live data lies aside on another file system, in a copy; the original is gone for a while. Memory may not be where it
+/// lies aside, so the live data is in memory here.
 #[test]
 fn a_killed_full_drill_across_file_systems_is_brought_back() {
-    let other = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
-    killed("full drill, apart", &format!("aside-dir = \"{}\"\n", other.path().display()), size(4, 40));
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let (stack, live) = apart(memory.path());
+    killed(&stack, &live, "full drill, apart", size(4, 40));
+}
+
+/// A stack whose live data is a folder in memory, and lies aside on the disk.
+fn apart(memory: &Path) -> (Stack, String) {
+    let stack = ready("");
+    let data = memory.join("data");
+    let (from, to) = (stack.path("repo/.codex-api").display().to_string(), data.display().to_string());
+    stack.sh(
+        ".",
+        &format!("sh service/stop.sh run; cp -a {from} {to}; rm -r {from}; ln -s {to} {from}; mkdir aside"),
+    );
+    let text = std::fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let aside = format!("aside-dir = \"{}\"\nstop =", stack.path("aside").display());
+    stack.file(
+        "repo/recovery.toml",
+        &text.replace("\".codex-api\"", &format!("\"{to}\"")).replace("stop =", &aside),
+    );
+    crate::full::service::start(&stack);
+    let live = stack.listing("repo/.codex-api/.");
+    (stack, live)
 }
 
 /// Recovery may be killed as well.
@@ -103,7 +135,7 @@ fn a_recovery_that_is_killed_is_begun_again() {
         count("instants", 1);
         count("kills", usize::from(hit));
         recovered(&stack, &live);
-        stack.sh(".", "find . -maxdepth 3 -name '.recovery-full-*' -exec rm -rf {} +");
+        forget(&stack);
         count("survived", 1);
     }
 }
@@ -119,7 +151,8 @@ fn a_drill_that_is_told_to_stop_brings_everything_back() {
     let span = begin.elapsed();
     for _ in 0..size(3, 20) {
         let mut child = stack.grouped(&DRILL).spawn().expect("starts");
-        sleep(span * dice.below(1000) as u32 / 1000);
+        // From when it listens to signals.
+        sleep(Duration::from_millis(50) + span * dice.below(1000) as u32 / 1000);
         let pid = Pid::from_raw(child.id() as i32).expect("a process");
         let _ = kill_process(pid, Signal::TERM);
         let status = child.wait().expect("ends");
@@ -132,7 +165,7 @@ fn a_drill_that_is_told_to_stop_brings_everything_back() {
     assert!(asides(&stack).len() > 1);
 }
 
-/// Every write, flush, rename and new folder of a full drill that may fail does, in turn.
+/// Writes, flushes, renames and new folders of a full drill fail, one in each run, drawn from all of its main thread.
 #[test]
 fn a_full_drill_in_which_a_call_fails_is_brought_back() {
     let stack = ready("");
@@ -144,11 +177,14 @@ fn a_full_drill_in_which_a_call_fails_is_brought_back() {
     for (call, error) in faults {
         let calls = traced(&stack, call, "");
         assert!(calls > 0, "a drill makes no {call}");
+        let mut hits = 0;
         for number in dice.some((1..=calls).collect(), size(2, 25)) {
             let hit = traced(&stack, call, &format!("inject={call}:error={error}:when={number}"));
+            hits += hit;
             count("faults", hit);
             recovered(&stack, &live);
         }
+        assert!(hits > 0, "no {call} was hit");
     }
 }
 

@@ -85,7 +85,8 @@ fn root(ctx: &Context) -> PathBuf {
 
 /// The nearest folder that looks like a repository, or is configured.
 fn marked(start: &Path) -> &Path {
-    let marked = |folder: &&Path| folder.join("recovery.toml").exists() || folder.join(".git").exists();
+    let marks = ["recovery.toml", ".git", ".recovery/drill.json"];
+    let marked = |folder: &&Path| marks.iter().any(|mark| folder.join(mark).exists());
     start.ancestors().find(marked).unwrap_or(start)
 }
 

@@ -7,7 +7,7 @@ use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable;
 use crate::destination::lock::{self, Lock};
 use crate::destination::memory::{Known, Made, Memory};
-use crate::destination::mount::Mounted;
+use crate::destination::mount::{Mounted, resolved};
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
 use crate::drill::full::asides::{self, Aside};
@@ -60,7 +60,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if plans.is_empty() && bundles.is_empty() && findings.is_empty() && !failed.is_empty() {
         return Err(failed.remove(0).1);
     }
-    let asides = asides(memory.as_ref(), ctx)?;
+    let mut asides = asides(memory.as_ref(), ctx)?;
+    if finding::any_error(&findings) || !failed.is_empty() {
+        retain::spare_all(&mut asides);
+    }
     let mut items = [&bundles[..], &halves, &asides].concat();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
     let mut done = !bundles.is_empty();
@@ -266,17 +269,17 @@ fn halves(folder: &Path, known: &Known) -> Result<Vec<Item>> {
 fn asides(memory: Option<&Memory>, ctx: &Context) -> Result<Vec<Item>> {
     let history = memory.map(Memory::history).transpose()?.unwrap_or_default();
     let item = |aside: Aside| {
-        let (decision, reason) = match aside.until <= ctx.now {
-            true => {
-                (Decision::Remove, format!("left by {} of {}: it has had its time", aside.id, aside.live))
-            }
-            false => (
-                Decision::Keep,
-                format!("left by {} of {}, kept until {}", aside.id, aside.live, aside.until),
-            ),
+        let Aside { id, live, until, folder } = &aside;
+        // A link, or whoever moved it, may have made it the live folder.
+        let live_is_elsewhere =
+            Path::new(live).is_dir() && !resolved(Path::new(live)).starts_with(resolved(folder));
+        let (decision, reason) = match (*until <= ctx.now, live_is_elsewhere) {
+            (true, true) => (Decision::Remove, format!("left by {id} of {live}: it has had its time")),
+            (true, false) => (Decision::Keep, format!("left by {id}, and {live} is not there, or in it")),
+            (false, _) => (Decision::Keep, format!("left by {id} of {live}, kept until {until}")),
         };
-        let bytes = fs_extra::dir::get_size(&aside.folder).unwrap_or(0);
-        Item { id: show(&aside.folder), decision, reasons: vec![reason], bytes }
+        let bytes = fs_extra::dir::get_size(folder).unwrap_or(0);
+        Item { id: show(folder), decision, reasons: vec![reason], bytes }
     };
     Ok(asides::there(&history).into_iter().map(item).collect())
 }

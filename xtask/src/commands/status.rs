@@ -4,6 +4,7 @@ use super::backup::stage::left_behind;
 use super::prune::{not_on_record, quota};
 use crate::config::{Config, DataSet};
 use crate::destination::catalog::{Artifact, Catalog};
+use crate::destination::lock;
 use crate::destination::memory::{Known, Memory};
 use crate::destination::releases;
 use crate::destination::retention::AHEAD;
@@ -11,7 +12,7 @@ use crate::drill::evidence::{Verdict, check_chain, newest};
 use crate::drill::full::asides;
 use crate::drill::full::journal::{self, Journal};
 use crate::drill::record;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::scratch::{self, Owner};
 use crate::shown::show;
@@ -208,11 +209,22 @@ impl Answer {
     }
 
     /// A full drill that is open, and what earlier ones have left aside.
-    fn full(&mut self, memory: &Memory, history: &[Value], ctx: &Context) {
+    fn full(&mut self, config: &Config, memory: &Memory, history: &[Value], ctx: &Context) {
+        let strange = asides::strange(config, history);
+        for folder in strange.into_iter().filter(|_| !journal::path(memory.root()).exists()) {
+            let what = "was left by a full drill that nothing here remembers: live data may lie in it";
+            let repair = "look into it, and see that the live folder beside it is the right one; then remove it by hand";
+            self.findings.push(Finding::error(show(&folder), what, repair));
+        }
         match Journal::load(memory.root()) {
             Ok(None) => {}
             Ok(Some(journal)) => {
-                self.findings.push(Finding::error("drill", journal::open(&journal), journal::NEXT));
+                self.findings.push(match lock::repository(memory.root(), "status", ctx.now) {
+                    Err(Error::Busy { holder, .. }) => {
+                        Finding::info("drill", format!("is at work: {holder}"))
+                    }
+                    _ => Finding::error("drill", journal::open(&journal), journal::NEXT),
+                })
             }
             Err(error) => self.findings.push(Finding::of("drill", &error)),
         }
@@ -235,7 +247,7 @@ impl Answer {
         if let Some(memory) = super::memory(config) {
             let history = memory.history()?;
             self.findings.extend(record::compare(&history));
-            self.full(&memory, &history, ctx);
+            self.full(config, &memory, &history, ctx);
         }
         for record in &records {
             let evidence = &record.evidence;

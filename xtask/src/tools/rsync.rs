@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use xshell::cmd;
 
 /// Copies `files` (relative to `from`, any bytes but NUL) with their modes and links.
@@ -45,7 +46,7 @@ const MARK: &str = "changed: ";
 /// # Errors
 /// When rsync fails otherwise than on single files.
 pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
-    mirror_for(from, left_out, to, OnInterrupt::End)
+    mirror_for((from, left_out), to, DEADLINE, OnInterrupt::End)
 }
 
 /// The same with nothing left out, for a copy that may have to be made even when this run is interrupted.
@@ -53,10 +54,15 @@ pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
 /// # Errors
 /// As [`mirror`].
 pub fn copy(from: &Path, to: &Path, on_interrupt: OnInterrupt) -> Result<Pass> {
-    mirror_for(from, &[], to, on_interrupt)
+    mirror_for((from, &[]), to, ssh::DEADLINE, on_interrupt)
 }
 
-fn mirror_for(from: &Path, left_out: &[Vec<u8>], to: &Path, on_interrupt: OnInterrupt) -> Result<Pass> {
+fn mirror_for(
+    (from, left_out): (&Path, &[Vec<u8>]),
+    to: &Path,
+    deadline: Duration,
+    on_interrupt: OnInterrupt,
+) -> Result<Pass> {
     let shell = shell_in(from)?;
     let patterns: Vec<Vec<u8>> = left_out.iter().map(|path| literal(path)).collect();
     let format = format!("--out-format={MARK}%i %n");
@@ -67,8 +73,8 @@ fn mirror_for(from: &Path, left_out: &[Vec<u8>], to: &Path, on_interrupt: OnInte
     );
     let text = "rsync --recursive … --delete";
     let call = process::expression(command).stdin_bytes(patterns.join(&0));
-    let Some(output) = finish_for(call, text, DEADLINE, on_interrupt)? else {
-        return Err(failed(text, &format!("no answer in {} s", DEADLINE.as_secs()), ""));
+    let Some(output) = finish_for(call, text, deadline, on_interrupt)? else {
+        return Err(failed(text, &format!("no answer in {} s", deadline.as_secs()), ""));
     };
     let changed = output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(MARK.as_bytes()));
     let said = String::from_utf8_lossy(&output.stderr);

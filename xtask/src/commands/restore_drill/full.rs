@@ -23,6 +23,7 @@ use crate::drill::measured::{self, Frame};
 use crate::drill::record;
 use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Pick, Role};
+use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
 use crate::tools::Tool;
@@ -49,7 +50,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     if args.if_due && !super::spot::is_due("full", &records, config.drill.full_every, ctx.now) {
         return Ok(super::spot::not_due("full", ctx));
     }
-    let before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
+    let mut before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
+    before.findings.extend(from_the_future(&before.plan, ctx.now));
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
     let mut frame = frame("full", &config.drill, args, ctx);
@@ -74,13 +76,15 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         swaps,
         service,
         evidence_dir: config.drill.evidence_dir.clone(),
+        keep_aside_seconds: config.drill.keep_aside.as_secs(),
         sign_with: config.drill.sign_with.clone(),
         artifacts: vec![],
         steps: vec![],
     };
     let supply =
         Supplies { config: &config, plan: &plan, memory: &memory, newest: before.newest.clone(), ctx };
-    carry_out(supply, &before, journal, &records, &frame)
+    let _folders = recover::folders(&journal, ctx)?;
+    carry_out(supply, before, journal, records, &frame)
 }
 
 /// How the service is stopped, started and checked.
@@ -272,9 +276,9 @@ impl Supply for Supplies<'_> {
 
 fn carry_out(
     mut supply: Supplies<'_>,
-    before: &Prepared,
+    before: Prepared,
     journal: Journal,
-    records: &[Stored],
+    records: Vec<Stored>,
     frame: &Frame,
 ) -> Result<Exit> {
     let Supplies { config, plan, memory, ctx, .. } = supply;
@@ -295,12 +299,14 @@ fn carry_out(
             environment: &environment,
             redaction: &redaction,
             log: memory.root().join("start.log"),
+            tell: &|text| ctx.ui.say(text),
         },
         supply: &mut supply,
         state: State::default(),
     };
-    let drilled = full.run(&watch);
+    let mut drilled = full.run(&watch, &before.findings);
     let journal = full.journal;
+    drilled.findings.splice(0..0, before.findings);
     let finished_at = measured::end(ctx.now, watch.elapsed());
     let sets = config.data.iter().map(|set| &*set.name);
     let ended = recover::Ended {
@@ -308,11 +314,10 @@ fn carry_out(
         // What a disaster would have left: the newest backup from before the drill.
         rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
         loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
-        not_tested: plan.not_tested(),
+        not_tested: [plan.not_tested(), before.not_tested].concat(),
         finished_at,
     };
-    let (redaction, keep_aside) = (&redaction, config.drill.keep_aside);
-    let closing = recover::Closing { memory, records, redaction, keep_aside, frame };
-    let exit = closing.close(&journal, ended, ctx)?;
+    let closing = recover::Closing { memory, redaction: &redaction, frame };
+    let exit = closing.close(&journal, Ok((records, vec![])), ended, ctx)?;
     Ok(if exit == Exit::CouldNotRun && before.try_later { Exit::TryLater } else { exit })
 }

@@ -3,16 +3,17 @@
 //!
 //! The journal is all that the way back needs: a `recovery.toml` that cannot be read is no obstacle.
 use super::frame::bare;
-use super::report::{remember, report};
+use super::report::{Shown, remember, report};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::values;
-use crate::destination::lock;
+use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::drill::evidence::{Stored, Verdict};
-use crate::drill::full::back::{Commands, Why, bring_back, tidy};
+use crate::drill::full::back::{Commands, Why, bring_back};
 use crate::drill::full::journal::{Journal, Phase};
 use crate::drill::full::run::Drilled;
+use crate::drill::full::swap::Swap;
 use crate::drill::measured::{self, Frame, Measured};
 use crate::drill::record;
 use crate::drill::redact::Redaction;
@@ -32,24 +33,34 @@ use std::path::Path;
 pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(root);
     if !memory.root().is_dir() {
-        return Ok(nothing(ctx));
+        return Ok(nothing(root, ctx));
     }
     let _lock = lock::repository(memory.root(), "restore-drill", ctx.now)?;
-    let Some(mut journal) = Journal::load(memory.root())? else { return Ok(nothing(ctx)) };
+    let Some(mut journal) = Journal::load(memory.root())? else { return Ok(nothing(root, ctx)) };
+    let _folders = folders(&journal, ctx)?;
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);
     let secrets = values(journal.service.secrets.iter().map(String::as_str), ctx.env);
     let redaction = Redaction::new(&secrets, &environment);
-    let commands =
-        Commands { environment: &environment, redaction: &redaction, log: memory.root().join("start.log") };
+    let tell = |text: &str| ctx.ui.say(text);
+    let log = memory.root().join("start.log");
+    let commands = Commands { environment: &environment, redaction: &redaction, log, tell: &tell };
     let watch = Monotonic::start();
+    let done = journal.phase == Phase::Kept && record::is_taken(&journal.evidence_dir, &journal.id);
     let returned = bring_back(&mut journal, memory.root(), &commands, Why::Failed, &watch);
+    let (id, trigger, started_at) = (journal.id.clone(), journal.trigger.clone(), journal.started_at);
+    let frame = Frame { id, trigger, started_at, ..bare("full", args, ctx) };
     let closed = journal.phase == Phase::Kept;
+    let closing = Closing { memory: &memory, redaction: &redaction, frame: &frame };
+    if done {
+        // It came to its end, and was killed before it could say so.
+        closing.put_away(&journal, ctx)?;
+        ctx.ui.say(&format!("{} had come to its end: it is closed", journal.id));
+        return Ok(nothing(root, ctx));
+    }
     let mut findings = returned.findings;
     let what = "was killed, or could not bring everything back: what it had shown counts for nothing";
     findings.push(Finding::error(journal.id.clone(), what, "run the drill again"));
     journal.steps.extend(returned.steps);
-    let (records, found) = record::load(&journal.evidence_dir)?;
-    findings.extend(found);
     let drilled = Drilled {
         steps: journal.steps.clone(),
         artifacts: journal.artifacts.clone(),
@@ -57,6 +68,7 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
         result: Verdict::NotVerified,
         reasons: vec!["the drill did not come to its end".into()],
         rto_seconds: None,
+        shown: vec![],
         opened: true,
         closed,
     };
@@ -67,20 +79,22 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
         not_tested: vec!["everything behind the step at which the drill was killed".into()],
         finished_at: measured::end(ctx.now, watch.elapsed()),
     };
-    let (id, trigger, started_at) = (journal.id.clone(), journal.trigger.clone(), journal.started_at);
-    let frame = Frame { id, trigger, started_at, ..bare("full", args, ctx) };
-    let (memory, records, redaction) = (&memory, &records[..], &redaction);
-    let closing = Closing { memory, records, redaction, keep_aside: KEPT, frame: &frame };
-    let exit = closing.close(&journal, ended, ctx)?;
+    let exit = closing.close(&journal, record::load(&journal.evidence_dir), ended, ctx)?;
     // What was asked for was to bring everything back.
     Ok(if closed && exit == Exit::Found { Exit::Done } else { exit })
 }
 
-/// How long what a killed drill had put in place is kept: the configuration may not be there to say.
-const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Holds the live folders against drills of other clones and work trees.
+///
+/// # Errors
+/// `Busy` when another drill holds one.
+pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
+    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
+    journal.swaps.iter().map(lock).collect()
+}
 
-fn nothing(ctx: &Context) -> Exit {
-    ctx.ui.result("no full drill is open: there is nothing to bring back");
+fn nothing(root: &Path, ctx: &Context) -> Exit {
+    ctx.ui.result(&format!("no full drill is open in {}: there is nothing to bring back", show(root)));
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "recover",
         "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
@@ -101,43 +115,68 @@ pub(super) struct Ended {
 /// What is written down at the end of a full drill.
 pub(super) struct Closing<'a> {
     pub memory: &'a Memory,
-    pub records: &'a [Stored],
     pub redaction: &'a Redaction,
-    pub keep_aside: SignedDuration,
     pub frame: &'a Frame,
 }
 
 impl Closing<'_> {
     /// Evidence first, then what is kept, then the journal goes: a kill in between leaves a drill that `recover` closes.
-    pub(super) fn close(&self, journal: &Journal, ended: Ended, ctx: &Context) -> Result<Exit> {
-        let Ended { drilled, rpo_seconds, loss_now_seconds, not_tested, finished_at } = ended;
-        let measured = Measured {
-            artifacts: drilled.artifacts,
-            steps: drilled.steps,
-            rto_seconds: drilled.rto_seconds,
-            rpo_seconds,
-            loss_now_seconds,
-            not_tested,
-            findings: drilled.findings,
-            judgement: Judgement { result: drilled.result, reasons: drilled.reasons },
-            finished_at,
+    /// Evidence that cannot be written is told, and keeps no drill open.
+    pub(super) fn close(
+        &self,
+        journal: &Journal,
+        records: Result<(Vec<Stored>, Vec<Finding>)>,
+        ended: Ended,
+        ctx: &Context,
+    ) -> Result<Exit> {
+        let Ended { mut drilled, rpo_seconds, loss_now_seconds, not_tested, finished_at } = ended;
+        let (opened, closed, shown) = (drilled.opened, drilled.closed, std::mem::take(&mut drilled.shown));
+        let findings = drilled.findings.clone();
+        let record = || {
+            let (records, found) = records?;
+            let measured = Measured {
+                artifacts: drilled.artifacts,
+                steps: drilled.steps,
+                rto_seconds: drilled.rto_seconds,
+                rpo_seconds,
+                loss_now_seconds,
+                not_tested,
+                findings: drilled.findings.into_iter().chain(found).collect(),
+                judgement: Judgement { result: drilled.result, reasons: drilled.reasons },
+                finished_at,
+            };
+            let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
+            let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
+            let recorded = record::write(folder, sign_with, self.frame, &records, evidence)?;
+            let shown =
+                shown.iter().map(|(index, archive)| Shown { kind: "verified", index: *index, archive });
+            remember(self.memory, &recorded, &shown.collect::<Vec<_>>(), ctx)?;
+            Ok(recorded)
         };
-        let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
-        let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
-        let recorded = record::write(folder, sign_with, self.frame, self.records, evidence)?;
-        remember(self.memory, &recorded, &[], ctx)?;
-        let time = ctx.now.to_string();
-        if drilled.opened && drilled.closed {
-            let until = ctx.now.saturating_add(self.keep_aside).unwrap_or(ctx.now).to_string();
-            for (folder, live) in tidy(journal)? {
-                self.memory.record(&json!({
-                    "kind": "aside", "time": time, "id": journal.id, "folder": show(&folder), "live": show(&live),
-                    "until": until,
-                }))?;
-                ctx.ui.say(&format!("{} is kept until {until}: {}", show(&live), show(&folder)));
-            }
-            Journal::close(self.memory.root())?;
+        let recorded = record();
+        if recorded.is_err() {
+            // They stand nowhere else.
+            ctx.ui.findings(&findings);
         }
-        Ok(report(&recorded, false, ctx))
+        if opened && closed {
+            self.put_away(journal, ctx)?;
+        }
+        Ok(report(&recorded?, false, ctx))
+    }
+
+    /// Removes what is needed no more, remembers what is kept, and closes the journal.
+    fn put_away(&self, journal: &Journal, ctx: &Context) -> Result<()> {
+        let keep = SignedDuration::from_secs(journal.keep_aside_seconds);
+        let until = ctx.now.saturating_add(keep).unwrap_or(ctx.now).to_string();
+        for swap in &journal.swaps {
+            for folder in swap.tidy()? {
+                self.memory.record(&json!({
+                    "kind": "aside", "time": ctx.now.to_string(), "id": journal.id, "folder": show(&folder),
+                    "live": show(&swap.live), "until": until,
+                }))?;
+                ctx.ui.say(&format!("{} is kept until {until}: {}", show(&swap.live), show(&folder)));
+            }
+        }
+        Journal::close(self.memory.root())
     }
 }

@@ -31,7 +31,6 @@ use serde_json::json;
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
 pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(&config.root);
-    journal::refuse_open(memory.root())?;
     if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
         let what = "nothing is there that could be restored: no data set is configured, no bundle made";
         let next = "`cargo xtask init` writes a recovery.toml; `cargo xtask snapshot` makes a bundle";
@@ -44,6 +43,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
+    journal::refuse_open(memory.root())?;
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
     if args.if_due && !is_due("spot", &records, config.drill.spot_every, ctx.now) {
         return Ok(not_due("spot", ctx));

@@ -1,8 +1,13 @@
 //! What full drills have left aside, and until when: read from the history of runs.
 //!
-//! Pure but for one look whether a folder is still there. `status` lists them, `prune` removes what has had its time.
+//! Looks whether the folders are there, and changes nothing. `status` lists them, `prune` removes what has had its time.
+use super::swap::PREFIX;
+use crate::config::{Config, Deploy};
+use crate::destination::mount::resolved;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
 /// A private folder of a drill that holds live data, or what was restored.
@@ -40,6 +45,25 @@ pub fn known(history: &[Value]) -> Vec<Aside> {
 /// The same, of those that are still there.
 pub fn there(history: &[Value]) -> Vec<Aside> {
     known(history).into_iter().filter(|aside| aside.folder.is_dir()).collect()
+}
+
+/// Private folders of drills beside the folders that a full drill replaces, or in `aside-dir`, that no record names: with
+/// the memory of the repository, its word on them was lost.
+pub fn strange(config: &Config, history: &[Value]) -> Vec<PathBuf> {
+    let deployed = match &config.drill.deploy {
+        Some(Deploy::Folder(folder)) => Some(folder),
+        _ => None,
+    };
+    let live = config.data.iter().map(|set| &set.source).chain(deployed);
+    let beside = live.filter_map(|folder| Some(resolved(folder).parent()?.to_owned()));
+    let places: BTreeSet<PathBuf> = beside.chain(config.drill.aside_dir.clone()).collect();
+    let known = known(history);
+    let named = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir()
+    };
+    let entries = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    let strange = |path: &PathBuf| !known.iter().any(|aside| aside.folder == *path);
+    entries.map(|entry| entry.path()).filter(named).filter(strange).collect()
 }
 
 #[cfg(test)]

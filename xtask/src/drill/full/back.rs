@@ -23,6 +23,8 @@ pub struct Commands<'a> {
     pub redaction: &'a Redaction,
     /// Where what the service prints as it starts goes.
     pub log: PathBuf,
+    /// Says what is being done.
+    pub tell: &'a dyn Fn(&str),
 }
 
 impl Commands<'_> {
@@ -111,42 +113,64 @@ pub fn bring_back(
     if journal.phase == Phase::Kept {
         return returned;
     }
+    (commands.tell)(
+        "bringing the live data back; if this is cut off, `cargo xtask restore-drill recover` goes on with it",
+    );
+    // The disk may say that what was restored stays.
+    if let Err(error) = journal.save(memory) {
+        returned.findings.push(Finding { severity: Severity::Warning, ..Finding::of("drill", &error) });
+    }
     // A service that runs while its data is changed beneath it would write into nowhere. One that does not run may say that
     // it cannot be stopped, and that is no harm.
     let severity = if why == Why::Failed { Severity::Warning } else { Severity::Error };
     let stop = || commands.run(&service.stop, &service, OnInterrupt::GoOn);
-    returned.step(watch, format!("{what}: stop the service"), "the service does not run", severity, stop);
-    for index in 0..journal.swaps.len() {
+    let stopped = returned.step(
+        commands,
+        watch,
+        format!("{what}: stop the service"),
+        "the service does not run",
+        severity,
+        stop,
+    );
+    let mut all_back = why == Why::Failed || stopped;
+    // Once they are on record as back, what lies there is nobody's but the service's.
+    let swaps = if journal.phase == Phase::Open { journal.swaps.len() } else { 0 };
+    for index in 0..swaps {
         let name = format!("{what}: {}", journal.swaps[index].what);
+        if why == Why::Newer && !stopped {
+            returned.blocked(name, BACK, "the service runs still");
+            continue;
+        }
         let live = show(&journal.swaps[index].live);
         let back =
             || put_back(journal, memory, index).map(|()| (Outcome::Pass, format!("{live} is the live data")));
-        if !returned.step(watch, name, "the live folder is back in its place", Severity::Error, back) {
-            let repair = "nothing is lost: see the folders that are named here, and run `cargo xtask restore-drill recover`";
-            returned.findings.push(Finding::error(live, "is not back in its place", repair));
-        }
+        all_back &= returned.step(commands, watch, name, BACK, Severity::Error, back);
     }
-    let all_back = !returned.findings.iter().any(|finding| finding.what == "is not back in its place");
     let name = format!("{what}: start the service");
     if !all_back {
-        let detail = "the live data is not back";
-        returned
-            .steps
-            .push(StepRecord { expected: RUNS.into(), ..record(name, Outcome::Blocked, 0.0, detail) });
+        let repair =
+            "nothing is lost: see to what is named here, and run `cargo xtask restore-drill recover`";
+        returned.findings.push(Finding::error("drill", "the live data is not back in its place", repair));
+        returned.blocked(name, RUNS, "the live data is not back");
         return returned;
     }
-    let start = || {
-        journal.phase = Phase::Back;
-        journal.save(memory)?;
-        commands.start(&service, OnInterrupt::GoOn)
+    journal.phase = Phase::Back;
+    let note = |journal: &Journal, returned: &mut Returned| {
+        // Without that `recover` does again what is done already, and no harm.
+        if let Err(error) = journal.save(memory) {
+            returned.findings.push(Finding { severity: Severity::Warning, ..Finding::of("drill", &error) });
+        }
     };
-    if returned.step(watch, name, RUNS, Severity::Error, start) {
-        // From here on nothing is left to be taken back.
+    note(journal, &mut returned);
+    let start = || commands.start(&service, OnInterrupt::GoOn);
+    if returned.step(commands, watch, name, RUNS, Severity::Error, start) {
         journal.phase = Phase::Kept;
+        note(journal, &mut returned);
     }
     returned
 }
 
+const BACK: &str = "the live folder is back in its place";
 const RUNS: &str = "the service runs on its live data";
 
 fn put_back(journal: &mut Journal, memory: &Path, index: usize) -> Result<()> {
@@ -163,12 +187,14 @@ impl Returned {
     /// Takes a step; whether it passed.
     fn step(
         &mut self,
+        commands: &Commands<'_>,
         watch: &dyn Stopwatch,
         name: String,
         expected: &str,
         severity: Severity,
         take: impl FnOnce() -> Result<(Outcome, String)>,
     ) -> bool {
+        (commands.tell)(&name);
         let began = watch.elapsed();
         let (outcome, detail, repair) = match take() {
             Ok((outcome, detail)) => (outcome, detail, String::new()),
@@ -181,6 +207,10 @@ impl Returned {
         self.steps.push(StepRecord { expected: expected.into(), ..record(name, outcome, seconds, detail) });
         outcome == Outcome::Pass
     }
+
+    fn blocked(&mut self, name: String, expected: &str, why: &str) {
+        self.steps.push(StepRecord { expected: expected.into(), ..record(name, Outcome::Blocked, 0.0, why) });
+    }
 }
 
 /// A step as it is written down.
@@ -192,23 +222,4 @@ pub fn record(
 ) -> StepRecord {
     let (name, detail) = (name.into(), detail.into());
     StepRecord { name, expected: String::new(), outcome, seconds, bytes: None, detail }
-}
-
-/// Removes what lies in the private folders of a drill and is needed no more; those that hold live data, or what was
-/// restored and used, are left, and returned.
-///
-/// # Errors
-/// When something cannot be removed.
-pub fn tidy(journal: &Journal) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let mut kept = Vec::new();
-    for swap in &journal.swaps {
-        swap.tidy()?;
-        match swap.holds_anything() {
-            true => {
-                kept.extend(swap.folders().into_iter().map(|folder| (folder.to_owned(), swap.live.clone())))
-            }
-            false => swap.close()?,
-        }
-    }
-    Ok(kept)
 }

@@ -47,6 +47,8 @@ pub struct Journal {
     pub service: Service,
     /// Where its evidence goes.
     pub evidence_dir: PathBuf,
+    /// How long what lies aside is kept, in seconds.
+    pub keep_aside_seconds: i64,
     /// The gpg key that signs it.
     #[serde(default)]
     pub sign_with: Option<String>,
@@ -171,6 +173,7 @@ pub(super) mod tests {
                 secrets: vec![],
             },
             evidence_dir: "/nowhere".into(),
+            keep_aside_seconds: 0,
             sign_with: None,
             artifacts: vec![],
             steps: vec![],

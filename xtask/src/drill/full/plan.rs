@@ -82,6 +82,8 @@ impl Plan {
         steps.extend(self.fresh.then_some(Step::FreshBackup));
         steps.push(Step::Pick);
         steps.extend(all().flat_map(|index| [Step::Checksums(index), Step::Verify(index)]));
+        // Before the service runs on what is restored: what is written to that may go aside again.
+        steps.extend(all().map(Step::NegativeControl));
         // Everything is aside before anything is restored: what is restored cannot lean on what is live.
         steps.extend(placed().map(Step::Aside));
         for index in all() {
@@ -92,7 +94,6 @@ impl Plan {
         steps.extend(all().filter(|index| self.targets[*index].live.is_none()).map(Step::Deploy));
         steps.push(Step::Start);
         steps.extend((0..self.smoke.len()).map(Step::Smoke));
-        steps.extend(all().map(Step::NegativeControl));
         steps
     }
 

@@ -109,6 +109,8 @@ pub struct Drilled {
     pub reasons: Vec<String>,
     /// The recovery time, when all of it passed.
     pub rto_seconds: Option<f64>,
+    /// Artifacts, by their index among the artifacts, that were shown to be restorable, and where their archives lie.
+    pub shown: Vec<(usize, PathBuf)>,
     /// Whether anything was touched.
     pub opened: bool,
     /// Whether nothing is left to be taken back.
@@ -117,7 +119,8 @@ pub struct Drilled {
 
 impl Full<'_> {
     /// Takes every step, and brings everything back where that is called for.
-    pub fn run(&mut self, watch: &dyn Stopwatch) -> Drilled {
+    /// `known` was found before; an error among it keeps the drill from being verified.
+    pub fn run(&mut self, watch: &dyn Stopwatch, known: &[Finding]) -> Drilled {
         let (mut findings, mut reasons, mut recovery) = (Vec::new(), Vec::new(), Some(0.0));
         let mut interrupted = false;
         for step in self.plan.steps() {
@@ -130,6 +133,7 @@ impl Full<'_> {
                 self.journal.steps.push(StepRecord { expected: self.plan.expected(step), ..blocked });
                 continue;
             }
+            (self.commands.tell)(&name);
             let began = watch.elapsed();
             let done = self.take(step);
             let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
@@ -149,6 +153,10 @@ impl Full<'_> {
             let (expected, bytes) = (self.plan.expected(step), done.bytes);
             let taken = StepRecord { expected, bytes, ..record(name, outcome, seconds, detail) };
             self.journal.steps.push(taken);
+            if self.state.opened {
+                // What was done is told even if the run is killed; the way back does not depend on it.
+                let _ = self.journal.save(self.memory);
+            }
         }
         if interrupted {
             reasons.push("it was interrupted".into());
@@ -158,7 +166,7 @@ impl Full<'_> {
         let scratch = self.state.scratch.take();
         let closed = self.end(reasons.is_empty(), &mut findings, watch);
         drop(scratch);
-        if any_error(&findings) && reasons.is_empty() {
+        if (any_error(&findings) || any_error(known)) && reasons.is_empty() {
             reasons.push("errors were found".into());
         }
         let result = match (self.state.opened, interrupted, reasons.is_empty()) {
@@ -175,6 +183,7 @@ impl Full<'_> {
             result,
             reasons,
             rto_seconds: recovery.filter(|_| whole).map(rounded),
+            shown: self.shown(),
             opened: self.state.opened,
             closed,
         }
@@ -187,12 +196,12 @@ impl Full<'_> {
         }
         let equal = self.state.same.iter().all(|same| *same);
         if passed && (equal || self.plan.keep_restored) {
-            let phase = std::mem::replace(&mut self.journal.phase, Phase::Kept);
+            self.journal.phase = Phase::Kept;
             match self.journal.save(self.memory) {
                 Ok(()) => return true,
                 Err(error) => findings.push(Finding::of("drill", &error)),
             }
-            self.journal.phase = phase;
+            self.journal.phase = Phase::Open;
         }
         let why = if passed { Why::Newer } else { Why::Failed };
         let Returned { steps, findings: found } =
@@ -201,6 +210,13 @@ impl Full<'_> {
         findings.extend(found);
         let closed = self.journal.phase == Phase::Kept;
         if closed && passed {
+            for swap in self.journal.swaps.iter().filter(|swap| swap.placed.is_some()) {
+                let what = format!(
+                    "was another folder while the service was checked; what was written to that is kept in {}",
+                    show(&swap.work)
+                );
+                findings.push(Finding::info(show(&swap.live), what));
+            }
             self.check_again(findings, watch);
         }
         closed
@@ -210,6 +226,7 @@ impl Full<'_> {
     fn check_again(&mut self, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) {
         for (number, line) in self.plan.smoke.iter().enumerate() {
             let (name, began) = (format!("put back: smoke {}: {line}", number + 1), watch.elapsed());
+            (self.commands.tell)(&name);
             let ran = self.commands.run(line, &self.journal.service, OnInterrupt::GoOn);
             let (outcome, detail) = ran.unwrap_or_else(|error| (Outcome::Fail, error.chain()));
             let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
@@ -269,14 +286,7 @@ impl Full<'_> {
             }
             Step::KeyFiles(index) => self.key_files(index),
             Step::Same(index) => self.compare_with_aside(index),
-            Step::Place(index) => {
-                let (swap, folder) = (self.swap(index)?, self.folder(index)?);
-                if self.plan.targets[index].kind.role == Role::Release {
-                    swap.dress(&folder)?;
-                }
-                swap.place(&folder)?;
-                Ok(Done::pass(format!("{} is the restored folder", show(&swap.live))))
-            }
+            Step::Place(index) => self.place(index),
             Step::Deploy(index) => {
                 let (folder, line) = (self.folder(index)?, self.plan.deploy.clone().unwrap_or_default());
                 self.commands.run_in(&line, &folder, &service, OnInterrupt::End).map(ran)
@@ -301,14 +311,12 @@ impl Full<'_> {
         for swap in &self.journal.swaps {
             room(swap)?;
         }
-        for (number, swap) in self.journal.swaps.iter().enumerate() {
-            if let Err(error) = swap.open() {
-                self.journal.swaps[..number].iter().for_each(|made| drop(made.close()));
-                return Err(error);
+        writable(&self.journal.evidence_dir)?;
+        let opened = self.journal.swaps.iter().try_for_each(Swap::open);
+        if let Err(error) = opened.and_then(|()| self.journal.save(self.memory)) {
+            for swap in &self.journal.swaps {
+                swap.tidy()?;
             }
-        }
-        if let Err(error) = self.journal.save(self.memory) {
-            self.journal.swaps.iter().for_each(|made| drop(made.close()));
             return Err(error);
         }
         self.state.opened = true;
@@ -339,7 +347,7 @@ impl Full<'_> {
         });
         self.journal.swaps[number] = swap;
         let swap = &self.journal.swaps[number];
-        Ok(Done::pass(match (moved?, swap.identity) {
+        Ok(Done::pass(match (moved?, &swap.identity) {
             (_, None) => format!("{} was not there", show(&swap.live)),
             (0, _) => format!("{} lies in {}", show(&swap.live), show(&swap.aside)),
             (bytes, _) => {
@@ -350,6 +358,22 @@ impl Full<'_> {
                 )
             }
         }))
+    }
+
+    fn place(&mut self, index: usize) -> Result<Done> {
+        let (number, folder) = (self.number(index)?, self.folder(index)?);
+        let mut swap = self.journal.swaps[number].clone();
+        if self.plan.targets[index].kind.role == Role::Release {
+            swap.dress(&folder)?;
+        }
+        let (journal, memory) = (&mut self.journal, self.memory);
+        let placed = swap.place(&folder, &mut |swap| {
+            journal.swaps[number] = swap.clone();
+            journal.save(memory)
+        });
+        let live = show(&swap.live);
+        self.journal.swaps[number] = swap;
+        placed.map(|()| Done::pass(format!("{live} is the restored folder")))
     }
 
     fn restore(&mut self, index: usize) -> Result<Done> {
@@ -437,6 +461,28 @@ impl Full<'_> {
         self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }
 
+    /// Those of which every step passed.
+    fn shown(&self) -> Vec<(usize, PathBuf)> {
+        let picked =
+            self.state.picked.iter().enumerate().filter_map(|(at, picked)| Some((at, picked.as_ref()?)));
+        let steps = self.plan.steps();
+        let about = |step: &Step, at: usize| match *step {
+            Step::Checksums(of) | Step::Verify(of) | Step::NegativeControl(of) | Step::Restore(of) => {
+                of == at
+            }
+            Step::Compare(of) | Step::KeyFiles(of) => of == at,
+            _ => false,
+        };
+        let all = |at: usize| {
+            steps.iter().filter(|step| about(step, at)).all(|step| self.state.passed.contains(step))
+        };
+        picked
+            .enumerate()
+            .filter(|(_, (at, _))| all(*at))
+            .map(|(number, (_, picked))| (number, picked.subject.source.archive.clone()))
+            .collect()
+    }
+
     fn artifacts(&self) -> Vec<ArtifactRecord> {
         let record = |(index, picked): (usize, &Option<Picked>)| {
             let planned = &picked.as_ref()?.planned;
@@ -459,7 +505,15 @@ fn ran((outcome, detail): (Outcome, String)) -> Done {
     Done { outcome, ..Done::pass(detail) }
 }
 
-/// Whether what is restored, and a copy where one is made, find room. What was restored is about as large as the live folder.
+/// Whether the evidence will find its place, as far as that can be told.
+fn writable(folder: &Path) -> Result<()> {
+    let Some(there) = folder.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
+    let access = rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+    access.map_err(|error| Error::io("write to", there)(error.into()))
+}
+
+/// Whether what is restored, and a copy where one is made, find room. What was restored is about as large as the live folder;
+/// where that lies aside on another file system, it needs the room again on its way back.
 fn room(swap: &Swap) -> Result<()> {
     if swap.identity.is_none() {
         return Ok(());
@@ -470,17 +524,15 @@ fn room(swap: &Swap) -> Result<()> {
             "see who owns what is in it",
         )
     })?;
-    // On another file system the live folder makes room for what is restored.
-    let folder = match swap.is_apart() {
-        true => swap.aside.ancestors().find(|folder| folder.is_dir()),
-        false => swap.live.parent(),
-    };
-    let Some(folder) = folder else { return Ok(()) };
-    let free = rustix::fs::statvfs(folder).map_err(|error| Error::io("look at", folder)(error.into()))?;
-    let free = free.f_bavail.saturating_mul(free.f_frsize);
-    if free >= size {
-        return Ok(());
+    let copy = swap.aside.ancestors().find(|folder| folder.is_dir()).filter(|_| swap.is_apart());
+    for folder in swap.live.parent().into_iter().chain(copy) {
+        let free = rustix::fs::statvfs(folder).map_err(|error| Error::io("look at", folder)(error.into()))?;
+        // Some file systems count no blocks.
+        let free = if free.f_blocks == 0 { u64::MAX } else { free.f_bavail.saturating_mul(free.f_frsize) };
+        if free < size {
+            let what = format!("{} has {free} bytes free, and {size} are needed", show(folder));
+            return Err(Error::refused(what, "free some room there"));
+        }
     }
-    let what = format!("{} has {free} bytes free, and {size} are needed", show(folder));
-    Err(Error::refused(what, "free some room there, or set `aside-dir` in [drill]"))
+    Ok(())
 }

@@ -18,6 +18,7 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// How the private folders are named, in front of the drill's id.
 pub const PREFIX: &str = ".recovery-full-";
@@ -44,10 +45,10 @@ pub struct Swap {
     pub what: String,
     /// The live folder, without links.
     pub live: PathBuf,
-    /// Its inode; `None` for one that was not there before the drill. (Device numbers change when a machine starts again.)
-    pub inode: Option<u64>,
-    /// The inode of what the drill puts in its place, once that is known.
-    pub placed: Option<u64>,
+    /// Which folder it is: see [`identity`]. `None` for one that was not there before the drill.
+    pub identity: Option<String>,
+    /// The same of what the drill puts in its place, once that is known.
+    pub placed: Option<String>,
     /// The private folder beside it.
     pub work: PathBuf,
     /// Where it lies aside.
@@ -74,14 +75,18 @@ impl Swap {
             ));
         };
         let above = fs::metadata(parent).map_err(Error::io("look at", parent))?;
-        let inode = match fs::symlink_metadata(&live) {
+        match fs::symlink_metadata(&live) {
             Ok(meta) if !meta.is_dir() => {
-                return Err(Error::refused(format!("{} is no folder", show(&live)), "name the folder itself"));
+                return Err(Error::refused(
+                    format!("{} is no folder", show(&live)),
+                    "name the folder itself",
+                ));
             }
-            Ok(meta) => Some(meta.ino()),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io("look at", &live)(error)),
-        };
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("look at", &live)(error));
+            }
+            _ => {}
+        }
         if let Some(point) = mount::points_in(&live) {
             let what = match point == live {
                 true => format!("{} is a mount point, which cannot be moved aside", show(&live)),
@@ -91,7 +96,8 @@ impl Swap {
         }
         let name = format!("{PREFIX}{name}");
         let work = parent.join(&name);
-        let aside = match aside_dir.filter(|folder| fs::metadata(folder).map_or(true, |meta| meta.dev() != above.dev()))
+        let aside = match aside_dir
+            .filter(|folder| fs::metadata(folder).map_or(true, |meta| meta.dev() != above.dev()))
         {
             None => work.join("aside"),
             Some(folder) => {
@@ -104,7 +110,8 @@ impl Swap {
                 folder.join(&name).join("aside")
             }
         };
-        Ok(Self { what, live, inode, placed: None, work, aside, state: State::Whole })
+        let identity = identity(&live);
+        Ok(Self { what, live, identity, placed: None, work, aside, state: State::Whole })
     }
 
     /// Whether it lies aside on another file system.
@@ -140,7 +147,7 @@ impl Swap {
     /// # Errors
     /// When a step fails; [`Swap::back`] takes back what was done.
     pub fn move_aside(&mut self, note: Note<'_>) -> Result<u64> {
-        if self.inode.is_none() {
+        if self.identity.is_none() {
             return self.must_be_free().map(|()| 0);
         }
         self.must_be_live()?;
@@ -164,7 +171,7 @@ impl Swap {
     /// When something is there, or the rename fails.
     pub fn place(&mut self, restored: &Path, note: Note<'_>) -> Result<()> {
         let mut next = self.clone();
-        next.placed = Some(fs::symlink_metadata(restored).map_err(Error::io("look at", restored))?.ino());
+        next.placed = identity(restored);
         note(&next)?;
         *self = next;
         durable::move_folder(restored, &self.live)
@@ -175,7 +182,7 @@ impl Swap {
     /// # Errors
     /// When it is nowhere to be found, something else is in its place, or a rename or copy fails. Calling it again goes on.
     pub fn back(&mut self, note: Note<'_>) -> Result<()> {
-        if self.inode.is_none() {
+        if self.identity.is_none() {
             return self.put_away();
         }
         if self.must_be_live().is_ok() {
@@ -200,7 +207,7 @@ impl Swap {
                 compared(&self.aside, &back, OnInterrupt::GoOn)?;
                 self.put_away()?;
                 let mut next = self.clone();
-                next.inode = Some(fs::symlink_metadata(&back).map_err(Error::io("look at", &back))?.ino());
+                next.identity = identity(&back);
                 note(&next)?;
                 *self = next;
                 durable::move_folder(&back, &self.live)?;
@@ -224,8 +231,8 @@ impl Swap {
 
     /// What is in the live folder's place is that folder itself.
     fn must_be_live(&self) -> Result<()> {
-        match inode(&self.live) {
-            Some(found) if Some(found) == self.inode => Ok(()),
+        match identity(&self.live) {
+            Some(found) if Some(&found) == self.identity.as_ref() => Ok(()),
             Some(_) => Err(self.strange()),
             None => Err(self.lost(&self.live)),
         }
@@ -240,12 +247,16 @@ impl Swap {
     }
 
     fn strange(&self) -> Error {
-        let what = format!("{} is neither the live folder nor what the drill has put there", show(&self.live));
+        let what =
+            format!("{} is neither the live folder nor what the drill has put there", show(&self.live));
         Error::refused(what, self.by_hand())
     }
 
     fn lost(&self, folder: &Path) -> Error {
-        Error::refused(format!("{} is not there, where {} should be", show(folder), self.what), self.by_hand())
+        Error::refused(
+            format!("{} is not there, where {} should be", show(folder), self.what),
+            self.by_hand(),
+        )
     }
 
     fn by_hand(&self) -> String {
@@ -258,13 +269,13 @@ impl Swap {
 
     /// Moves what the drill has put in the live folder's place into the private folder: what was written to it is kept.
     fn put_away(&self) -> Result<()> {
-        match inode(&self.live) {
+        match identity(&self.live) {
             None if !is_there(&self.live) => Ok(()),
-            Some(found) if Some(found) == self.placed => {
+            Some(found) if Some(&found) == self.placed.as_ref() => {
                 durable::move_folder(&self.live, &free(&self.work, "restored"))
             }
             // A folder that was not there before the drill, and that somebody else has made since.
-            _ if self.inode.is_none() => Ok(()),
+            _ if self.identity.is_none() => Ok(()),
             _ => Err(self.strange()),
         }
     }
@@ -287,7 +298,7 @@ impl Swap {
     /// When something cannot be looked at or removed.
     pub fn tidy(&self) -> Result<Vec<PathBuf>> {
         remove(&self.staging())?;
-        if self.is_apart() && self.inode.is_some() {
+        if self.is_apart() && self.identity.is_some() {
             match self.state {
                 State::Whole => {
                     self.must_be_live()?;
@@ -332,10 +343,13 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// The inode of a folder on the file system of the folder it lies in.
-fn inode(path: &Path) -> Option<u64> {
-    let (meta, above) = (fs::symlink_metadata(path).ok()?, fs::metadata(path.parent()?).ok()?);
-    (meta.is_dir() && meta.dev() == above.dev()).then(|| meta.ino())
+/// Which folder it is, whatever its name: its inode, and when it was made, as far as the file system knows, since inodes
+/// are used again. It has to lie on the file system of the folder above; device numbers would change when the machine starts
+/// again.
+fn identity(folder: &Path) -> Option<String> {
+    let (meta, above) = (fs::symlink_metadata(folder).ok()?, fs::metadata(folder.parent()?).ok()?);
+    let made = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    (meta.is_dir() && meta.dev() == above.dev()).then(|| format!("{}-{}", meta.ino(), made.as_nanos()))
 }
 
 /// The first name of its kind that is free.
@@ -450,7 +464,10 @@ mod tests {
     fn on_another_file_system_a_verified_copy_lies_aside_before_the_original_goes() {
         let other = tempfile::tempdir().expect("a folder on a disk");
         let (_home, mut swap, restored) = ready(Some(other.path()));
-        assert!(swap.is_apart(), "the folder for temporary files lies in memory: this test needs one on a disk");
+        assert!(
+            swap.is_apart(),
+            "the folder for temporary files lies in memory: this test needs one on a disk"
+        );
         let mut states = Vec::new();
         let mut note = |swap: &Swap| {
             states.push((swap.state, swap.live.exists(), swap.aside.join("file").exists()));
@@ -537,12 +554,15 @@ mod tests {
     fn what_cannot_be_moved_is_refused_before_anything_is() {
         let home = tempfile::tempdir().expect("a folder");
         fs::write(home.path().join("file"), "").expect("writes");
-        for path in [home.path().join("file"), PathBuf::from("/proc"), PathBuf::from("/dev"), PathBuf::from("/")] {
+        for path in
+            [home.path().join("file"), PathBuf::from("/proc"), PathBuf::from("/dev"), PathBuf::from("/")]
+        {
             Swap::plan(String::new(), &path, "x", None).expect_err("refused");
         }
         let live = home.path().join("live");
         fs::create_dir(&live).expect("makes");
-        Swap::plan(String::new(), &live, "x", Some(Path::new("/dev/shm"))).expect_err("memory is no place for live data");
+        Swap::plan(String::new(), &live, "x", Some(Path::new("/dev/shm")))
+            .expect_err("memory is no place for live data");
         Swap::plan(String::new(), &live, "x", Some(&home.path().join("away"))).expect_err("is not there");
     }
 }
