@@ -10,6 +10,8 @@ pub mod back;
 mod expected;
 pub mod journal;
 pub mod plan;
+mod room;
 pub mod run;
 pub mod same;
+pub mod supply;
 pub mod swap;

@@ -5,7 +5,9 @@
 use super::back::{Commands, Returned, Why, bring_back, record};
 use super::journal::{Journal, Phase};
 use super::plan::{Plan, Step};
+use super::room::{room, writable};
 use super::same::same;
+use super::supply::{Picked, Supply};
 use super::swap::Swap;
 use crate::destination::durable;
 use crate::drill::control;
@@ -14,8 +16,7 @@ use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, round
 use crate::drill::key_files::wrong_with;
 use crate::drill::rooms::{Rooms, Stopwatch};
 use crate::drill::run::checksums;
-use crate::drill::steps::{Pick, Planned, Role};
-use crate::drill::subject::Subject;
+use crate::drill::steps::{Pick, Role};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{Owner, Scratch};
@@ -23,38 +24,6 @@ use crate::shown::show;
 use crate::tools::{OnInterrupt, Tool};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
-
-/// What a fresh backup came to.
-#[derive(Debug)]
-pub struct Fresh {
-    /// What was done.
-    pub detail: String,
-    /// What was found.
-    pub findings: Vec<Finding>,
-}
-
-/// The newest artifact of a target.
-#[derive(Debug)]
-pub struct Picked {
-    /// What it is.
-    pub planned: Planned,
-    /// Where it is.
-    pub subject: Subject,
-}
-
-/// What the drill asks of the verb that carries it: it may not use its room.
-pub trait Supply {
-    /// Backs up every set.
-    ///
-    /// # Errors
-    /// When that cannot even be begun.
-    fn back_up(&mut self) -> Result<Fresh>;
-    /// The newest artifact of each target that has one, in the plan's order.
-    ///
-    /// # Errors
-    /// When a destination or a key is out of reach.
-    fn pick(&mut self) -> Result<Vec<Option<Picked>>>;
-}
 
 /// A full drill that is ready to run.
 pub struct Full<'a> {
@@ -503,36 +472,4 @@ impl Full<'_> {
 
 fn ran((outcome, detail): (Outcome, String)) -> Done {
     Done { outcome, ..Done::pass(detail) }
-}
-
-/// Whether the evidence will find its place, as far as that can be told.
-fn writable(folder: &Path) -> Result<()> {
-    let Some(there) = folder.ancestors().find(|folder| folder.exists()) else { return Ok(()) };
-    let access = rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
-    access.map_err(|error| Error::io("write to", there)(error.into()))
-}
-
-/// Whether what is restored, and a copy where one is made, find room. What was restored is about as large as the live folder;
-/// where that lies aside on another file system, it needs the room again on its way back.
-fn room(swap: &Swap) -> Result<()> {
-    if swap.identity.is_none() {
-        return Ok(());
-    }
-    let size = fs_extra::dir::get_size(&swap.live).map_err(|error| {
-        Error::refused(
-            format!("the size of {} cannot be told: {error}", show(&swap.live)),
-            "see who owns what is in it",
-        )
-    })?;
-    let copy = swap.aside.ancestors().find(|folder| folder.is_dir()).filter(|_| swap.is_apart());
-    for folder in swap.live.parent().into_iter().chain(copy) {
-        let free = rustix::fs::statvfs(folder).map_err(|error| Error::io("look at", folder)(error.into()))?;
-        // Some file systems count no blocks.
-        let free = if free.f_blocks == 0 { u64::MAX } else { free.f_bavail.saturating_mul(free.f_frsize) };
-        if free < size {
-            let what = format!("{} has {free} bytes free, and {size} are needed", show(folder));
-            return Err(Error::refused(what, "free some room there"));
-        }
-    }
-    Ok(())
 }
