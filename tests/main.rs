@@ -25,6 +25,7 @@ mod packs;
 mod readers;
 mod retention;
 mod snapshot;
+mod spot;
 mod stability;
 mod status;
 mod support;

@@ -5,6 +5,7 @@
 mod detect;
 pub mod keys;
 pub mod live;
+pub mod proof;
 mod raw;
 
 use crate::archive::codec::Codec;
@@ -74,6 +75,8 @@ pub struct DataSet {
     pub sqlite: Databases,
     /// How it is read while it is in use.
     pub live: live::Live,
+    /// What its drills prove.
+    pub proof: proof::Proof,
 }
 
 /// How archives of a destination are encrypted.
@@ -217,6 +220,7 @@ impl Config {
         good_name("release.name", &self.release.name)?;
         for set in &self.data {
             good_name("a data set", &set.name)?;
+            set.can_sing()?;
             for other in &self.data {
                 if other.name.starts_with(&format!("{}-", set.name)) {
                     let what = format!(

@@ -1,10 +1,12 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`pick`], [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
+//! [`pick`], [`rotation`], [`steps`], [`demands`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
 //! see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
 //! through which it reaches the other rooms, [`record`] stores the evidence.
 pub mod compare;
 pub mod control;
+mod demanded;
+pub mod demands;
 mod done;
 pub mod evidence;
 pub mod gather;
@@ -14,6 +16,7 @@ pub mod record;
 pub mod redact;
 pub mod render;
 pub mod rooms;
+pub mod rotation;
 pub mod run;
 pub mod steps;
 pub mod subject;

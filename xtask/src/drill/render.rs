@@ -49,6 +49,8 @@ pub fn markdown(evidence: &Evidence) -> String {
     artifacts(&mut page, evidence);
     steps(&mut page, evidence);
     findings(&mut page, evidence);
+    let coverage: Vec<String> = evidence.coverage.iter().map(ToString::to_string).collect();
+    list(&mut page, "Covered so far", &coverage);
     list(&mut page, "Not tested", &evidence.not_tested);
     page
 }
@@ -68,7 +70,7 @@ fn head(page: &mut String, evidence: &Evidence) {
     let rto = duration(evidence.rto_seconds) + &target(evidence.rto_target_seconds);
     let rpo = duration(evidence.rpo_seconds) + &target(evidence.rpo_target_seconds);
     let rows = [
-        ("result", verdict.into()),
+        ("result", format!("{verdict}{}", cell(&evidence.sampled()))),
         ("kind", cell(&evidence.kind)),
         ("trigger", cell(&evidence.trigger)),
         ("host", cell(&evidence.host)),
@@ -95,9 +97,13 @@ fn artifacts(page: &mut String, evidence: &Evidence) {
     for artifact in &evidence.artifacts {
         let older = if artifact.pick == Pick::Older { " (older)" } else { "" };
         let digest = if artifact.sha256.is_empty() { "not read" } else { &artifact.sha256 };
+        let part = artifact.part.as_ref().map_or_else(String::new, |part| {
+            let numbers: Vec<String> = part.numbers.iter().map(u32::to_string).collect();
+            format!(" (only part {} of {})", numbers.join(", "), part.of)
+        });
         let _ = writeln!(
             page,
-            "| {}{older} | {} | {} | {} | {} | {digest} |",
+            "| {}{older}{part} | {} | {} | {} | {} | {digest} |",
             artifact.role,
             cell(&artifact.set),
             cell(&artifact.path),

@@ -4,7 +4,7 @@
 //! restored from at least one artifact, every check looked at something, nothing mandatory was left out,
 //! no error was found, and a damaged copy *was* found to be damaged.
 use super::evidence::{Outcome, StepRun, Verdict};
-use super::steps::{Pick, Plan, Step};
+use super::steps::{Pick, Plan, Planned, Role, Step};
 use crate::finding::{Finding, any_error};
 
 /// What the drill has shown, and why it is not `verified` (empty when it is).
@@ -97,13 +97,21 @@ pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
         Some(Outcome::Skip) => !plan.is_mandatory(step),
         _ => false,
     };
-    let keys = |index: usize| plan.artifacts[index].key_files.is_empty() || passed(Step::KeyFiles(index));
-    (0..plan.artifacts.len())
-        .filter(|index| {
-            [Step::Checksums, Step::Verify, Step::Restore, Step::Compare].iter().all(|s| passed(s(*index)))
-        })
-        .filter(|index| keys(*index))
-        .collect()
+    // A published release that is another says nothing of what lies here.
+    let about = |step: &Step, index: usize| match *step {
+        Step::Fetch(of)
+        | Step::Checksums(of)
+        | Step::Verify(of)
+        | Step::Restore(of)
+        | Step::Compare(of)
+        | Step::KeyFiles(of)
+        | Step::Canary(of)
+        | Step::Commit(of) => of == index,
+        _ => false,
+    };
+    let steps = plan.steps();
+    let all = |index: &usize| steps.iter().filter(|step| about(step, *index)).all(|step| passed(*step));
+    (0..plan.artifacts.len()).filter(all).collect()
 }
 
 /// The artifacts, by index, whose bytes are not those on record.
@@ -140,10 +148,25 @@ pub fn against_targets(
     findings
 }
 
+/// A finding for each set whose latest backup is older than the target for the age of the data, in seconds.
+pub fn stale(plan: &Plan, started_at: jiff::Timestamp, target: Option<f64>) -> Vec<Finding> {
+    let Some(target) = target else { return Vec::new() };
+    let latest = plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.kind.role == Role::Data);
+    let age = |a: &Planned| started_at.duration_since(a.created_at).as_secs_f64();
+    let stale = latest.filter(|a| age(a) > target);
+    stale
+        .map(|a| {
+            let what = format!("its latest backup, {}, is {:.0} s old: it is stale", a.file, age(a));
+            Finding::warning(a.kind.to_string(), what, "see why it is not backed up")
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::steps::{Kind, Planned, Role};
+    use crate::drill::demands::Demands;
+    use crate::drill::steps::Kind;
     use std::time::Duration;
 
     fn planned(role: Role, set: &str) -> Planned {
@@ -156,6 +179,7 @@ mod tests {
             encrypted: false,
             has_manifest: true,
             key_files: vec!["key".into()],
+            demands: Demands::default(),
         }
     }
 

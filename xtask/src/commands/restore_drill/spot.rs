@@ -6,21 +6,25 @@
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::snapshot::of_commit;
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
 use crate::destination::releases;
 use crate::drill::evidence::{
-    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, newest,
+    self, ArtifactRecord, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, newest,
 };
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
 use crate::drill::rooms::{Monotonic, RealRooms};
+use crate::drill::rotation::{Coverage, Part, Took};
 use crate::drill::run::{Drilled, Spot};
-use crate::drill::verdict::{against_targets, damaged, judge, proven};
+use crate::drill::steps::Kind;
+use crate::drill::verdict::{against_targets, damaged, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
+use crate::tools::gh;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -46,7 +50,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     if args.if_due && !is_due(&records, config.drill.spot_every, ctx.now) {
         return Ok(not_due(ctx));
     }
-    let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
+    let prepared = gather::prepare(config, records, record_findings, ctx.env, ctx.now)?;
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }
@@ -91,10 +95,12 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
         ctx.ui.document(&json!({
             "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
             "kind": "spot", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": steps, "blockers": prepared.blockers, "not_tested": prepared.not_tested,
+            "steps": steps, "coverage": coverage(prepared, None, ctx),
+            "blockers": prepared.blockers, "not_tested": prepared.not_tested,
         }));
     } else {
         ctx.ui.result(&plan.to_string());
+        coverage(prepared, None, ctx).iter().for_each(|one| ctx.ui.say(&format!("so far: {one}")));
     }
     for blocker in &prepared.blockers {
         ctx.ui.say(&format!("in the way: {blocker}"));
@@ -106,6 +112,7 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 /// whose bytes are not those on record.
 fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Shown)> {
     let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
+    let redaction = redaction.and(&tokens(ctx));
     let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
     let drilled = Spot {
         plan: &prepared.plan,
@@ -116,6 +123,7 @@ fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded,
         workspace: workspace.as_ref(),
         environment: &environment,
         redaction: &redaction,
+        rebuild: &|commit, left_out| of_commit(&prepared.config, commit, left_out),
     }
     .run(&Monotonic::start());
     let shown = Shown {
@@ -127,6 +135,27 @@ fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded,
     Ok((recorded, shown))
 }
 
+/// Of the forge: no check sees them, and none of them is to be told.
+fn tokens(ctx: &Context) -> Vec<(String, String)> {
+    gh::TOKENS.iter().filter_map(|name| Some(((*name).to_owned(), (ctx.env)(name)?))).collect()
+}
+
+/// What the drills up to now have covered, this one among them if it has run.
+fn coverage(prepared: &Prepared, drilled: Option<&[ArtifactRecord]>, ctx: &Context) -> Vec<Coverage> {
+    let mut past = prepared.past.clone();
+    let took = |artifact: &ArtifactRecord| Took {
+        kind: Kind { role: artifact.role, set: artifact.set.clone() },
+        file: artifact.path.clone(),
+        pick: artifact.pick,
+        part: artifact.part.clone(),
+        proven: artifact.proven == Some(true),
+    };
+    if let Some(artifacts) = drilled {
+        past.add(ctx.now, artifacts.iter().map(took).collect());
+    }
+    prepared.stock.iter().map(|stock| past.coverage(stock, ctx.now)).collect()
+}
+
 fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context) -> Evidence {
     let plan = &prepared.plan;
     let seconds = |target: Option<SignedDuration>| target.map(|target| target.as_secs_f64());
@@ -135,10 +164,13 @@ fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context)
     let mut findings = prepared.findings.clone();
     findings.extend(drilled.findings);
     findings.extend(against_targets(plan, ctx.now, rto, rpo));
+    findings.extend(stale(plan, ctx.now, rpo.1));
     let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);
     for reason in &judgement.reasons {
         ctx.ui.error(&format!("not verified: {reason}"), None);
     }
+    let ran = judgement.result != Verdict::CouldNotRun;
+    let coverage = coverage(prepared, ran.then_some(&drilled.artifacts[..]), ctx);
     let elapsed = SignedDuration::try_from(drilled.elapsed).unwrap_or_default();
     let steps = drilled.runs.into_iter().map(|run| StepRecord {
         name: plan.name(run.step),
@@ -161,6 +193,7 @@ fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context)
         rto_target_seconds: rto.1,
         rpo_seconds: rpo.0,
         rpo_target_seconds: rpo.1,
+        coverage,
         not_tested: prepared.not_tested.clone(),
         findings,
         result: judgement.result,
@@ -187,16 +220,41 @@ fn remember(
         "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
         "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
     }))?;
+    let path = |index: usize| show(&prepared.subjects[index].source.archive);
     for (kind, indices) in [("verified", &shown.proven), ("damaged", &shown.damaged)] {
         for index in indices {
             let artifact = &evidence.artifacts[*index];
-            memory.record(&json!({
+            let mut record = json!({
                 "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
-                "artifact": show(&prepared.subjects[*index].source.archive), "by": evidence.id,
-            }))?;
+                "artifact": path(*index), "by": evidence.id,
+            });
+            if let Some(part) = artifact.part.as_ref().filter(|_| kind == "verified") {
+                // Of a part it is not said that the whole is verified, until all of them were.
+                let covered = covered(prepared, artifact, part, ctx);
+                if covered < part.of {
+                    record["kind"] = "sampled".into();
+                    record["parts"] = covered.into();
+                    record["of"] = part.of.into();
+                }
+            }
+            memory.record(&record)?;
         }
     }
     Ok(())
+}
+
+/// How many parts of an artifact are covered with this drill.
+fn covered(prepared: &Prepared, artifact: &ArtifactRecord, part: &Part, ctx: &Context) -> u32 {
+    let mut past = prepared.past.clone();
+    let took = Took {
+        kind: Kind { role: artifact.role, set: artifact.set.clone() },
+        file: artifact.path.clone(),
+        pick: artifact.pick,
+        part: Some(part.clone()),
+        proven: true,
+    };
+    past.add(ctx.now, vec![took]);
+    past.parts_covered(&artifact.path, part.of)
 }
 
 fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
@@ -211,7 +269,8 @@ fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
         ctx.ui.document(&document(recorded));
     } else {
         let path = show(&recorded.json);
-        ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
+        let coverage: String = evidence.coverage.iter().map(|one| format!("covered: {one}\n")).collect();
+        ctx.ui.result(&format!("{}\n{coverage}evidence: {path}\n", summary(evidence)));
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
@@ -224,7 +283,7 @@ fn summary(evidence: &Evidence) -> String {
         .iter()
         .map(|step| format!("{:<8} {:>9.3} s  {}", step.outcome, step.seconds, step.name));
     let mut lines: Vec<_> = steps.collect();
-    lines.push(format!("result: {}", evidence.result.word()));
+    lines.push(format!("result: {}{}", evidence.result.word(), evidence.sampled()));
     lines.join("\n")
 }
 
@@ -247,6 +306,7 @@ fn document(recorded: &Recorded) -> Value {
         "rpo_seconds": evidence.rpo_seconds,
         "steps": evidence.steps,
         "artifacts": evidence.artifacts,
+        "coverage": evidence.coverage,
         "not_tested": evidence.not_tested,
         "findings": evidence.findings,
     })
