@@ -155,7 +155,10 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
         "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
-         # release-checks = [\"npm ci --omit=dev\"]\n"
+         # release-checks = [\"npm ci --omit=dev\"]\n\
+         # full-every = \"92d\"               # the full drill, in place; it needs these four:\n\
+         # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
+         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n"
     ));
     text
 }

@@ -3,6 +3,7 @@
 //! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
+mod files;
 pub mod keys;
 pub mod live;
 pub mod proof;
@@ -11,19 +12,19 @@ mod raw;
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
 use crate::destination::place::Place;
-use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::rules::Databases;
 use jiff::SignedDuration;
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use detect::VersionFrom;
+use files::read_small;
+pub use files::{Files, beneath};
 
 /// Everything a run needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The repository's root, or the folder of the run where there is no repository.
     pub root: PathBuf,
@@ -40,7 +41,7 @@ pub struct Config {
 }
 
 /// `[release]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Release {
     /// Default: the package's name, else the folder's.
     pub name: String,
@@ -162,7 +163,25 @@ pub struct Drill {
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
+    /// How a full drill puts the restored release in place.
+    pub deploy: Option<Deploy>,
+    /// Where live data lies aside during a full drill; default beside itself.
+    pub aside_dir: Option<PathBuf>,
+    /// How long what lies aside is kept behind a full drill; default 7 days.
+    pub keep_aside: SignedDuration,
 }
+
+/// How a full drill puts the restored release in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deploy {
+    /// It takes the place of this folder.
+    Folder(PathBuf),
+    /// A shell line, run in the restored bundle.
+    Command(String),
+}
+
+/// How long what lies aside is kept, if nothing else is said.
+const A_WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Config {
     /// Reads `file`; without one, the `recovery.toml` that `files` gives, if any. `files` gives the files of the
@@ -311,38 +330,6 @@ impl Config {
             Ok(places) => Ok(places),
             Err((what, next)) => Err(Error::refused(what, next)),
         }
-    }
-}
-
-/// Gives the text of a file at a repository's root; `None` when there is none.
-pub type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>>;
-
-/// No configuration is longer.
-const MAX_FILE: u64 = 1 << 20;
-
-/// A file that the user has named; a pipe will do, an endless one will not.
-fn read_small(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
-    if text.len() as u64 > MAX_FILE {
-        let what = format!("{} has more than {MAX_FILE} bytes", path.display());
-        return Err(Error::refused(what, "name a recovery.toml"));
-    }
-    Ok(text)
-}
-
-/// The files that lie in `root`, which somebody else may have laid there: no pipe is waited for.
-pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
-    move |name| {
-        let path = root.join(name);
-        match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &path)(error)),
-            Ok(_) => {}
-        }
-        let text = String::from_utf8(read::small(&path)?);
-        text.map(Some).map_err(|_| Error::io("read", &path)(std::io::ErrorKind::InvalidData.into()))
     }
 }
 

@@ -123,6 +123,28 @@ pub fn prepare(
     })
 }
 
+/// The same for a drill that fetches nothing: what lies on another machine alone is in its way.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_near(
+    config: Config,
+    records: Vec<Stored>,
+    findings: Vec<Finding>,
+    env: Env,
+    now: Timestamp,
+) -> Result<Prepared> {
+    let mut prepared = prepare(config, records, findings, env, now)?;
+    for (planned, subject) in prepared.plan.artifacts.iter().zip(&prepared.subjects) {
+        if planned.pick == Pick::Latest && subject.far.is_some() {
+            let what =
+                format!("{} lies on another machine alone, and is not fetched by this drill", planned.file);
+            prepared.blockers.push(what);
+        }
+    }
+    Ok(prepared)
+}
+
 fn sets(config: &Config) -> Vec<Set> {
     let set = |set: &DataSet| Set {
         name: set.name.clone(),

@@ -9,6 +9,7 @@ mod demanded;
 pub mod demands;
 mod done;
 pub mod evidence;
+pub mod full;
 pub mod gather;
 mod key_files;
 pub mod pick;

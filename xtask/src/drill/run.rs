@@ -251,23 +251,9 @@ impl Spot<'_> {
             (Some(_), Some(marker)) => Digests::Marker(marker.clone()),
             _ => self.subject(index)?.digests.clone(),
         };
-        let (on_record, mut findings) = on_record(&digests)?;
-        let mut checked = 0;
-        for path in std::iter::once(&source.archive).chain(&source.manifest) {
-            let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
-            let (digest, bytes) = digest_file(path)?;
-            match on_record.get(&name) {
-                Some(expected) if *expected == digest => checked += 1,
-                Some(_) => {
-                    findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED))
-                }
-                None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
-            }
-            if *path == source.archive {
-                state.read.insert(index, (digest, bytes));
-            }
-        }
-        Ok(Done::looked(checked, format!("{checked} files have the digest on record"), findings))
+        let (done, read) = checksums_of(&source, &digests)?;
+        state.read.extend(read.map(|read| (index, read)));
+        Ok(done)
     }
 
     fn verify(&self, index: usize, state: &mut State) -> Result<Done> {
@@ -402,6 +388,32 @@ impl Spot<'_> {
 fn which(located: &Located) -> String {
     let numbers: Vec<String> = located.numbers.iter().map(u32::to_string).collect();
     format!("part {}: ", numbers.join(", "))
+}
+
+/// Whether the stored files have the digests on record; with digest and bytes of the archive, as read.
+pub(super) fn checksums(subject: &Subject) -> Result<Read> {
+    checksums_of(&subject.source, &subject.digests)
+}
+
+/// How it went, and digest and bytes of the archive.
+type Read = (Done, Option<(String, u64)>);
+
+fn checksums_of(source: &Source, digests: &Digests) -> Result<Read> {
+    let (on_record, mut findings) = on_record(digests)?;
+    let (mut checked, mut read) = (0, None);
+    for path in std::iter::once(&source.archive).chain(&source.manifest) {
+        let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
+        let (digest, bytes) = digest_file(path)?;
+        match on_record.get(&name) {
+            Some(expected) if *expected == digest => checked += 1,
+            Some(_) => findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED)),
+            None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
+        }
+        if *path == source.archive {
+            read = Some((digest, bytes));
+        }
+    }
+    Ok((Done::looked(checked, format!("{checked} files have the digest on record"), findings), read))
 }
 
 const DAMAGED: &str = "do not rely on it; restore an older one, and run `cargo xtask verify --all`";

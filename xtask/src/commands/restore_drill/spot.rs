@@ -15,6 +15,7 @@ use crate::destination::releases;
 use crate::drill::evidence::{
     self, ArtifactRecord, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, newest,
 };
+use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
 use crate::drill::rooms::{Monotonic, RealRooms};
@@ -34,6 +35,7 @@ use serde_json::{Value, json};
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
 pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(&config.root);
+    journal::refuse_open(memory.root())?;
     if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
         let what = "nothing is there that could be restored: no data set is configured, no bundle made";
         let next = "`cargo xtask init` writes a recovery.toml; `cargo xtask snapshot` makes a bundle";
@@ -47,8 +49,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !is_due(&records, config.drill.spot_every, ctx.now) {
-        return Ok(not_due(ctx));
+    if args.if_due && !is_due("spot", &records, config.drill.spot_every, ctx.now) {
+        return Ok(not_due("spot", ctx));
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env, ctx.now)?;
     if args.dry_run {
@@ -57,16 +59,16 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let trigger = if args.if_due { "if-due" } else { "manual" };
     let (recorded, shown) = drill(&prepared, trigger, ctx)?;
     remember(&memory, &prepared, &recorded, &shown, ctx)?;
-    Ok(report(&prepared, &recorded, ctx))
+    Ok(report(&recorded, prepared.try_later, ctx))
 }
 
 /// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
 /// is configured. One that was not verified does not count; while it is the newest, it is due again at once.
-fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
+pub(super) fn is_due(kind: &str, records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
     if newest(records).is_some_and(|record| record.evidence.result != Verdict::Verified) {
         return true;
     }
-    let verified = |r: &&Stored| r.evidence.kind == "spot" && r.evidence.result == Verdict::Verified;
+    let verified = |r: &&Stored| r.evidence.kind == kind && r.evidence.result == Verdict::Verified;
     // One that is dated in the future says nothing about when the next is due.
     let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
     let last = times.filter(|time| *time <= now).max();
@@ -76,11 +78,12 @@ fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> 
     }
 }
 
-fn not_due(ctx: &Context) -> Exit {
-    ctx.ui.say("no spot drill is due");
+/// Says that there is nothing to do.
+pub(super) fn not_due(kind: &str, ctx: &Context) -> Exit {
+    ctx.ui.say(&format!("no {kind} drill is due"));
     if ctx.ui.json {
         ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "spot",
+            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": kind,
             "result": "not_due", "evidence": null, "rto_seconds": null, "rpo_seconds": null,
             "steps": [], "not_tested": [],
         }));
@@ -113,14 +116,14 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Shown)> {
     let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
     let redaction = redaction.and(&tokens(ctx));
-    let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
+    let workspace = ctx.temporary();
     let drilled = Spot {
         plan: &prepared.plan,
         subjects: &prepared.subjects,
         blockers: &prepared.blockers,
         tools: &prepared.tools,
         rooms: &RealRooms,
-        workspace: workspace.as_ref(),
+        workspace: &workspace,
         environment: &environment,
         redaction: &redaction,
         rebuild: &|commit, left_out| of_commit(&prepared.config, commit, left_out),
@@ -257,12 +260,13 @@ fn covered(prepared: &Prepared, artifact: &ArtifactRecord, part: &Part, ctx: &Co
     past.parts_covered(&artifact.path, part.of)
 }
 
-fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
+/// Tells what came of a drill.
+pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exit {
     let evidence = &recorded.evidence;
     let exit = match evidence.result {
         Verdict::Verified => Exit::Done,
         Verdict::NotVerified => Exit::Found,
-        Verdict::CouldNotRun if prepared.try_later => Exit::TryLater,
+        Verdict::CouldNotRun if try_later => Exit::TryLater,
         Verdict::CouldNotRun => Exit::CouldNotRun,
     };
     if ctx.ui.json {
@@ -322,19 +326,25 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let every = Some(SignedDuration::from_hours(24));
         let mut records = chain();
-        assert!(is_due(&[], every, at("2026-03-01T00:00:00Z")));
-        assert!(!is_due(&records, every, at("2026-03-04T09:59:59Z")));
-        assert!(is_due(&records, every, at("2026-03-04T10:00:00Z")));
-        assert!(is_due(&records, None, at("2026-03-03T10:00:00Z")));
+        assert!(is_due("spot", &[], every, at("2026-03-01T00:00:00Z")));
+        assert!(!is_due("spot", &records, every, at("2026-03-04T09:59:59Z")));
+        assert!(is_due("spot", &records, every, at("2026-03-04T10:00:00Z")));
+        assert!(is_due("spot", &records, None, at("2026-03-03T10:00:00Z")));
         records[2].evidence.result = Verdict::NotVerified;
-        assert!(is_due(&records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
+        assert!(is_due("spot", &records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
         let weekly = Some(SignedDuration::from_hours(24 * 7));
         for result in [Verdict::NotVerified, Verdict::CouldNotRun] {
             records[2].evidence.result = result;
-            assert!(is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "the newest was not verified");
+            assert!(
+                is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
+                "the newest was not verified"
+            );
         }
         records[2].evidence.result = Verdict::Verified;
         records[1].evidence.result = Verdict::NotVerified;
-        assert!(!is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "one that was done again since");
+        assert!(
+            !is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
+            "one that was done again since"
+        );
     }
 }
