@@ -28,6 +28,7 @@ mod readers;
 mod retention;
 mod schemas;
 mod snapshot;
+mod spot;
 mod stability;
 mod status;
 mod support;

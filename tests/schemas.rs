@@ -244,7 +244,9 @@ fn broken_documents_are_refused() {
 fn optional_fields(name: &str) -> &'static [&'static str] {
     match name {
         "manifest-line" => &["size", "uid", "gid", "mtime_nanos", "blocks", "state"],
-        "drill-record" => &["operator", "loss_now_seconds", "not_tested", "findings", "reasons", "signature"],
+        "drill-record" => {
+            &["operator", "loss_now_seconds", "coverage", "not_tested", "findings", "reasons", "signature"]
+        }
         "document" => &["recipe"],
         "drill-journal" => &["sign_with"],
         _ => &[],

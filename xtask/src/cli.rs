@@ -215,7 +215,7 @@ pub struct RestoreArgs {
 /// Which drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DrillKind {
-    /// Restore into a private folder and compare (monthly).
+    /// Restore the latest artifact of each set and one older, in turn, into a private folder, and compare (monthly).
     #[default]
     Spot,
     /// Stop the service, restore release and data in place, start and check it; then the live data goes back (quarterly).

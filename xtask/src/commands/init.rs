@@ -142,7 +142,9 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     for (set, folder) in &sets {
         text.push_str(&format!(
             "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"             # or several: [\"drive\", \"far\"]\n\
-             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\n"
+             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\
+             # canary = \".recovery-canary\"    # a file that each backup writes and each drill demands back\n\
+             # sample = \"5%\"                  # of a big set: what a spot drill restores of it\n\n"
         ));
     }
     if sets.is_empty() {

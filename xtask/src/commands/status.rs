@@ -193,10 +193,11 @@ impl Answer {
         self.data.push(json!({"set": series, "latest": show(&latest.archive),
             "created_at": latest.name.time.to_string(), "confirmed_at": confirmed.map(|time| time.to_string()), "age_seconds": age.as_secs(), "verified": proven, "pending": pending,
             "count": count, "bytes": latest.bytes}));
-        let proof = match (pending, proven) {
-            (true, _) => "pending",
-            (false, true) => "verified",
-            (false, false) => "not verified yet",
+        let proof = match (pending, proven, known.sampled.get(&show(&latest.archive))) {
+            (true, _, _) => "pending".to_owned(),
+            (false, true, _) => "verified".to_owned(),
+            (false, false, Some((parts, of))) => format!("{parts} of {of} parts verified"),
+            (false, false, None) => "not verified yet".to_owned(),
         };
         self.row([
             "data".into(),

@@ -3,23 +3,25 @@
 //! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
+mod files;
 pub mod keys;
 pub mod live;
+pub mod proof;
 mod raw;
 
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
 use crate::destination::place::Place;
-use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::rules::Databases;
 use jiff::SignedDuration;
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use detect::VersionFrom;
+use files::read_small;
+pub use files::{Files, beneath};
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub struct DataSet {
     pub sqlite: Databases,
     /// How it is read while it is in use.
     pub live: live::Live,
+    /// What its drills prove.
+    pub proof: proof::Proof,
 }
 
 /// How archives of a destination are encrypted.
@@ -241,6 +245,7 @@ impl Config {
         good_name("release.name", &self.release.name)?;
         for set in &self.data {
             good_name("a data set", &set.name)?;
+            set.can_sing()?;
             for other in &self.data {
                 if other.name.starts_with(&format!("{}-", set.name)) {
                     let what = format!(
@@ -331,38 +336,6 @@ impl Config {
             Ok(places) => Ok(places),
             Err((what, next)) => Err(Error::refused(what, next)),
         }
-    }
-}
-
-/// Gives the text of a file at a repository's root; `None` when there is none.
-pub type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>>;
-
-/// No configuration is longer.
-const MAX_FILE: u64 = 1 << 20;
-
-/// A file that the user has named; a pipe will do, an endless one will not.
-fn read_small(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
-    if text.len() as u64 > MAX_FILE {
-        let what = format!("{} has more than {MAX_FILE} bytes", path.display());
-        return Err(Error::refused(what, "name a recovery.toml"));
-    }
-    Ok(text)
-}
-
-/// The files that lie in `root`, which somebody else may have laid there: no pipe is waited for.
-pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
-    move |name| {
-        let path = root.join(name);
-        match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &path)(error)),
-            Ok(_) => {}
-        }
-        let text = String::from_utf8(read::small(&path)?);
-        text.map(Some).map_err(|_| Error::io("read", &path)(std::io::ErrorKind::InvalidData.into()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
 use super::live::{self, Consistency, Live};
+use super::proof::Proof;
 use super::{DataSet, Deploy, Destination, Drill, Encryption};
 use crate::archive::codec::Codec;
 use crate::destination::place::Place;
@@ -70,6 +71,8 @@ pub(super) struct RawSet {
     #[serde(default)]
     one_file_system: bool,
     max_size: Option<String>,
+    canary: Option<String>,
+    sample: Option<String>,
 }
 
 /// `"a"` or `["a", "b"]`.
@@ -237,6 +240,7 @@ impl RawSet {
         };
         Ok(DataSet {
             live,
+            proof: Proof::of(self.canary, self.sample.as_ref(), &key)?,
             source: at(&self.source),
             exclude: self.exclude,
             destinations: match self.destination {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -40,6 +41,8 @@ pub struct Known {
     pub pruned: HashSet<String>,
     /// Those whose removal was begun, and neither ended nor given up: they are there, or gone, or in part.
     pub doomed: HashSet<String>,
+    /// Of how many parts of an artifact drills have shown that they come back, and how many it has.
+    pub sampled: BTreeMap<String, (u64, u64)>,
 }
 
 /// A backup as it was made.
@@ -53,6 +56,17 @@ pub struct Made {
     pub recipients: Option<Vec<String>>,
     /// The digest of the source's state.
     pub state: Option<String>,
+    /// What was written into the source right before.
+    pub canary: Option<Canary>,
+}
+
+/// A file of known content in a source: its path there, and SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Relative to the source.
+    pub path: String,
+    /// Of its content.
+    pub sha256: String,
 }
 
 impl Known {
@@ -179,6 +193,7 @@ impl Memory {
                     known.damaged.remove(&path);
                     known.verified.remove(&path);
                     known.pending.remove(&path);
+                    known.sampled.remove(&path);
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
                     let state = record["state"].as_str().map(str::to_owned);
@@ -189,7 +204,8 @@ impl Memory {
                         names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
                     };
                     let recipients = record["recipients"].as_array().map(names);
-                    known.made.insert(path, Made { bytes, partial, recipients, state });
+                    let canary = Canary::deserialize(&record["canary"]).ok();
+                    known.made.insert(path, Made { bytes, partial, recipients, state, canary });
                 }
                 "confirmed" => {
                     let time = record["time"].as_str().and_then(|time| time.parse().ok());
@@ -202,8 +218,13 @@ impl Memory {
                     known.damaged.remove(&path);
                     known.verified.insert(path);
                 }
+                "sampled" => {
+                    let parts = record["parts"].as_u64().zip(record["of"].as_u64());
+                    known.sampled.extend(parts.map(|parts| (path, parts)));
+                }
                 "damaged" => {
                     known.verified.remove(&path);
+                    known.sampled.remove(&path);
                     known.damaged.insert(path);
                 }
                 "uploaded" => drop(known.pending.remove(&path)),

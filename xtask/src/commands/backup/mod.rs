@@ -3,6 +3,7 @@
 //! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
 //! catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is still the
 //! source's → record → prune. One set that fails does not stop the others.
+mod canary;
 mod confirm;
 mod copy;
 mod hooks;
@@ -272,9 +273,13 @@ fn findings(done: &[Done]) -> Vec<Finding> {
 /// The destinations that this run has locked.
 type Locks = HashMap<PathBuf, lock::Lock>;
 
+/// Before the walk: what is changed within a tick of it is looked at again.
+fn moment(ctx: &Context) -> Mtime {
+    Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() }
+}
+
 fn gather((set, destinations): (DataSet, Vec<Destination>), ctx: &Context) -> Gathered {
-    let now = Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() };
-    let survey = |folder: Folder| folder.survey(now).map(|survey| (folder, survey));
+    let survey = |folder: Folder| folder.survey(moment(ctx)).map(|survey| (folder, survey));
     let source = Folder::open(&set.source, &set.rules()).and_then(survey);
     Gathered { set, destinations, source }
 }

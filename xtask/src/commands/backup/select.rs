@@ -2,6 +2,7 @@
 use super::super::Context;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::Live;
+use crate::config::proof::Proof;
 use crate::config::{self, Config, DataSet, Destination};
 use crate::destination::remote::Remote;
 use crate::error::{Error, Result};
@@ -77,6 +78,7 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
         key_files: Vec::new(),
         sqlite: Databases::default(),
         live: Live::default(),
+        proof: Proof::default(),
     })
 }
 

@@ -49,7 +49,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     if args.if_due && !super::spot::is_due("full", &records, config.drill.full_every, ctx.now) {
         return Ok(super::spot::not_due("full", ctx));
     }
-    let before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
+    let before = gather::prepare_near(config.clone(), records.clone(), findings, ctx.env, ctx.now)?;
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
     let mut frame = frame("full", &config.drill, args, ctx);
@@ -200,7 +200,7 @@ fn dry_run(plan: &Plan, before: &Prepared, ctx: &Context) -> Exit {
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
         "kind": "full", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-        "steps": steps, "blockers": before.blockers, "not_tested": plan.not_tested(),
+        "steps": steps, "coverage": [], "blockers": before.blockers, "not_tested": plan.not_tested(),
     }));
     ctx.ui.result(&plan.to_string());
     for blocker in &before.blockers {
@@ -249,7 +249,7 @@ impl Supply for Supplies<'_> {
     }
 
     fn pick(&mut self) -> Result<Vec<Option<Picked>>> {
-        let now = gather::prepare(self.config.clone(), vec![], vec![], self.ctx.env)?;
+        let now = gather::prepare_near(self.config.clone(), vec![], vec![], self.ctx.env, self.ctx.now)?;
         if let Some(blocker) = now.blockers.first() {
             return Err(Error::refused(blocker.clone(), ""));
         }

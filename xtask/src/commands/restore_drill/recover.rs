@@ -117,6 +117,7 @@ impl Closing<'_> {
             rto_seconds: drilled.rto_seconds,
             rpo_seconds,
             loss_now_seconds,
+            coverage: vec![],
             not_tested,
             findings: drilled.findings,
             judgement: Judgement { result: drilled.result, reasons: drilled.reasons },

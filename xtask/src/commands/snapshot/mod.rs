@@ -24,6 +24,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+pub(super) use gather::of_commit;
+
 /// What a snapshot will do.
 struct Plan {
     repository: Repository,

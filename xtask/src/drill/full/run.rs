@@ -287,7 +287,8 @@ impl Full<'_> {
             }
             Step::NegativeControl(index) => {
                 let scratch = self.scratch()?.folder(&format!("control-{index}"))?;
-                control::negative(self.rooms, &self.picked(index)?.subject, &scratch)
+                let subject = &self.picked(index)?.subject;
+                control::negative(self.rooms, (&subject.source, subject.secret.as_ref()), &scratch)
             }
         }
     }
@@ -449,6 +450,8 @@ impl Full<'_> {
                 bytes: read.map_or(planned.bytes, |(_, _, bytes)| *bytes),
                 created_at: planned.created_at,
                 pick: Pick::Latest,
+                part: None,
+                proven: None,
             })
         };
         self.state.picked.iter().enumerate().filter_map(record).collect()
