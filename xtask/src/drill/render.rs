@@ -16,7 +16,9 @@ pub fn markdown(evidence: &Evidence) -> String {
     steps(&mut page, evidence);
     findings(&mut page, &evidence.findings);
     let coverage: Vec<String> = evidence.coverage.iter().map(ToString::to_string).collect();
-    list(&mut page, "Covered so far", &coverage);
+    if !coverage.is_empty() {
+        list(&mut page, "Covered so far", &coverage);
+    }
     list(&mut page, "Not tested", &evidence.not_tested);
     record(&mut page, evidence);
     page
