@@ -142,7 +142,8 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     for (set, folder) in &sets {
         text.push_str(&format!(
             "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"             # or several: [\"drive\", \"far\"]\n\
-             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\n"
+             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\
+             # backup-every = \"1d\"              # when `backup --if-due` makes one, and `status` misses it\n\n"
         ));
     }
     if sets.is_empty() {
@@ -153,7 +154,10 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
         "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
-         # release-checks = [\"npm ci --omit=dev\"]\n"
+         # verify-every = \"31d\"             # how long a backup may go without being read and compared\n\
+         # release-checks = [\"npm ci --omit=dev\"]\n\n\
+         # [notify]                          # who is told how runs went\n\
+         # ping-url-file = \"/etc/recovery-ping\"\n"
     ));
     text
 }

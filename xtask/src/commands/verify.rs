@@ -1,6 +1,6 @@
 //! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed or
 //! is damaged.
-use super::Context;
+use super::{Context, overdue};
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
@@ -9,11 +9,13 @@ use crate::destination::mount::Mounted;
 use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
+use crate::drill::due::{Due, due};
 use crate::drill::record;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::{self, Source};
 use crate::shown::show;
+use jiff::Timestamp;
 use rustix::io::Errno;
 use serde_json::json;
 use std::path::Path;
@@ -26,6 +28,8 @@ struct Subject {
     far: Option<(Remote, Artifact)>,
     /// The destination that it was seen at.
     seen: Option<(Place, Mounted)>,
+    /// When it was last read and compared, as far as is known.
+    read_back: Option<Timestamp>,
 }
 
 impl Subject {
@@ -55,11 +59,21 @@ impl Subject {
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let mut findings = Vec::new();
-    let subjects = match args.artifacts.is_empty() {
+    let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {
         false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,
         true => gather(args, &config, &mut findings)?,
     };
-    if subjects.is_empty() {
+    let there = subjects.len();
+    if args.if_due {
+        let every = config.drill.verify_every;
+        subjects.retain(|subject| matches!(due(subject.read_back, every, ctx.now), Due::Now(_)));
+    }
+    if there > 0 && subjects.is_empty() {
+        ctx.ui.say("nothing is due to be verified");
+        if findings.is_empty() {
+            ctx.told.idle();
+        }
+    } else if subjects.is_empty() {
         let next = "make one with `cargo xtask snapshot` or `cargo xtask backup`";
         findings.push(Finding::error(show(&config.root), "there is nothing to verify", next));
     }
@@ -116,6 +130,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         "artifacts": checked, "entries": entries, "bytes": bytes, "findings": findings}),
     );
     ctx.ui.findings(&findings);
+    ctx.told.of(&format!("{} checked", checked.len()), &findings);
     Ok(finding::exit(&findings))
 }
 
@@ -166,11 +181,13 @@ fn named(ctx: &Context, config: &Config, path: &Path) -> Result<Subject> {
         encryption: place.and_then(|place| place.encryption.clone()),
         far: None,
         seen,
+        read_back: None,
     })
 }
 
 fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
+    let known = super::memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
     if !bundles.is_empty() || config.release.output_dir.join("SHA256SUMS").exists() {
@@ -185,7 +202,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     }
     for bundle in bundles {
         if let Some(source) = Source::of_bundle(&bundle)? {
-            subjects.push(Subject { source, encryption: None, far: None, seen: None });
+            let read_back = overdue::bundle_read_back(&known, &bundle);
+            subjects.push(Subject { source, encryption: None, far: None, seen: None, read_back });
         } else if bundle.lock.tarball.is_none() {
             let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
             findings.push(Finding::info(show(&bundle.lock_path), what));
@@ -229,6 +247,7 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
                     encryption: place.encryption.clone(),
                     far,
                     seen,
+                    read_back: Some(overdue::backup_read_back(&known, artifact)),
                 });
             }
         }

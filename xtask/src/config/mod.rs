@@ -36,6 +36,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// `[drill]`.
     pub drill: Drill,
+    /// `[notify]`.
+    pub notify: Notify,
 }
 
 /// `[release]`.
@@ -70,6 +72,8 @@ pub struct DataSet {
     pub destinations: Vec<String>,
     /// Files that a drill spot-checks, relative to the source.
     pub key_files: Vec<String>,
+    /// How often a backup is due.
+    pub backup_every: Option<SignedDuration>,
     /// Whether SQLite databases are copied through SQLite.
     pub sqlite: Databases,
     /// How it is read while it is in use.
@@ -143,6 +147,8 @@ pub struct Drill {
     pub spot_every: Option<SignedDuration>,
     /// How often a full drill is due.
     pub full_every: Option<SignedDuration>,
+    /// How long a bundle or backup may go without being read and compared.
+    pub verify_every: Option<SignedDuration>,
     /// Shell lines that must succeed in the restored bundle.
     pub release_checks: Vec<String>,
     /// Deadline of each; default 10 minutes.
@@ -158,6 +164,24 @@ pub struct Drill {
     /// Recovery point objective.
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
+    pub environment: Vec<String>,
+}
+
+/// The deadline of a command that only tells somebody.
+pub(crate) const ONE_MINUTE: Duration = Duration::from_secs(60);
+
+/// `[notify]`.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    /// Shell lines that run when a verb has done its work and found nothing wrong.
+    pub on_success: Vec<String>,
+    /// Shell lines that run when it has not, or has found something.
+    pub on_failure: Vec<String>,
+    /// The file that holds the URL of a check, as healthchecks has it.
+    pub ping_url_file: Option<PathBuf>,
+    /// Deadline of each line; default one minute.
+    pub timeout: Duration,
+    /// Variables that they may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
 }
 
@@ -209,7 +233,8 @@ impl Config {
             .map(|(name, place)| place.resolve(name, &at))
             .collect::<Result<_, _>>()?;
         let drill = raw.drill.resolve(&at)?;
-        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill })
+        let notify = raw.notify.resolve(&at)?;
+        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify })
     }
 
     /// What no single key is to blame for.

@@ -1,11 +1,12 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`pick`], [`steps`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
+//! [`pick`], [`steps`], [`due`], [`evidence`], [`verdict`], [`render`] and [`redact`] are pure: values in, values out; they
 //! see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
 //! through which it reaches the other rooms, [`record`] stores the evidence.
 pub mod compare;
 pub mod control;
 mod done;
+pub mod due;
 pub mod evidence;
 pub mod gather;
 mod key_files;

@@ -5,6 +5,7 @@
 //! source's → record → prune. One set that fails does not stop the others.
 mod confirm;
 mod copy;
+mod due;
 mod hooks;
 mod prune;
 mod select;
@@ -146,10 +147,15 @@ impl Done {
 /// When no set can be backed up at all: configuration, mount, key, tools, lock.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
-    let gathered: Vec<Gathered> =
-        select::select(args, ctx, &config)?.into_iter().map(|one| gather(one, ctx)).collect();
-    preflight(&tools(args, &gathered))?;
     let memory = super::memory(&config);
+    let (selected, not_due) = due::sort(args, ctx, memory.as_ref(), select::select(args, ctx, &config)?)?;
+    if selected.is_empty() {
+        ctx.told.idle();
+        report(args, ctx, &not_due);
+        return Ok(Exit::Done);
+    }
+    let gathered: Vec<Gathered> = selected.into_iter().map(|one| gather(one, ctx)).collect();
+    preflight(&tools(args, &gathered))?;
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
             memory.open()?;
@@ -195,7 +201,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let stopped = if stopped.len() == done.len() { stopped.into_iter().next() } else { None };
     let stopped = match (stopped, &done[..]) {
         // Nothing else is to be told.
-        (Some(error), [only]) if only.copies.len() < 2 && only.findings.len() < 2 => return Err(error),
+        (Some(error), [only]) if not_due.is_empty() && only.copies.len() < 2 && only.findings.len() < 2 => {
+            return Err(error);
+        }
         (stopped, _) => stopped,
     };
     let mut failed = Vec::new();
@@ -209,6 +217,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if !args.dry_run {
         failed.extend(prune::quotas(&mut done, &prunable));
     }
+    done.extend(not_due);
     report(args, ctx, &done);
     Ok(match stopped {
         Some(error) => error.exit(),
@@ -279,6 +288,8 @@ fn report(args: &Args, ctx: &Context, done: &[Done]) {
         done.tell(args, ctx);
     }
     ctx.ui.findings(&all);
+    let told: Vec<String> = done.iter().map(|done| format!("{}: {}", done.set, done.status)).collect();
+    ctx.told.of(&told.join(", "), &all);
 }
 
 impl Done {
@@ -287,6 +298,7 @@ impl Done {
         let source = format!("{} entries, {}", self.entries, crate::ui::bytes(self.source_bytes));
         let line = match self.status {
             "failed" => "failed".to_owned(),
+            "not_due" => "not due".to_owned(),
             "planned" => format!("would write {archive} ({source})"),
             "unchanged" => format!("unchanged since {archive} ({source})"),
             _ => format!(

@@ -1,10 +1,15 @@
-//! `restore-drill`: a file a kind of drill.
+//! `restore-drill`: a file a kind of drill, and which of them has its turn.
 mod history;
 mod spot;
 
 use super::Context;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
-use crate::error::{Exit, Result};
+use crate::config::Config;
+use crate::drill::due::{Consent, Turn, turn};
+use crate::drill::record;
+use crate::error::{Error, Exit, Result};
+use jiff::Timestamp;
+use serde_json::json;
 
 /// Runs the verb.
 ///
@@ -13,7 +18,41 @@ use crate::error::{Exit, Result};
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     match args.kind {
-        DrillKind::Spot => spot::run(config, args, ctx),
-        DrillKind::History => history::run(&config, ctx),
+        None if args.if_due => by_turn(config, args, ctx),
+        None | Some(DrillKind::Spot) => spot::run(config, args, ctx),
+        Some(DrillKind::History) => history::run(&config, ctx),
     }
+}
+
+/// The drill that is due, if one is.
+fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
+    // What is damaged or missing of the records the drill itself tells.
+    let (records, _) = record::load(&config.drill.evidence_dir)?;
+    let consent = if args.yes { Consent::Given } else { Consent::Missing };
+    let cadence = (config.drill.spot_every, config.drill.full_every);
+    match turn(&records, cadence, consent, ctx.now) {
+        Turn::Full => {
+            Err(Error::refused("the full drill is due, and is not built yet", "leave out `full-every`"))
+        }
+        Turn::Spot => spot::run(config, args, ctx),
+        Turn::FullNeedsConsent => {
+            ctx.ui
+                .say("the full drill is due; with --if-due it replaces live data only where --yes is given");
+            Ok(not_due(None, ctx))
+        }
+        Turn::Nothing(next) => Ok(not_due(next, ctx)),
+    }
+}
+
+/// Tells that there is nothing to do before `next`.
+fn not_due(next: Option<Timestamp>, ctx: &Context) -> Exit {
+    let when = next.map_or(String::new(), |next| format!(" before {next}"));
+    ctx.ui.say(&format!("no drill is due{when}"));
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "spot", "result": "not_due",
+        "next_due_at": next.map(|next| next.to_string()), "evidence": null, "rto_seconds": null,
+        "rpo_seconds": null, "steps": [], "not_tested": [],
+    }));
+    ctx.told.idle();
+    Exit::Done
 }

@@ -11,9 +11,8 @@ use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::stamp;
 use crate::destination::releases;
-use crate::drill::evidence::{
-    self, Evidence, SCHEMA_VERSION, StepRecord, Stored, ToolVersion, Verdict, newest,
-};
+use crate::drill::due::{self, Due, SPOT};
+use crate::drill::evidence::{self, Evidence, SCHEMA_VERSION, StepRecord, ToolVersion, Verdict};
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
 use crate::drill::rooms::{Monotonic, RealRooms};
@@ -21,7 +20,7 @@ use crate::drill::run::{Drilled, Spot};
 use crate::drill::verdict::{against_targets, damaged, judge, proven};
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// Runs it.
@@ -43,8 +42,9 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !is_due(&records, config.drill.spot_every, ctx.now) {
-        return Ok(not_due(ctx));
+    if let (true, Due::At(next)) = (args.if_due, due::drill(&records, SPOT, config.drill.spot_every, ctx.now))
+    {
+        return Ok(super::not_due(Some(next), ctx));
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
     if args.dry_run {
@@ -54,34 +54,6 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let (recorded, shown) = drill(&prepared, trigger, ctx)?;
     remember(&memory, &prepared, &recorded, &shown, ctx)?;
     Ok(report(&prepared, &recorded, ctx))
-}
-
-/// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
-/// is configured. One that was not verified does not count; while it is the newest, it is due again at once.
-fn is_due(records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
-    if newest(records).is_some_and(|record| record.evidence.result != Verdict::Verified) {
-        return true;
-    }
-    let verified = |r: &&Stored| r.evidence.kind == "spot" && r.evidence.result == Verdict::Verified;
-    // One that is dated in the future says nothing about when the next is due.
-    let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
-    let last = times.filter(|time| *time <= now).max();
-    match (last, every) {
-        (Some(last), Some(every)) => now.duration_since(last) >= every,
-        _ => true,
-    }
-}
-
-fn not_due(ctx: &Context) -> Exit {
-    ctx.ui.say("no spot drill is due");
-    if ctx.ui.json {
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "spot",
-            "result": "not_due", "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": [], "not_tested": [],
-        }));
-    }
-    Exit::Done
 }
 
 fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
@@ -149,7 +121,7 @@ fn assemble(prepared: &Prepared, drilled: Drilled, trigger: &str, ctx: &Context)
     Evidence {
         schema_version: SCHEMA_VERSION,
         id: format!("drill-{}-spot", stamp(ctx.now)),
-        kind: "spot".into(),
+        kind: SPOT.into(),
         trigger: trigger.into(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         tool: ToolVersion { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -215,6 +187,10 @@ fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
+    ctx.told.of(
+        &format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word()),
+        &evidence.findings,
+    );
     exit
 }
 
@@ -250,31 +226,4 @@ fn document(recorded: &Recorded) -> Value {
         "not_tested": evidence.not_tested,
         "findings": evidence.findings,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drill::evidence::tests::chain;
-
-    #[test]
-    fn due_counts_from_the_last_verified_drill() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let every = Some(SignedDuration::from_hours(24));
-        let mut records = chain();
-        assert!(is_due(&[], every, at("2026-03-01T00:00:00Z")));
-        assert!(!is_due(&records, every, at("2026-03-04T09:59:59Z")));
-        assert!(is_due(&records, every, at("2026-03-04T10:00:00Z")));
-        assert!(is_due(&records, None, at("2026-03-03T10:00:00Z")));
-        records[2].evidence.result = Verdict::NotVerified;
-        assert!(is_due(&records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
-        let weekly = Some(SignedDuration::from_hours(24 * 7));
-        for result in [Verdict::NotVerified, Verdict::CouldNotRun] {
-            records[2].evidence.result = result;
-            assert!(is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "the newest was not verified");
-        }
-        records[2].evidence.result = Verdict::Verified;
-        records[1].evidence.result = Verdict::NotVerified;
-        assert!(!is_due(&records, weekly, at("2026-03-03T10:00:01Z")), "one that was done again since");
-    }
 }
