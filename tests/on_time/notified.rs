@@ -1,5 +1,5 @@
 //! Who is told how a run went: commands of the user, and a check that is asked for by URL.
-use super::super::support::{Outcome, Stack};
+use super::super::support::{Outcome, Stack, flip};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -160,12 +160,11 @@ fn commands_hear_what_happened_and_see_no_more_than_they_may() {
     }
     let summary = heard.lines().find(|line| line.starts_with("RECOVERY_SUMMARY=")).expect("a summary");
     assert!(summary.contains("BACKUP_KEY"), "{summary}");
-    stack.run_with(&[key], &["restore-drill"]).fails();
+    flip(&stack.one("drive", ".tar.gz.gpg"), 300);
+    stack.run_with(&[key], &["restore-drill"]).exits(1);
     let heard = fs::read_to_string(stack.path("bad")).expect("written");
-    assert!(
-        heard.contains("RECOVERY_SUMMARY=spot drill drill-2026-03-10T120000Z-spot: not_verified"),
-        "{heard}"
-    );
+    let drill = "RECOVERY_SUMMARY=spot drill drill-2026-03-10T120000Z-spot: not_verified; error: ";
+    assert!(heard.contains(drill), "{heard}");
 }
 
 #[test]

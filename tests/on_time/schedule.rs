@@ -210,9 +210,12 @@ fn systemd_has_nothing_to_say_against_the_units() {
         units[0].1 = units[0].1.replace("Type=oneshot", "Type=twoshot");
         let said = verified(&odd, &units);
         assert!(said.stderr.contains("twoshot"), "{}", said.shown());
-        units.pop();
-        let said = verified(&odd, &units);
-        assert!(said.stderr.contains("recovery-api-failed.service"), "{}", said.shown());
+        units[0].1 = units[0].1.replace("ExecStart=/bin/sh", "ExecStart=/bin/no-such-shell");
+        let said = verified(&odd, &units).exits(1);
+        assert!(said.stderr.contains("/bin/no-such-shell"), "{}", said.shown());
+        // It does not look for the unit that runs after a failure.
+        let failed = setting(&units[0].1, "OnFailure").to_owned();
+        assert!(units.iter().any(|(file, _)| *file == failed), "{failed}");
     }
 }
 

@@ -5,6 +5,7 @@
 mod detect;
 pub mod keys;
 pub mod live;
+mod notify;
 mod raw;
 
 use crate::archive::codec::Codec;
@@ -20,6 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use detect::VersionFrom;
+pub use notify::Notify;
 
 /// Everything a run needs to know.
 #[derive(Debug)]
@@ -164,24 +166,6 @@ pub struct Drill {
     /// Recovery point objective.
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
-    pub environment: Vec<String>,
-}
-
-/// The deadline of a command that only tells somebody.
-pub(crate) const ONE_MINUTE: Duration = Duration::from_secs(60);
-
-/// `[notify]`.
-#[derive(Debug, Clone)]
-pub struct Notify {
-    /// Shell lines that run when a verb has done its work and found nothing wrong.
-    pub on_success: Vec<String>,
-    /// Shell lines that run when it has not, or has found something.
-    pub on_failure: Vec<String>,
-    /// The file that holds the URL of a check, as healthchecks has it.
-    pub ping_url_file: Option<PathBuf>,
-    /// Deadline of each line; default one minute.
-    pub timeout: Duration,
-    /// Variables that they may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
 }
 

@@ -390,7 +390,7 @@ impl RawNotify {
             on_success: self.on_success,
             on_failure: self.on_failure,
             ping_url_file: self.ping_url_file.as_deref().map(at),
-            timeout: timeout.map_or(super::ONE_MINUTE, SignedDuration::unsigned_abs),
+            timeout: timeout.map_or(super::notify::ONE_MINUTE, SignedDuration::unsigned_abs),
             environment: self.environment.unwrap_or_else(live::environment),
         })
     }
