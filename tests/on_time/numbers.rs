@@ -177,6 +177,12 @@ fn a_file_that_cannot_be_written_is_an_error_and_the_rest_is_told() {
     let document = stack.run(&["status", "--json", "--prometheus", "../none/x.prom"]).exits(1).json();
     assert_eq!(document["data"].as_array().map(Vec::len), Some(1));
     assert!(document["findings"].to_string().contains("x.prom"), "{document}");
+    // What is no file is not replaced by one.
+    stack.sh(".", "mkfifo pipe; ln -s target link; touch target");
+    for name in ["pipe", "link", "home"] {
+        stack.run(&["status", "--prometheus", &format!("../{name}")]).exits(1).says(&["no plain file"]);
+    }
+    assert_eq!(stack.sh(".", "stat -c %F pipe link home").trim(), "fifo\nsymbolic link\ndirectory");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Pure: samples in, text out. Every family is a gauge; `docs/format.md` has their list.
 
 /// The families in the order in which they are written: name, what it says.
-const FAMILIES: [(&str, &str); 24] = [
+const FAMILIES: [(&str, &str); 25] = [
     ("recovery_status_timestamp_seconds", "When these numbers were taken."),
     ("recovery_findings", "Findings of this status, by severity."),
     (
@@ -15,7 +15,7 @@ const FAMILIES: [(&str, &str); 24] = [
     ("recovery_backup_bytes", "Bytes of the newest backup: archive, manifest and marker."),
     ("recovery_backup_duration_seconds", "How long it took to make the newest backup and bring it there."),
     ("recovery_backup_verified", "Whether the newest backup was verified since it was made (1) or not (0)."),
-    ("recovery_backups", "How many whole and other complete backups are kept."),
+    ("recovery_backups", "How many backups are kept."),
     ("recovery_backup_interval_seconds", "How often a backup is due, as configured."),
     (
         "recovery_verification_oldest_timestamp_seconds",
@@ -26,6 +26,7 @@ const FAMILIES: [(&str, &str); 24] = [
     ("recovery_drill_last_run_timestamp_seconds", "When the last drill began."),
     ("recovery_drill_last_success_timestamp_seconds", "When the last drill began that was verified."),
     ("recovery_drill_result", "What the last drill came to: 1 for its result, 0 for the others."),
+    ("recovery_drill_duration_seconds", "How long the last drill took."),
     ("recovery_drill_rto_seconds", "Recovery time that the last drill measured."),
     ("recovery_drill_rpo_seconds", "Age of the data that the last drill measured."),
     ("recovery_drill_interval_seconds", "How often a drill is due, as configured."),

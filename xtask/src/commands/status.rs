@@ -17,7 +17,7 @@ use crate::drill::due::{self, FULL, SPOT};
 use crate::drill::evidence::{Evidence, Stored, Verdict, check_chain, newest};
 use crate::drill::record;
 use crate::drill::steps::Role;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::restore::scratch::{self, Owner};
 use crate::shown::show;
@@ -52,7 +52,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(file) = &args.prometheus {
         answer.totals(ctx);
         let (file, text) = (ctx.path(file), answer.metrics.render());
-        let written = durable::replace(&file, text.as_bytes(), 0o644);
+        let written = write(&file, &text);
         answer.findings.extend(written.err().map(|error| Finding::of(show(&file), &error)));
     }
     let status = if finding::any_error(&answer.findings) { "findings" } else { "ok" };
@@ -64,6 +64,15 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
     ctx.ui.findings(&answer.findings);
     Ok(finding::exit(&answer.findings))
+}
+
+/// Replaces the file of numbers. What is there already and is no file, such as a device, is not replaced by one.
+fn write(file: &Path, text: &str) -> Result<()> {
+    if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+        let what = "is there, and is no plain file: it is not replaced by one";
+        return Err(Error::refused(what, "name a file"));
+    }
+    durable::replace(file, text.as_bytes(), 0o644)
 }
 
 fn age(ctx: &Context, time: jiff::Timestamp) -> SignedDuration {
@@ -378,6 +387,8 @@ impl Answer {
         metrics.time("recovery_drill_last_success_timestamp_seconds", &labels, verified);
         let Some(last) = due::last(records, kind) else { return };
         metrics.time("recovery_drill_last_run_timestamp_seconds", &labels, Some(last.started_at));
+        let took = last.finished_at.duration_since(last.started_at).as_secs_f64();
+        metrics.add("recovery_drill_duration_seconds", &labels, took);
         for verdict in [Verdict::Verified, Verdict::NotVerified, Verdict::CouldNotRun] {
             let labels = [("kind", kind), ("result", verdict.word())];
             metrics.add("recovery_drill_result", &labels, f64::from(u8::from(last.result == verdict)));
