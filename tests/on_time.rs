@@ -59,6 +59,8 @@ fn a_backup_is_made_when_it_is_due_and_not_before() {
     assert_eq!(archives(&stack), 1);
     let said = stack.run_at("2026-03-12T03:00:00Z", &["backup", "--if-due"]).ok();
     assert_eq!(said.stdout, "codex-api: not due\n");
+    let said = stack.run_at("2026-03-13T12:00:00Z", &["backup", "--if-due"]).ok();
+    assert!(said.stderr.contains("a backup is due: the last one is 1 d 9 h old"), "{}", said.shown());
     // Without a cadence, whoever asks is the cadence.
     let plain = Stack::configured();
     for _ in 0..2 {

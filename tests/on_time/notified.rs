@@ -167,6 +167,20 @@ fn commands_hear_what_happened_and_see_no_more_than_they_may() {
     assert!(heard.contains(drill), "{heard}");
 }
 
+/// Also somebody who presses Ctrl-C, or shuts the machine down, has a run that did not do its work.
+#[test]
+fn a_run_that_is_interrupted_is_told_as_a_failure() {
+    let (port, asked) = server(&["200 OK"]);
+    let stack = told(port, "on-failure = [\"env > ../bad\"]\n");
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let before = "[data.codex-api]\nbefore = [\"kill -INT $PPID; sleep 60\"]";
+    stack.file("repo/recovery.toml", &text.replace("[data.codex-api]", before));
+    stack.run(&["backup"]).exits(3);
+    assert_eq!(next(&asked), format!("GET /{TOKEN}/fail HTTP/1.1"));
+    let heard = fs::read_to_string(stack.path("bad")).expect("written");
+    assert!(heard.contains("RECOVERY_EXIT_CODE=3") && heard.contains("interrupted"), "{heard}");
+}
+
 #[test]
 fn a_command_that_hangs_is_ended_and_the_run_is_as_good_as_it_was() {
     let stack = Stack::new();

@@ -3,7 +3,7 @@
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::Known;
 use crate::destination::releases::Bundle;
-use crate::drill::due::{FULL, Overdue, SPOT, last, overdue, read_back, verified};
+use crate::drill::due::{FULL, Overdue, SPOT, Why, last, overdue, read_back, verified};
 use crate::drill::evidence::{Stored, Verdict};
 use crate::finding::Finding;
 use crate::shown::show;
@@ -33,6 +33,16 @@ pub(super) fn backed_up(known: &Known, catalog: &Catalog, series: &str) -> Optio
         confirmed.map_or(artifact.name.time, |time| time.max(artifact.name.time))
     };
     catalog.series(series).filter(whole).map(as_of).max()
+}
+
+/// Why something is due, in words.
+pub(super) fn reason(why: Why, now: Timestamp) -> String {
+    match why {
+        Why::NoCadence => "no cadence is set".into(),
+        Why::Never => "none is on record".into(),
+        Why::Failed => "the last one was not verified".into(),
+        Why::Old(last) => format!("the last one is {} old", span(now.duration_since(last))),
+    }
 }
 
 /// A set whose last backup at a destination is too old.

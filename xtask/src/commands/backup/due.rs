@@ -5,9 +5,10 @@
 use super::set::series;
 use super::{Args, Done};
 use crate::commands::Context;
+use crate::commands::overdue::reason;
 use crate::config::{DataSet, Destination};
 use crate::destination::memory::{Known, Memory};
-use crate::drill::due::{Due, backed_up, due};
+use crate::drill::due::{Due, Why, backed_up, due};
 use crate::error::Result;
 
 /// A set with its destinations.
@@ -29,18 +30,23 @@ pub(super) fn sort(
     let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
     let (mut now, mut later) = (Vec::new(), Vec::new());
     for one in selected {
-        if is_due(args, ctx, &known, &one)? {
-            now.push(one);
-        } else {
-            later.push(Done { set: one.0.name, status: "not_due", ..Done::default() });
+        match is_due(args, ctx, &known, &one)? {
+            Some(why) => {
+                ctx.ui.say(&format!("{}: a backup is due: {}", one.0.name, reason(why, ctx.now)));
+                now.push(one);
+            }
+            None => later.push(Done { set: one.0.name, status: "not_due", ..Done::default() }),
         }
     }
     Ok((now, later))
 }
 
-fn is_due(args: &Args, ctx: &Context, known: &Known, (set, destinations): &Selected) -> Result<bool> {
+/// Why a set is due, if it is.
+fn is_due(args: &Args, ctx: &Context, known: &Known, (set, destinations): &Selected) -> Result<Option<Why>> {
     let series = series(args, set)?;
     let last = |place: &Destination| backed_up(known, &series, &place.place.path);
-    let due = |place| matches!(due(last(place), set.backup_every, ctx.now), Due::Now(_));
-    Ok(destinations.iter().any(due))
+    Ok(destinations.iter().find_map(|place| match due(last(place), set.backup_every, ctx.now) {
+        Due::Now(why) => Some(why),
+        Due::At(_) => None,
+    }))
 }

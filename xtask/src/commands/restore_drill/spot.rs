@@ -6,6 +6,7 @@
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
@@ -42,9 +43,11 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
-    if let (true, Due::At(next)) = (args.if_due, due::drill(&records, SPOT, config.drill.spot_every, ctx.now))
-    {
-        return Ok(super::not_due(Some(next), ctx));
+    if args.if_due {
+        match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a spot drill is due: {}", reason(why, ctx.now))),
+        }
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
     if args.dry_run {
