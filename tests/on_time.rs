@@ -176,6 +176,14 @@ fn a_verification_is_due_for_what_was_not_read_for_long_and_for_nothing_else() {
     assert_eq!(errors(&stack, "2026-03-20T12:00:01Z"), [""; 0]);
     stack.run_at("2026-03-20T12:00:01Z", &["verify", "--if-due"]).ok().says(&["nothing is due"]);
     stack.run(&["verify", "--if-due", "--latest"]).exits(2);
+    // What lies on a drive that is away can be read later; the bundle is read now.
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let away = format!("mount = \"{}\"\n[drill]", stack.path("drive").display());
+    stack.file("repo/recovery.toml", &text.replace("[drill]", &away));
+    let said = stack.run_at("2026-04-10T12:00:00Z", &["verify", "--if-due", "--json"]).exits(75);
+    assert_eq!((&said.json()["checked"], &said.json()["status"]), (&1.into(), &"ok".into()));
+    said.says(&["warning", "nothing is mounted"]);
+    stack.run_at("2026-04-10T12:00:00Z", &["verify"]).exits(1).says(&["error", "nothing is mounted"]);
 }
 
 #[test]

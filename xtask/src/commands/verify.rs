@@ -12,7 +12,7 @@ use crate::destination::remote::Remote;
 use crate::drill::due::{Due, due};
 use crate::drill::record;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Severity};
 use crate::restore::{self, Source};
 use crate::shown::show;
 use jiff::Timestamp;
@@ -58,10 +58,10 @@ impl Subject {
 /// When an artifact that was named cannot be read; damage is a finding.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
-    let mut findings = Vec::new();
+    let (mut findings, mut away) = (Vec::new(), false);
     let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {
         false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,
-        true => gather(args, &config, &mut findings)?,
+        true => gather(args, &config, &mut findings, &mut away)?,
     };
     let there = subjects.len();
     if args.if_due {
@@ -131,7 +131,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     );
     ctx.ui.findings(&findings);
     ctx.told.of(&format!("{} checked", checked.len()), &findings);
-    Ok(finding::exit(&findings))
+    Ok(match finding::exit(&findings) {
+        Exit::Done if away => Exit::TryLater,
+        exit => exit,
+    })
 }
 
 /// Takes note of the result; a warning where that cannot be.
@@ -185,7 +188,13 @@ fn named(ctx: &Context, config: &Config, path: &Path) -> Result<Subject> {
     })
 }
 
-fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<Vec<Subject>> {
+/// Everything that is to be checked. What is due where a drive is `away` can be checked later.
+fn gather(
+    args: &Args,
+    config: &Config,
+    findings: &mut Vec<Finding>,
+    away: &mut bool,
+) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     let known = super::memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
@@ -218,7 +227,10 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             Ok(seen) => seen,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
-                findings.push(Finding::of(show(&place.place.path), &error));
+                let found = Finding::of(show(&place.place.path), &error);
+                let later = args.if_due && error.is_away();
+                *away |= later;
+                findings.push(if later { Finding { severity: Severity::Warning, ..found } } else { found });
                 continue;
             }
         };
