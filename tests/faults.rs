@@ -7,6 +7,7 @@
 mod calls;
 mod crowd;
 mod damage;
+mod drill;
 mod errs;
 mod kill;
 mod order;

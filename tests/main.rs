@@ -11,6 +11,7 @@ mod docs;
 mod drill;
 mod encryption;
 mod faults;
+mod full;
 mod fuzzed;
 mod golden;
 mod handmade;

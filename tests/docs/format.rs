@@ -211,6 +211,10 @@ fn the_evidence_has_the_fields_that_the_page_says_and_no_others() {
 #[test]
 fn the_history_has_the_records_that_the_page_says_and_no_others() {
     let (text, stack) = (page(PAGE), written());
+    let service = "stop = \"true\"\nstart = \"true\"\nsmoke = [\"true\"]\ndeploy = \"true\"\n";
+    stack.configure(&format!("confirm = 'true'\n[drill]\n{service}"));
+    stack.run_at(LATER, &["restore-drill", "full", "--yes"]).ok();
+    stack.run_at("2026-03-20T12:00:00Z", &["prune"]).ok();
     let common = ["schema", "kind", "time", "sum"].map(str::to_owned);
     let shown: BTreeSet<(String, BTreeSet<String>)> = table(section(&text, "The history"), "kind")
         .iter()

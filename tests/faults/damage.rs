@@ -58,8 +58,15 @@ fn stack(destination: &str, dice: &mut Dice) -> Stack {
     let stack = Stack::new();
     stack.configure(destination);
     tree(&stack, "repo/.codex-api", dice, 12, 30_000);
-    stack.run_with(&[KEY, ("RECOVERY_NOW", BEFORE)], &["backup"]).ok();
-    stack.run_with(&[KEY], &["backup"]).ok();
+    // gpg makes a passphrase expensive to guess, and so each look at a damage: here a guess may be cheap.
+    let gpg = stack.sh(".", "command -v gpg");
+    let cheap = "for arg; do shift; test \"$arg\" != 65011712 || arg=65536; set -- \"$@\" \"$arg\"; done";
+    stack.file("bin/gpg", &format!("#!/bin/sh\n{cheap}\nexec {} \"$@\"\n", gpg.trim()));
+    stack.sh(".", "chmod 755 bin/gpg");
+    let path = format!("{}:{}", stack.path("bin").display(), stack.sh(".", "printf %s \"$PATH\""));
+    for now in [BEFORE, crate::support::NOW] {
+        stack.run_with(&[KEY, ("PATH", &path), ("RECOVERY_NOW", now)], &["backup"]).ok();
+    }
     stack.run(&["snapshot"]).ok();
     stack.commit("more", "2026-03-02T08:30:00Z");
     stack.run(&["snapshot"]).ok();
@@ -190,8 +197,7 @@ fn damage_of_every_kind_of_plain_file_is_found() {
 fn damage_of_every_kind_of_encrypted_file_is_found() {
     let destination = format!("{ENCRYPTED}compression = \"zstd\"\n");
     each_damage_is_found(&destination, &SEALED, "damage, encrypted", size(FLIPS.0, FLIPS.1));
-    // The container is inside: what gpg makes of damage is the same, and takes its time.
-    each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip", size(2, 50));
+    each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip", size(2, FLIPS.1));
 }
 
 /// The list of bundles takes no lock at its word again once it is damaged.

@@ -75,7 +75,7 @@ pub enum Verb {
     Restore(RestoreArgs),
     /// Prove that release and data come back, and write the evidence.
     #[command(
-        after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill history"
+        after_help = "Examples:\n  cargo xtask restore-drill --dry-run\n  cargo xtask restore-drill spot --if-due\n  cargo xtask restore-drill full\n  cargo xtask restore-drill recover\n  cargo xtask restore-drill history"
     )]
     RestoreDrill(RestoreDrillArgs),
     /// Remove what no rule keeps, each decision with its reason.
@@ -146,7 +146,7 @@ pub struct SnapshotArgs {
 }
 
 /// `backup`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct BackupArgs {
     /// Data sets [default: all].
     #[arg(value_name = "SET")]
@@ -229,6 +229,10 @@ pub enum DrillKind {
     /// Restore into a private folder and compare (monthly).
     #[default]
     Spot,
+    /// Stop the service, restore release and data in place, start and check it; then the live data goes back (quarterly).
+    Full,
+    /// Bring back what a full drill that was killed has moved aside, and start the service.
+    Recover,
     /// List the drills on record and check their chain.
     History,
 }
@@ -242,12 +246,18 @@ pub struct RestoreDrillArgs {
     /// Print the steps and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Only when `spot-every` or `full-every` is over since the last drill of its kind that was verified.
+    /// Only when `spot-every` (`full-every`) has passed since the last drill of that kind that was verified.
     #[arg(long)]
     pub if_due: bool,
-    /// Do not ask: the full drill replaces the live data in place.
+    /// Do not ask: a full drill stops the service and replaces its live data for a while.
     #[arg(long)]
     pub yes: bool,
+    /// Full drill: restore the newest backup that is there, and make none before.
+    #[arg(long)]
+    pub no_fresh_backup: bool,
+    /// Full drill: leave what was restored in place, whatever it is; the live data stays aside.
+    #[arg(long)]
+    pub keep_restored: bool,
 }
 
 /// `status`.

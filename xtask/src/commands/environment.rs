@@ -19,7 +19,8 @@ pub(super) fn seen(config: &Config, named: &[String], env: Env) -> Seen {
     Seen { environment, redaction }
 }
 
-fn values<'a>(names: impl Iterator<Item = &'a str>, env: Env) -> Vec<(String, String)> {
+/// Those that are set, and are text.
+pub(super) fn values<'a>(names: impl Iterator<Item = &'a str>, env: Env) -> Vec<(String, String)> {
     let whole = |value: &String| !value.contains(char::REPLACEMENT_CHARACTER);
     names.filter_map(|name| Some((name.to_owned(), env(name).filter(whole)?))).collect()
 }

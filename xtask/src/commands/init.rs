@@ -155,7 +155,10 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
          # verify-every = \"31d\"             # how long a backup may go without being read and compared\n\
-         # release-checks = [\"npm ci --omit=dev\"]\n\n\
+         # release-checks = [\"npm ci --omit=dev\"]\n\
+         # full-every = \"92d\"               # the full drill, in place; it needs these four:\n\
+         # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
+         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\n\
          # [notify]                          # who is told how runs went\n\
          # ping-url-file = \"/etc/recovery-ping\"\n"
     ));

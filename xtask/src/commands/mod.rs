@@ -60,6 +60,11 @@ impl Context {
     fn path(&self, path: &Path) -> PathBuf {
         config::clean(&self.start.join(path))
     }
+
+    /// The system's folder for temporary files, as every tool finds it.
+    fn temporary(&self) -> PathBuf {
+        (self.env)("TMPDIR").filter(|path| !path.is_empty()).map_or_else(|| "/tmp".into(), PathBuf::from)
+    }
 }
 
 /// Runs one verb.
@@ -86,6 +91,20 @@ fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
     }
 }
 
+/// The root of the repository around the start, or the start itself, whatever its configuration says.
+fn root(ctx: &Context) -> PathBuf {
+    match Repository::discover(&ctx.start) {
+        Ok(Some(repository)) => repository.root().to_owned(),
+        _ => marked(&ctx.start).to_owned(),
+    }
+}
+
+/// The nearest folder that looks like a repository, or is configured.
+fn marked(start: &Path) -> &Path {
+    let marked = |folder: &&Path| folder.join("recovery.toml").exists() || folder.join(".git").exists();
+    start.ancestors().find(marked).unwrap_or(start)
+}
+
 /// The configuration of the repository around the start, or of the start itself.
 fn configuration(ctx: &Context) -> Result<Config> {
     // None that git may or can read is none: a backup goes on without.
@@ -103,9 +122,7 @@ fn load(repository: Option<&Repository>, ctx: &Context) -> Result<Config> {
     let file = ctx.config_file.as_deref();
     match repository {
         None => {
-            let marked =
-                |folder: &&Path| folder.join("recovery.toml").exists() || folder.join(".git").exists();
-            let root = ctx.start.ancestors().find(marked).unwrap_or(&ctx.start);
+            let root = marked(&ctx.start);
             Config::load(root, file, &mut beneath(root))
         }
         // A bare repository has no files but those of its commits.

@@ -10,9 +10,12 @@ use crate::destination::memory::{Known, Made, Memory};
 use crate::destination::mount::Mounted;
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
+use crate::drill::full::asides::{self, Aside};
+use crate::drill::full::{journal, swap};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
+use crate::restore::scratch;
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -32,6 +35,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         locks.push(lock::repository(memory.root(), "prune", ctx.now)?);
     }
+    // What lies where the live data should be may not be the live data: its backups are all there is.
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     let folder = &config.release.output_dir;
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.
@@ -55,7 +60,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if plans.is_empty() && bundles.is_empty() && findings.is_empty() && !failed.is_empty() {
         return Err(failed.remove(0).1);
     }
-    let mut items = [&bundles[..], &halves].concat();
+    let asides = asides(memory.as_ref(), ctx)?;
+    let mut items = [&bundles[..], &halves, &asides].concat();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
     let mut done = !bundles.is_empty();
     let freed = if args.dry_run {
@@ -68,6 +74,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let releases = Releases { folder, there, halves: &halves, bundles: &bundles };
         if let Err(error) = releases.execute(ctx, memory.as_ref(), &mut known, &mut removal) {
             failed.push((folder, error));
+        }
+        if let Err(error) = remove_asides(&asides, memory.as_ref(), ctx, &mut removal) {
+            failed.push((&config.root, error));
         }
         for plan in &plans {
             let mut backups = 0;
@@ -251,6 +260,48 @@ fn halves(folder: &Path, known: &Known) -> Result<Vec<Item>> {
         })
     };
     Ok(releases::unfinished(folder)?.into_iter().filter_map(half).collect())
+}
+
+/// What full drills have left aside, and whether it has had its time.
+fn asides(memory: Option<&Memory>, ctx: &Context) -> Result<Vec<Item>> {
+    let history = memory.map(Memory::history).transpose()?.unwrap_or_default();
+    let item = |aside: Aside| {
+        let (decision, reason) = match aside.until <= ctx.now {
+            true => {
+                (Decision::Remove, format!("left by {} of {}: it has had its time", aside.id, aside.live))
+            }
+            false => (
+                Decision::Keep,
+                format!("left by {} of {}, kept until {}", aside.id, aside.live, aside.until),
+            ),
+        };
+        let bytes = fs_extra::dir::get_size(&aside.folder).unwrap_or(0);
+        Item { id: show(&aside.folder), decision, reasons: vec![reason], bytes }
+    };
+    Ok(asides::there(&history).into_iter().map(item).collect())
+}
+
+/// Removes those that have had their time: folders that a drill has made, by their names.
+fn remove_asides(
+    items: &[Item],
+    memory: Option<&Memory>,
+    ctx: &Context,
+    removal: &mut Removal,
+) -> Result<()> {
+    for item in items.iter().filter(|item| item.decision == Decision::Remove) {
+        let folder = Path::new(&item.id);
+        let ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(swap::PREFIX));
+        if !ours || interrupted() {
+            continue;
+        }
+        scratch::sweep([folder.to_owned()])?;
+        removal.add(item.id.clone(), item.bytes);
+        if let Some(memory) = memory {
+            let time = ctx.now.to_string();
+            memory.record(&json!({"kind": "aside-removed", "time": time, "folder": item.id}))?;
+        }
+    }
+    Ok(())
 }
 
 /// How long an archive without a marker is left alone: another machine may be writing it still.

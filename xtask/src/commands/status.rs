@@ -1,6 +1,6 @@
 //! `status`: could we recover now, to when, and when was that last proven? Reads, and writes nothing but the file of
 //! `--prometheus`.
-use super::backup::stage::{left_behind, temporary};
+use super::backup::stage::left_behind;
 use super::metrics::Metrics;
 use super::overdue::{self, Checked};
 use super::prune::{not_on_record, quota};
@@ -15,6 +15,8 @@ use crate::destination::releases;
 use crate::destination::retention::AHEAD;
 use crate::drill::due::{self, FULL, SPOT};
 use crate::drill::evidence::{Evidence, Stored, Verdict, check_chain, newest};
+use crate::drill::full::asides;
+use crate::drill::full::journal::{self, Journal};
 use crate::drill::record;
 use crate::drill::steps::Role;
 use crate::error::{Error, Exit, Result};
@@ -34,6 +36,7 @@ struct Answer {
     data: Vec<Value>,
     drills: Vec<Value>,
     destinations: Vec<Value>,
+    asides: Vec<Value>,
     rows: Vec<Vec<String>>,
     findings: Vec<Finding>,
     metrics: Metrics,
@@ -59,7 +62,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     ctx.ui.document(
         &json!({"schema_version": 1, "command": "status", "status": status, "releases": answer.releases,
         "data": answer.data, "drills": answer.drills, "destinations": answer.destinations,
-        "findings": answer.findings}),
+        "asides": answer.asides, "findings": answer.findings}),
     );
     table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
     ctx.ui.findings(&answer.findings);
@@ -332,12 +335,35 @@ impl Answer {
         Some(age)
     }
 
+    /// A full drill that is open, and what earlier ones have left aside.
+    fn full(&mut self, memory: &Memory, history: &[Value], ctx: &Context) {
+        match Journal::load(memory.root()) {
+            Ok(None) => {}
+            Ok(Some(journal)) => {
+                self.findings.push(Finding::error("drill", journal::open(&journal), journal::NEXT));
+            }
+            Err(error) => self.findings.push(Finding::of("drill", &error)),
+        }
+        for aside in asides::there(history) {
+            self.asides.push(json!({"folder": show(&aside.folder), "live": aside.live, "id": aside.id,
+                "until": aside.until.to_string()}));
+            let left = aside.until.duration_since(ctx.now);
+            let until = match left.is_negative() {
+                true => "may go: `cargo xtask prune` removes it".to_owned(),
+                false => format!("kept for {}", span(left)),
+            };
+            self.row(["aside".into(), aside.live, until, show(&aside.folder)]);
+        }
+    }
+
     fn drills(&mut self, config: &Config, ctx: &Context) -> Result<()> {
         let (records, findings) = record::load(&config.drill.evidence_dir)?;
         self.findings.extend(findings);
         self.findings.extend(check_chain(&records));
         if let Some(memory) = memory(config) {
-            self.findings.extend(record::compare(&memory.history()?));
+            let history = memory.history()?;
+            self.findings.extend(record::compare(&history));
+            self.full(&memory, &history, ctx);
         }
         for record in &records {
             let evidence = &record.evidence;
@@ -345,7 +371,7 @@ impl Answer {
                 .push(json!({"id": evidence.id, "kind": evidence.kind, "result": evidence.result.word(),
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
-        for folder in scratch::left_behind(Owner::Drill, &temporary(ctx), ctx.now) {
+        for folder in scratch::left_behind(Owner::Drill, &ctx.temporary(), ctx.now) {
             let what = "was left by a drill that was killed: it holds restored data in the clear";
             self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
         }

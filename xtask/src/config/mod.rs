@@ -24,7 +24,7 @@ pub use detect::VersionFrom;
 pub use notify::Notify;
 
 /// Everything a run needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The repository's root, or the folder of the run where there is no repository.
     pub root: PathBuf,
@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 /// `[release]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Release {
     /// Default: the package's name, else the folder's.
     pub name: String,
@@ -167,7 +167,25 @@ pub struct Drill {
     pub rpo_target: Option<SignedDuration>,
     /// Variables that release checks may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
+    /// How a full drill puts the restored release in place.
+    pub deploy: Option<Deploy>,
+    /// Where live data lies aside during a full drill; default beside itself.
+    pub aside_dir: Option<PathBuf>,
+    /// How long what lies aside is kept behind a full drill; default 7 days.
+    pub keep_aside: SignedDuration,
 }
+
+/// How a full drill puts the restored release in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deploy {
+    /// It takes the place of this folder.
+    Folder(PathBuf),
+    /// A shell line, run in the restored bundle.
+    Command(String),
+}
+
+/// How long what lies aside is kept, if nothing else is said.
+const A_WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Config {
     /// Reads `file`; without one, the `recovery.toml` that `files` gives, if any. `files` gives the files of the
@@ -393,99 +411,5 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str) -> Result<Config> {
-        let home = tempfile::tempdir().expect("a folder");
-        std::fs::write(home.path().join("recovery.toml"), text).expect("writes");
-        Config::load(home.path(), None, &mut beneath(home.path()))
-    }
-
-    #[test]
-    fn the_runbooks_file_loads() {
-        let config = load(
-            r#"
-schema = 1
-[release]
-name = "codex-completions-api"
-version-from = "package.json"
-exclude = ["node_modules/"]
-keep = 3
-[data.codex-api]
-source = ".codex-api"
-exclude = ["tmp/"]
-destination = "gdrive"
-key-files = ["config.toml"]
-[destination.gdrive]
-path = "/mnt/gdrive/codex-backups"
-mount = "/mnt/gdrive"
-quota = "15 GB"
-alert-at-percent = 80
-keep = 3
-keep-within = "2w"
-compression = "zstd"
-passphrase-env = "CODEX_BACKUP_GPG_KEY"
-[drill]
-evidence-dir = "docs/qa/drills"
-spot-every = "31d"
-release-checks = ["npm install --omit=dev"]
-stop = "docker compose stop app"
-"#,
-        )
-        .expect("loads");
-        let place = config.destinations_of(&config.data[0]).expect("has one")[0];
-        assert_eq!(place.quota, Some(15_000_000_000));
-        assert_eq!(place.keep.within, Some(SignedDuration::from_hours(24 * 14)));
-        assert_eq!(place.compression, Codec::Zstd);
-        assert_eq!(config.drill.spot_every, Some(SignedDuration::from_hours(24 * 31)));
-        assert!(config.data[0].source.is_absolute());
-    }
-
-    #[test]
-    fn nothing_is_needed() {
-        let config = load("").expect("loads");
-        assert!(config.data.is_empty() && !config.release.name.is_empty());
-    }
-
-    #[test]
-    fn each_mistake_is_named() {
-        let set = "[data.a]\nsource = \"a\"\n";
-        for (text, expected) in [
-            ("[release]\nkep = 3\n", "recovery.toml:2: unknown key `kep`: did you mean `keep`?"),
-            ("[release]\nkeep = 0\n", "release.keep is 0"),
-            ("[release]\nkeep = -1\n", "release.keep is -1"),
-            ("schema = 2\n", "schema 2"),
-            ("[data.a]\nsource = \"a\"\n[data.a]\nsource = \"b\"\n", "recovery.toml:3"),
-            ("[data.\"a/b\"]\nsource = \"a\"\n", "\"a/b\""),
-            ("[data.a]\nsource = \"a\"\n[data.a-b]\nsource = \"b\"\n", "told apart"),
-            (&format!("{set}destination = \"x\"\n"), "not defined"),
-            (&format!("{set}[destination.d]\npath = \"a/b\"\n"), "inside of the source"),
-            ("[data.a]\nsource = \"d/a\"\n[destination.d]\npath = \"d\"\n", "inside of the destination"),
-            ("[destination.d]\npath = \"d\"\nquota = \"much\"\n", "quota"),
-            ("[destination.d]\npath = \"d\"\nquota = \"0 B\"\n", "quota is 0"),
-            ("[destination.d]\npath = \"d\"\nkeep-daily = 0\n", "keep-daily is 0"),
-            ("[destination.d]\npath = \"d\"\npassphrase-env = \"A\"\nrecipients = [\"b\"]\n", "recipients"),
-            ("[destination.d]\npath = \"d\"\npassphrase-env = \"my phrase\"\n", "not the name of a variable"),
-            ("[destination.d]\npath = \"d\"\nrecipients = [\"\"]\n", "recipients is empty"),
-            ("[drill]\nspot-every = \"often\"\n", "spot-every"),
-            (
-                &format!("{set}stage-dir = \"d/stage\"\n[destination.d]\npath = \"d\"\n"),
-                "inside of the destination",
-            ),
-            (&format!("{set}max-size = \"big\"\n"), "max-size"),
-            (&format!("{set}consistency = \"sometimes\"\n"), "sometimes"),
-            (
-                &format!(
-                    "{set}consistency = \"staged\"\n[destination.d]\npath = \"d\"\nrecipients = [\"b\"]\n"
-                ),
-                "where its plaintext may lie",
-            ),
-        ] {
-            let error = load(text).expect_err(text);
-            assert!(error.to_string().contains(expected), "{text:?}: {error}");
-            assert!(matches!(error, Error::Config { .. }), "{error:?}");
-            assert!(!error.to_string().contains("my phrase"), "a passphrase at the wrong place is not shown");
-        }
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
 use super::live::{self, Consistency, Live};
-use super::{DataSet, Destination, Drill, Encryption, Notify};
+use super::{DataSet, Deploy, Destination, Drill, Encryption, Notify};
 use crate::archive::codec::Codec;
 use crate::destination::place::Place;
 use crate::destination::remote::Remote;
@@ -123,6 +123,10 @@ pub(super) struct RawDrill {
     rto_target: Option<String>,
     rpo_target: Option<String>,
     environment: Option<Vec<String>>,
+    deploy_dir: Option<String>,
+    deploy: Option<String>,
+    aside_dir: Option<String>,
+    keep_aside: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -366,7 +370,19 @@ impl RawDestination {
 impl RawDrill {
     pub(super) fn resolve(self, at: &dyn Fn(&str) -> PathBuf) -> Result<Drill, Mistake> {
         let timeout = some_span("drill.check-timeout", self.check_timeout.as_ref())?;
+        let deploy = match (self.deploy_dir, self.deploy) {
+            (Some(_), Some(_)) => {
+                let what = "drill.deploy-dir and drill.deploy are both set".to_owned();
+                return Err((what, "keep one of the two".into()));
+            }
+            (Some(folder), None) => Some(Deploy::Folder(at(&folder))),
+            (None, line) => line.map(Deploy::Command),
+        };
+        let keep_aside = some_span("drill.keep-aside", self.keep_aside.as_ref())?;
         Ok(Drill {
+            deploy,
+            aside_dir: self.aside_dir.as_deref().map(at),
+            keep_aside: keep_aside.unwrap_or(super::A_WEEK),
             evidence_dir: at(self.evidence_dir.as_deref().unwrap_or("docs/drills")),
             spot_every: some_span("drill.spot-every", self.spot_every.as_ref())?,
             full_every: some_span("drill.full-every", self.full_every.as_ref())?,

@@ -108,17 +108,8 @@ impl Run {
         let written = self.write(&path.with_file_name(&part), content)?;
         let Some(place) = self.made.last_mut() else { return Ok(written) };
         let folder = &place.folder;
-        let moved = match renameat_with(folder, &part, folder, &name, RenameFlags::NOREPLACE) {
-            // Some file systems cannot be asked to replace nothing.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => renameat(folder, &part, folder, &name),
-                    there => there.and(Err(Errno::EXIST)),
-                }
-            }
-            moved => moved,
-        };
-        moved.map_err(|error| Error::io("create", path)(error.into()))?;
+        rename_new((folder, &part), (folder, &name))
+            .map_err(|error| Error::io("create", path)(error.into()))?;
         place.name = name;
         synced(&place.folder, path.parent().unwrap_or(Path::new(".")))?;
         Ok(written)
@@ -301,6 +292,43 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
 fn open_folder(path: &Path) -> Result<File> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).map_err(Error::io("open", path))
+}
+
+/// Gives a new name to what is there, in a folder or another of the same file system; replaces nothing.
+fn rename_new((from, old): (&File, &OsStr), (to, new): (&File, &OsStr)) -> rustix::io::Result<()> {
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // Some file systems cannot be asked to replace nothing.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            match statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => renameat(from, old, to, new),
+                there => there.and(Err(Errno::EXIST)),
+            }
+        }
+        moved => moved,
+    }
+}
+
+/// Moves a folder, with all that is in it, to another name on its file system, durably; nothing may be there.
+///
+/// # Errors
+/// When it cannot be moved; then it is where it was.
+pub fn move_folder(from: &Path, to: &Path) -> Result<()> {
+    let above = |path: &Path| open_folder(path.parent().unwrap_or(Path::new(".")));
+    let (old, new) = (above(from)?, above(to)?);
+    let (name, renamed) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
+    rename_new((&old, name), (&new, renamed)).map_err(|error| Error::io("move", from)(error.into()))?;
+    synced(&new, to)?;
+    synced(&old, from)
+}
+
+/// Makes everything on the file system of a folder durable, as after many files were written there.
+///
+/// # Errors
+/// When it cannot be opened or flushed.
+pub fn sync_tree(folder: &Path) -> Result<()> {
+    let open = open_folder(folder)?;
+    retry_on_intr(|| rustix::fs::syncfs(&open))
+        .map_err(|error| Error::io("make durable", folder)(error.into()))
 }
 
 /// Replaces a small file as a whole: readers see the old content or the new. What a run that was killed has left of its

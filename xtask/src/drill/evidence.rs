@@ -303,7 +303,7 @@ pub fn check_chain(records: &[Stored]) -> Vec<Finding> {
 }
 
 /// Times as RFC 3339 text.
-mod time {
+pub(super) mod time {
     use jiff::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 

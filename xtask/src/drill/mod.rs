@@ -8,6 +8,7 @@ pub mod control;
 mod done;
 pub mod due;
 pub mod evidence;
+pub mod full;
 pub mod gather;
 mod key_files;
 pub mod pick;

@@ -150,11 +150,19 @@ pub fn write(folder: &Path, records: &[Stored], mut evidence: Evidence) -> Resul
     Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
 
-/// `id`, or `id-2`, `id-3`, … where a drill of the same second already has it.
+/// Whether a drill of that id has left evidence in `folder`.
+pub fn is_taken(folder: &Path, id: &str) -> bool {
+    ["json", "md"].iter().any(|end| folder.join(format!("{id}.{end}")).exists())
+}
+
+/// `id`, `id-2`, `id-3`, …: several drills may begin in one second.
+pub fn ids(id: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..).map(move |number| format!("{id}-{number}"));
+    std::iter::once(id.to_owned()).chain(numbered)
+}
+
 fn free_id(folder: &Path, id: &str) -> String {
-    let taken = |id: &str| ["json", "md"].iter().any(|end| folder.join(format!("{id}.{end}")).exists());
-    let numbered = (2..).map(|number| format!("{id}-{number}"));
-    std::iter::once(id.to_owned()).chain(numbered).find(|id| !taken(id)).unwrap_or_else(|| id.to_owned())
+    ids(id).find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
 }
 
 /// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.

@@ -200,24 +200,9 @@ impl Spot<'_> {
     }
 
     fn checksums(&self, index: usize, state: &mut State) -> Result<Done> {
-        let subject = self.subject(index)?;
-        let (on_record, mut findings) = on_record(&subject.digests)?;
-        let mut checked = 0;
-        for path in std::iter::once(&subject.source.archive).chain(&subject.source.manifest) {
-            let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
-            let (digest, bytes) = digest_file(path)?;
-            match on_record.get(&name) {
-                Some(expected) if *expected == digest => checked += 1,
-                Some(_) => {
-                    findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED))
-                }
-                None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
-            }
-            if *path == subject.source.archive {
-                state.read.insert(index, (digest, bytes));
-            }
-        }
-        Ok(Done::looked(checked, format!("{checked} files have the digest on record"), findings))
+        let (done, read) = checksums(self.subject(index)?)?;
+        state.read.extend(read.map(|read| (index, read)));
+        Ok(done)
     }
 
     fn verify(&self, index: usize, state: &mut State) -> Result<Done> {
@@ -306,6 +291,25 @@ impl Spot<'_> {
         };
         self.plan.artifacts.iter().enumerate().map(record).collect()
     }
+}
+
+/// Whether the stored files have the digests on record; with digest and bytes of the archive, as read.
+pub(super) fn checksums(subject: &Subject) -> Result<(Done, Option<(String, u64)>)> {
+    let (on_record, mut findings) = on_record(&subject.digests)?;
+    let (mut checked, mut read) = (0, None);
+    for path in std::iter::once(&subject.source.archive).chain(&subject.source.manifest) {
+        let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
+        let (digest, bytes) = digest_file(path)?;
+        match on_record.get(&name) {
+            Some(expected) if *expected == digest => checked += 1,
+            Some(_) => findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED)),
+            None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
+        }
+        if *path == subject.source.archive {
+            read = Some((digest, bytes));
+        }
+    }
+    Ok((Done::looked(checked, format!("{checked} files have the digest on record"), findings), read))
 }
 
 const DAMAGED: &str = "do not rely on it; restore an older one, and run `cargo xtask verify --all`";

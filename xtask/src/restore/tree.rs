@@ -9,6 +9,7 @@ use super::scratch::{Owner, Scratch};
 use super::{Source, Trouble, damaged};
 use crate::archive::FormatError;
 use crate::archive::entry::{Entry, Kind, Mtime};
+use crate::destination::durable::sync_tree;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
@@ -215,7 +216,7 @@ impl Tree {
         for entry in folders.into_iter().map(|late| late.entry(Kind::Folder)) {
             self.dress(&entry, &self.root.join(OsStr::from_bytes(&entry.path)))?;
         }
-        sync(&self.root)?;
+        sync_tree(&self.root)?;
         if interrupted() {
             return Err(Error::Interrupted);
         }
@@ -239,7 +240,7 @@ impl Tree {
             fs::rename(&self.root, &self.target).map_err(Error::io("make visible", &self.target))?;
             self.done = true;
             let _ = late.map(|mode| fs::set_permissions(&self.target, mode));
-            return sync(self.target.parent().unwrap_or(&self.target));
+            return sync_tree(self.target.parent().unwrap_or(&self.target));
         }
         for entry in fs::read_dir(&self.root).map_err(Error::io("list", &self.root))? {
             let entry = entry.map_err(Error::io("list", &self.root))?;
@@ -247,7 +248,7 @@ impl Tree {
             fs::rename(entry.path(), &path).map_err(Error::io("make visible", &path))?;
         }
         self.done = true;
-        sync(&self.target)
+        sync_tree(&self.target)
     }
 
     fn symlink(&mut self, path: &Path, entry: &Entry, listed: bool) -> Result<()> {
@@ -387,13 +388,6 @@ fn set_attributes(name: &[u8], path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Ve
         }
     }
     findings
-}
-
-/// Makes the names in a folder durable, and what lies on its file system with them.
-fn sync(folder: &Path) -> Result<()> {
-    let open = File::open(folder).map_err(Error::io("open", folder))?;
-    rustix::io::retry_on_intr(|| rustix::fs::syncfs(&open))
-        .map_err(|error| Error::io("make durable", folder)(error.into()))
 }
 
 /// A link that leads out, in an archive without a manifest.

@@ -17,6 +17,7 @@ pub mod sqlite;
 pub mod ssh;
 
 use crate::error::{Error, Result};
+pub use process::OnInterrupt;
 use rustix::process::Signal;
 use std::process::Output;
 use std::time::Duration;
@@ -114,7 +115,7 @@ fn output_with(command: xshell::Cmd<'_>, input: Vec<u8>) -> Result<Vec<u8>> {
 
 /// What came of a call, whatever its exit status; `None` when it was ended at the deadline.
 fn finish(expression: duct::Expression, text: &str, deadline: Duration) -> Result<Option<Output>> {
-    finish_for(expression, text, deadline, process::OnInterrupt::End)
+    finish_for(expression, text, deadline, OnInterrupt::End)
 }
 
 /// The same, for one that may have its time even when this run is interrupted.
@@ -122,7 +123,7 @@ fn finish_for(
     expression: duct::Expression,
     text: &str,
     deadline: Duration,
-    on_interrupt: process::OnInterrupt,
+    on_interrupt: OnInterrupt,
 ) -> Result<Option<Output>> {
     let lost = |error: std::io::Error| failed(text, "was lost", &error.to_string());
     let child = process::grouped(&expression.stdout_capture().stderr_capture().unchecked())

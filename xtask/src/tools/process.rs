@@ -31,7 +31,7 @@ pub(super) enum Ending {
 
 /// Whether a program is ended when this run is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnInterrupt {
+pub enum OnInterrupt {
     /// With the run.
     End,
     /// It has its time all the same: it puts back what an earlier one has changed.

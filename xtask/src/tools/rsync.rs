@@ -1,7 +1,7 @@
 //! rsync: copies named files of a working tree into a staging folder, mirrors a data folder into one, and copies files to
 //! and from another machine.
 use super::ssh::{self, Host};
-use super::{DEADLINE, failed, finish, output_with, process, shell_in};
+use super::{DEADLINE, OnInterrupt, failed, finish, finish_for, output_with, process, shell_in};
 use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -45,6 +45,18 @@ const MARK: &str = "changed: ";
 /// # Errors
 /// When rsync fails otherwise than on single files.
 pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
+    mirror_for(from, left_out, to, OnInterrupt::End)
+}
+
+/// The same with nothing left out, for a copy that may have to be made even when this run is interrupted.
+///
+/// # Errors
+/// As [`mirror`].
+pub fn copy(from: &Path, to: &Path, on_interrupt: OnInterrupt) -> Result<Pass> {
+    mirror_for(from, &[], to, on_interrupt)
+}
+
+fn mirror_for(from: &Path, left_out: &[Vec<u8>], to: &Path, on_interrupt: OnInterrupt) -> Result<Pass> {
     let shell = shell_in(from)?;
     let patterns: Vec<Vec<u8>> = left_out.iter().map(|path| literal(path)).collect();
     let format = format!("--out-format={MARK}%i %n");
@@ -55,7 +67,7 @@ pub fn mirror(from: &Path, left_out: &[Vec<u8>], to: &Path) -> Result<Pass> {
     );
     let text = "rsync --recursive … --delete";
     let call = process::expression(command).stdin_bytes(patterns.join(&0));
-    let Some(output) = finish(call, text, DEADLINE)? else {
+    let Some(output) = finish_for(call, text, DEADLINE, on_interrupt)? else {
         return Err(failed(text, &format!("no answer in {} s", DEADLINE.as_secs()), ""));
     };
     let changed = output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(MARK.as_bytes()));

@@ -1,10 +1,13 @@
 //! The user's own commands: release checks of a drill, what stands before and after a backup. Each has a deadline and a
 //! process group of its own.
+use super::OnInterrupt;
 use super::failed;
-use super::process::{Ending, OnInterrupt, grouped, signal, wait};
-use crate::error::Result;
+use super::process::{Ending, grouped, signal, wait};
+use crate::error::{Error, Result};
 use rustix::process::Signal;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,6 +56,49 @@ pub fn run_in_any_case(
     deadline: Duration,
 ) -> Result<ShellRun> {
     run_for(line, cwd, env, deadline, OnInterrupt::GoOn)
+}
+
+/// The same for one that starts a service: what it leaves running lives on, unless the line fails. All that it and the
+/// service print goes to the file `log`, which nobody has to read for the service to go on.
+///
+/// # Errors
+/// As [`run`]; `Io` when the file cannot be made.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`; measures a duration, not a date")]
+pub fn start(
+    line: &str,
+    cwd: &Path,
+    env: &[(String, String)],
+    deadline: Duration,
+    log: &Path,
+    on_interrupt: OnInterrupt,
+) -> Result<ShellRun> {
+    let begin = Instant::now();
+    let lost = |error: std::io::Error| failed("sh -c", "was lost", &error.to_string());
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(log);
+    let file = file.map_err(Error::io("create", log))?;
+    let command = duct::cmd("sh", ["-c", line]).dir(cwd).full_env(env.iter().cloned()).stdin_null();
+    let child = grouped(&command.stderr_to_stdout().stdout_file(file).unchecked())
+        .start()
+        .map_err(|error| failed("sh -c", "did not start", &error.to_string()))?;
+    let pids = child.pids();
+    let ending = wait(&pids, deadline, on_interrupt, || Ok(child.try_wait()?.is_some()), lost);
+    let outcome = match ending {
+        Ok(Ending::Ended) => match child.try_wait().map_err(lost)? {
+            Some(output) if output.status.success() => Outcome::Pass,
+            Some(output) => Outcome::Fail(output.status.to_string()),
+            None => Outcome::Fail("no exit status".into()),
+        },
+        Ok(Ending::Timeout) => Outcome::Timeout,
+        Err(error) => {
+            signal(&pids, Signal::KILL);
+            return Err(error);
+        }
+    };
+    if outcome != Outcome::Pass {
+        signal(&pids, Signal::KILL);
+    }
+    let tail = File::open(log).map(tail).map_err(Error::io("open", log))?;
+    Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is `tools/`; measures a duration, not a date")]
@@ -127,6 +173,24 @@ mod tests {
             sh(&line.replace("{}", &mark.display().to_string()), 100);
             std::thread::sleep(Duration::from_millis(1500));
             assert!(!mark.exists(), "a grandchild of {line} lived on");
+        }
+    }
+
+    #[test]
+    fn what_a_start_leaves_running_lives_on_unless_it_failed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        for (end, lives, mark) in [("true", true, "a"), ("false", false, "b")] {
+            let (mark, log) = (folder.path().join(mark), folder.path().join("log"));
+            let line = format!("echo begun; (sleep 1; touch {}; echo on) & {end}", mark.display());
+            let ran = start(&line, folder.path(), &env, Duration::from_secs(10), &log, OnInterrupt::End);
+            let ran = ran.expect("starts");
+            assert_eq!((ran.outcome == Outcome::Pass, &*ran.tail), (lives, "begun\n"));
+            let there = (0..50).any(|_| {
+                std::thread::sleep(Duration::from_millis(100));
+                mark.exists()
+            });
+            assert_eq!(there, lives, "{line}");
         }
     }
 

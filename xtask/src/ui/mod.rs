@@ -3,7 +3,7 @@
 //! With `--json` exactly one document goes to standard output and nothing else does.
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How to print.
@@ -39,6 +39,18 @@ impl Ui {
         if !self.quiet {
             put_talk("", line);
         }
+    }
+
+    /// Asks somebody at a terminal; `None` where nobody is there.
+    pub fn ask(&self, question: &str) -> Option<String> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return None;
+        }
+        let _ = std::io::stderr().write_all(question.as_bytes());
+        let mut answer = String::new();
+        stdin.read_line(&mut answer).ok()?;
+        Some(answer.trim().to_owned())
     }
 
     /// What only somebody who looks for it wants to know.

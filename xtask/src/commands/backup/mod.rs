@@ -19,12 +19,14 @@ use super::Context;
 use crate::archive::entry::Mtime;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::{Consistency, Live};
-use crate::config::{DataSet, Destination};
+use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::lock;
+use crate::destination::memory::Memory;
 use crate::destination::mount::{Durability, Mounted};
 use crate::destination::names::ArtifactName;
 use crate::destination::place::Place;
+use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
@@ -154,8 +156,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         report(args, ctx, &not_due);
         return Ok(Exit::Done);
     }
-    let gathered: Vec<Gathered> = selected.into_iter().map(|one| gather(one, ctx)).collect();
-    preflight(&tools(args, &gathered))?;
+    let gathered = gathered(args, ctx, selected)?;
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
             memory.open()?;
@@ -164,9 +165,55 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         None => None,
     };
+    // What lies where the live data should be may not be the live data.
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    let (mut done, exit) = make(args, ctx, &config, memory.as_ref(), gathered)?;
+    done.extend(not_due);
+    report(args, ctx, &done);
+    Ok(exit)
+}
+
+/// A backup of every set, for a drill, which holds the repository's lock: what was done, and what was found.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<(String, Vec<Finding>)> {
+    let args = Args::default();
+    let gathered = gathered(&args, ctx, select::select(&args, ctx, config)?)?;
+    let (done, exit) = make(&args, ctx, config, Some(memory), gathered)?;
+    let line = |done: &Done| {
+        let archive = done.copy().map_or_else(|| "no archive".into(), |copy| show(&copy.archive));
+        format!("{}: {}, {archive}", done.set, done.status)
+    };
+    let mut findings = findings(&done);
+    if exit != Exit::Done && !finding::any_error(&findings) {
+        findings.push(Finding::error(
+            "backup",
+            "did not come to its end",
+            "see what it says when it is run alone",
+        ));
+    }
+    Ok((done.iter().map(line).collect::<Vec<_>>().join("; "), findings))
+}
+
+/// The sets of a run as they are found; the tools that they need are there.
+fn gathered(args: &Args, ctx: &Context, selected: Vec<(DataSet, Vec<Destination>)>) -> Result<Vec<Gathered>> {
+    let gathered: Vec<Gathered> = selected.into_iter().map(|one| gather(one, ctx)).collect();
+    preflight(&tools(args, &gathered))?;
+    Ok(gathered)
+}
+
+/// Backs up what was gathered. Whoever calls it holds the repository's lock.
+fn make(
+    args: &Args,
+    ctx: &Context,
+    config: &Config,
+    memory: Option<&Memory>,
+    gathered: Vec<Gathered>,
+) -> Result<(Vec<Done>, Exit)> {
     let mut left = Vec::new();
     if !args.dry_run
-        && let Err(error) = scratch::sweep(stage::left_behind(ctx, &config, memory.as_ref()))
+        && let Err(error) = scratch::sweep(stage::left_behind(ctx, config, memory))
     {
         let what = format!("holds what a killed backup has left: {}", error.chain());
         left.push(Finding::warning(show(&config.root), what, "remove it by hand"));
@@ -180,8 +227,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             done.push(Done::failed(&name, Finding::error(&name, what, "run it again")));
             continue;
         }
-        let work = |gathered| set::one(args, ctx, memory.as_ref(), &mut locks, gathered);
-        match hooks::around(args, ctx, &config, gathered, work) {
+        let work = |gathered| set::one(args, ctx, memory, &mut locks, gathered);
+        match hooks::around(args, ctx, config, gathered, work) {
             Ok(outcome) => {
                 prunable.extend(outcome.prunable.into_iter().map(|one| (done.len(), one)));
                 stopped.extend(outcome.stopped);
@@ -201,30 +248,29 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let stopped = if stopped.len() == done.len() { stopped.into_iter().next() } else { None };
     let stopped = match (stopped, &done[..]) {
         // Nothing else is to be told.
-        (Some(error), [only]) if not_due.is_empty() && only.copies.len() < 2 && only.findings.len() < 2 => {
+        (Some(error), [only]) if only.copies.len() < 2 && only.findings.len() < 2 => {
             return Err(error);
         }
         (stopped, _) => stopped,
     };
     let mut failed = Vec::new();
     if !args.dry_run {
-        failed.extend(confirm::confirm(ctx, &config, memory.as_ref(), &mut done, &prunable));
+        failed.extend(confirm::confirm(ctx, config, memory, &mut done, &prunable));
     }
     // Nothing is pruned by a run that found an error, in whichever set.
     if args.prune && !finding::any_error(&findings(&done)) && !interrupted() {
-        failed.extend(prune::prune(args, ctx, &config, memory.as_ref(), &mut done, &prunable));
+        failed.extend(prune::prune(args, ctx, config, memory, &mut done, &prunable));
     }
     if !args.dry_run {
         failed.extend(prune::quotas(&mut done, &prunable));
     }
-    done.extend(not_due);
-    report(args, ctx, &done);
-    Ok(match stopped {
+    let exit = match stopped {
         Some(error) => error.exit(),
         None if interrupted() => Exit::CouldNotRun,
-        // Copies were made all the same, and are told above.
+        // Copies were made all the same, and are told.
         None => failed.first().map_or_else(|| finding::exit(&findings(&done)), Error::exit),
-    })
+    };
+    Ok((done, exit))
 }
 
 /// Those of all sets.

@@ -5,7 +5,7 @@
 use super::super::room;
 use super::copy::{self, Master};
 use super::set::Work;
-use super::stage::{Archiving, stage, temporary};
+use super::stage::{Archiving, stage};
 use super::store::{Stored, store};
 use super::{Copied, Plan, Ready};
 use crate::destination::catalog::Artifact;
@@ -60,7 +60,7 @@ impl Work<'_> {
 
     /// Where an archive is made that no folder can take.
     fn outbox_folder(&self) -> PathBuf {
-        self.memory.map_or_else(|| temporary(self.ctx), |memory| memory.root().to_owned())
+        self.memory.map_or_else(|| self.ctx.temporary(), |memory| memory.root().to_owned())
     }
 
     /// Another that is served: it has the backup already, or gets its copy.

@@ -21,7 +21,7 @@ use crate::tools::gpg::Key;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is archived, and how it is locked.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: boo
             );
             Error::refused(what, "name a folder that may hold it: `stage-dir` of the data set")
         })?,
-        _ => temporary(ctx),
+        _ => ctx.temporary(),
     };
     if staged && resolved(&parent).starts_with(resolved(&what.set.source)) {
         let what =
@@ -129,7 +129,7 @@ fn stages(memory: &Memory) -> PathBuf {
 pub(crate) fn left_behind(ctx: &Context, config: &Config, memory: Option<&Memory>) -> BTreeSet<PathBuf> {
     let own = memory.into_iter().flat_map(|memory| [memory.root().to_owned(), stages(memory)]);
     let named = config.data.iter().filter_map(|set| set.live.stage_dir.clone());
-    let parents = own.chain(named).chain([temporary(ctx)]).chain(in_memory(ctx));
+    let parents = own.chain(named).chain([ctx.temporary()]).chain(in_memory(ctx));
     parents.flat_map(|parent| scratch::left_behind(Owner::Backup, &parent, ctx.now)).collect()
 }
 
@@ -139,13 +139,7 @@ fn made(folder: PathBuf) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The system's folder for temporary files, as every tool finds it.
-pub(crate) fn temporary(ctx: &Context) -> PathBuf {
-    let named = (ctx.env)("TMPDIR").filter(|path| !path.is_empty());
-    named.map_or_else(|| Path::new("/tmp").to_owned(), PathBuf::from)
-}
-
 /// A folder whose files lie in memory alone: the one for temporary files if it is one, or the system's.
 fn in_memory(ctx: &Context) -> Option<PathBuf> {
-    [temporary(ctx), "/dev/shm".into()].into_iter().find(|folder| scratch::is_in_memory(folder))
+    [ctx.temporary(), "/dev/shm".into()].into_iter().find(|folder| scratch::is_in_memory(folder))
 }

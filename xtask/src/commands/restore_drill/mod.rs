@@ -1,13 +1,15 @@
 //! `restore-drill`: a file a kind of drill, and which of them has its turn.
+mod full;
 mod history;
+mod recover;
 mod spot;
 
 use super::Context;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
 use crate::config::Config;
-use crate::drill::due::{Consent, Turn, turn};
+use crate::drill::due::{Consent, SPOT, Turn, turn};
 use crate::drill::record;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -16,10 +18,15 @@ use serde_json::json;
 /// # Errors
 /// Those of the drill.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    if args.kind == Some(DrillKind::Recover) {
+        return recover::run(&super::root(ctx), ctx);
+    }
     let config = super::configuration(ctx)?;
     match args.kind {
         None if args.if_due => by_turn(config, args, ctx),
         None | Some(DrillKind::Spot) => spot::run(config, args, ctx),
+        Some(DrillKind::Full) => full::run(config, args, ctx),
+        Some(DrillKind::Recover) => recover::run(&config.root, ctx),
         Some(DrillKind::History) => history::run(&config, ctx),
     }
 }
@@ -31,25 +38,23 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let consent = if args.yes { Consent::Given } else { Consent::Missing };
     let cadence = (config.drill.spot_every, config.drill.full_every);
     match turn(&records, cadence, consent, ctx.now) {
-        Turn::Full => {
-            Err(Error::refused("the full drill is due, and is not built yet", "leave out `full-every`"))
-        }
+        Turn::Full => full::run(config, args, ctx),
         Turn::Spot => spot::run(config, args, ctx),
         Turn::FullNeedsConsent => {
             ctx.ui
                 .say("the full drill is due; with --if-due it replaces live data only where --yes is given");
-            Ok(not_due(None, ctx))
+            Ok(not_due(SPOT, None, ctx))
         }
-        Turn::Nothing(next) => Ok(not_due(next, ctx)),
+        Turn::Nothing(next) => Ok(not_due(SPOT, next, ctx)),
     }
 }
 
 /// Tells that there is nothing to do before `next`.
-fn not_due(next: Option<Timestamp>, ctx: &Context) -> Exit {
+fn not_due(kind: &str, next: Option<Timestamp>, ctx: &Context) -> Exit {
     let when = next.map_or(String::new(), |next| format!(" before {next}"));
     ctx.ui.say(&format!("no drill is due{when}"));
     ctx.ui.document(&json!({
-        "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "spot", "result": "not_due",
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": kind, "result": "not_due",
         "next_due_at": next.map(|next| next.to_string()), "evidence": null, "rto_seconds": null,
         "rpo_seconds": null, "steps": [], "not_tested": [],
     }));

@@ -14,6 +14,7 @@ use crate::destination::names::stamp;
 use crate::destination::releases;
 use crate::drill::due::{self, Due, SPOT};
 use crate::drill::evidence::{self, Evidence, SCHEMA_VERSION, StepRecord, ToolVersion, Verdict};
+use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::record::{self, Recorded};
 use crate::drill::rooms::{Monotonic, RealRooms};
@@ -30,6 +31,7 @@ use serde_json::{Value, json};
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
 pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(&config.root);
+    journal::refuse_open(memory.root())?;
     if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
         let what = "nothing is there that could be restored: no data set is configured, no bundle made";
         let next = "`cargo xtask init` writes a recovery.toml; `cargo xtask snapshot` makes a bundle";
@@ -45,7 +47,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
     if args.if_due {
         match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
-            Due::At(next) => return Ok(super::not_due(Some(next), ctx)),
+            Due::At(next) => return Ok(super::not_due(SPOT, Some(next), ctx)),
             Due::Now(why) => ctx.ui.say(&format!("a spot drill is due: {}", reason(why, ctx.now))),
         }
     }
@@ -56,7 +58,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let trigger = if args.if_due { "if-due" } else { "manual" };
     let (recorded, shown) = drill(&prepared, trigger, ctx)?;
     remember(&memory, &prepared, &recorded, &shown, ctx)?;
-    Ok(report(&prepared, &recorded, ctx))
+    Ok(report(&recorded, prepared.try_later, ctx))
 }
 
 fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
@@ -81,14 +83,14 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 /// whose bytes are not those on record.
 fn drill(prepared: &Prepared, trigger: &str, ctx: &Context) -> Result<(Recorded, Shown)> {
     let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
-    let workspace = (ctx.env)("TMPDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into());
+    let workspace = ctx.temporary();
     let drilled = Spot {
         plan: &prepared.plan,
         subjects: &prepared.subjects,
         blockers: &prepared.blockers,
         tools: &prepared.tools,
         rooms: &RealRooms,
-        workspace: workspace.as_ref(),
+        workspace: &workspace,
         environment: &environment,
         redaction: &redaction,
     }
@@ -174,12 +176,13 @@ fn remember(
     Ok(())
 }
 
-fn report(prepared: &Prepared, recorded: &Recorded, ctx: &Context) -> Exit {
+/// Tells what came of a drill.
+pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exit {
     let evidence = &recorded.evidence;
     let exit = match evidence.result {
         Verdict::Verified => Exit::Done,
         Verdict::NotVerified => Exit::Found,
-        Verdict::CouldNotRun if prepared.try_later => Exit::TryLater,
+        Verdict::CouldNotRun if try_later => Exit::TryLater,
         Verdict::CouldNotRun => Exit::CouldNotRun,
     };
     if ctx.ui.json {

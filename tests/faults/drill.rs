@@ -1,0 +1,204 @@
+//! A full drill that is killed, told to stop, or has a full disk beneath it: `recover` brings the live data back byte for
+//! byte, and the service answers with it, always.
+use super::{Dice, LATER, count, size};
+use crate::full::service::{asides, is_closed, is_live, stack};
+use crate::support::Stack;
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const DRILL: [&str; 3] = ["restore-drill", "full", "--yes"];
+
+/// What other verbs say of a drill that did not come to its end, and what brings it to one.
+fn recovered(stack: &Stack, live: &str) {
+    if !is_closed(stack) {
+        stack.run(&["backup"]).exits(3).says(&["did not come to its end", "restore-drill recover"]);
+        stack.run(&["prune"]).exits(3).says(&["restore-drill recover"]);
+        stack.run(&["restore-drill"]).exits(3).says(&["restore-drill recover"]);
+        stack.run(&["status"]).exits(1).says(&["restore-drill recover"]);
+        stack.run_at(LATER, &["restore-drill", "recover"]).ok();
+    }
+    assert!(is_closed(stack));
+    is_live(stack, live);
+}
+
+/// A stack whose drill takes all its ways: the live folder goes back at its end, since a cache is in no backup.
+fn ready(more: &str) -> Stack {
+    let stack = stack(more, false);
+    let text = std::fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &text.replace("key-files", "exclude = [\"cache/\"]\nkey-files"));
+    stack.file("repo/.codex-api/cache/one", "in no backup");
+    stack.sh(".", "mkdir -p deployed; echo before > deployed/server.js");
+    stack
+}
+
+fn killed(name: &str, more: &str, wanted: usize) {
+    let mut dice = Dice::named(name);
+    let stack = ready(more);
+    let live = stack.listing("repo/.codex-api");
+    let begin = Instant::now();
+    stack.run(&DRILL).ok();
+    let mut span = begin.elapsed();
+    let (mut hits, mut instants) = (0, 0);
+    while hits < wanted {
+        assert!(instants < 4 * wanted, "only {hits} of {instants} kills hit a drill");
+        instants += 1;
+        let mut child = stack.grouped(&DRILL).spawn().expect("starts");
+        sleep(span * dice.below(1000) as u32 / 1000);
+        child.kill().expect("kills");
+        let hit = child.wait().expect("ends").signal() == Some(9);
+        span = if hit { span * 101 / 100 } else { span * 9 / 10 };
+        hits += usize::from(hit);
+        count("instants", 1);
+        count("kills", usize::from(hit));
+        // What the drill had started may still be at it for a moment, like a `docker stop` that goes on by itself.
+        recovered(&stack, &live);
+        stack.sh(".", "find . -maxdepth 3 -name '.recovery-full-*' -exec rm -rf {} +");
+        count("survived", 1);
+    }
+    stack.run_at(LATER, &DRILL).ok();
+    is_live(&stack, &live);
+}
+
+#[test]
+fn a_killed_full_drill_is_brought_back() {
+    killed("full drill", "", size(6, 70));
+}
+
+/// The live data lies aside on another file system, in a copy; the original is gone for a while.
+#[test]
+fn a_killed_full_drill_across_file_systems_is_brought_back() {
+    let other = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    killed("full drill, apart", &format!("aside-dir = \"{}\"\n", other.path().display()), size(4, 40));
+}
+
+/// Recovery may be killed as well.
+#[test]
+fn a_recovery_that_is_killed_is_begun_again() {
+    let mut dice = Dice::named("recover");
+    let stack = ready("");
+    let live = stack.listing("repo/.codex-api");
+    stack.run(&DRILL).ok();
+    for _ in 0..size(3, 20) {
+        // Killed while the service is checked: everything is in its place, and the live data is not.
+        let mark = stack.path("smoked").display().to_string();
+        let text = std::fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+        let slow = text.replacen("smoke = [", &format!("smoke = [\"touch {mark}; sleep 30\", "), 1);
+        stack.file("repo/recovery.toml", &slow);
+        let mut child = stack.grouped(&DRILL).spawn().expect("starts");
+        while !stack.path("smoked").exists() {
+            sleep(Duration::from_millis(5));
+            assert!(child.try_wait().expect("waits").is_none(), "the drill ended before its smoke test");
+        }
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+        stack.file("repo/recovery.toml", &text);
+        stack.sh(".", "rm -f smoked");
+        let mut recovery = stack.grouped(&["restore-drill", "recover"]).spawn().expect("starts");
+        sleep(Duration::from_millis(dice.below(500) as u64));
+        recovery.kill().expect("kills");
+        let hit = recovery.wait().expect("ends").signal() == Some(9);
+        count("instants", 1);
+        count("kills", usize::from(hit));
+        recovered(&stack, &live);
+        stack.sh(".", "find . -maxdepth 3 -name '.recovery-full-*' -exec rm -rf {} +");
+        count("survived", 1);
+    }
+}
+
+/// Who tells a drill to stop gets the service back, without `recover`.
+#[test]
+fn a_drill_that_is_told_to_stop_brings_everything_back() {
+    let mut dice = Dice::named("full drill, told to stop");
+    let stack = ready("");
+    let live = stack.listing("repo/.codex-api");
+    let begin = Instant::now();
+    stack.run(&DRILL).ok();
+    let span = begin.elapsed();
+    for _ in 0..size(3, 20) {
+        let mut child = stack.grouped(&DRILL).spawn().expect("starts");
+        sleep(span * dice.below(1000) as u32 / 1000);
+        let pid = Pid::from_raw(child.id() as i32).expect("a process");
+        let _ = kill_process(pid, Signal::TERM);
+        let status = child.wait().expect("ends");
+        assert!(status.code().is_some(), "it was ended, and did not end: {status}");
+        assert!(is_closed(&stack), "it left its journal");
+        is_live(&stack, &live);
+        count("instants", 1);
+        count("survived", 1);
+    }
+    assert!(asides(&stack).len() > 1);
+}
+
+/// Every write, flush, rename and new folder of a full drill that may fail does, in turn.
+#[test]
+fn a_full_drill_in_which_a_call_fails_is_brought_back() {
+    let stack = ready("");
+    let live = stack.listing("repo/.codex-api");
+    stack.run(&DRILL).ok();
+    let mut dice = Dice::named("full drill, calls");
+    let faults =
+        [("renameat2", "EIO"), ("fsync", "EIO"), ("write", "ENOSPC"), ("mkdir", "ENOSPC"), ("syncfs", "EIO")];
+    for (call, error) in faults {
+        let calls = traced(&stack, call, "");
+        assert!(calls > 0, "a drill makes no {call}");
+        for number in dice.some((1..=calls).collect(), size(2, 25)) {
+            let hit = traced(&stack, call, &format!("inject={call}:error={error}:when={number}"));
+            count("faults", hit);
+            recovered(&stack, &live);
+        }
+    }
+}
+
+/// A drill under `strace`, its main thread alone: the service lives longer. Returns how many such calls were made, or with
+/// `inject` how many were hit.
+fn traced(stack: &Stack, call: &str, inject: &str) -> usize {
+    let plain = stack.command(&DRILL);
+    let log = stack.path("trace.log");
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-e", "signal=none", "-e", &format!("trace={call}"), "-o"]).arg(&log);
+    if !inject.is_empty() {
+        command.args(["-e", inject]);
+    }
+    command.arg(plain.get_program()).args(plain.get_args()).current_dir(stack.path("repo"));
+    command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().expect("starts");
+    let log = std::fs::read_to_string(log).expect("reads");
+    if inject.is_empty() { log.lines().count() } else { log.matches("(INJECTED").count() }
+}
+
+/// The disk fills while the service is stopped: there is no room for what is restored.
+#[test]
+fn a_full_drill_on_a_full_disk_is_brought_back() {
+    let stack = stack("", false);
+    let home = stack.path("").display().to_string();
+    let text = std::fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let text = text
+        .replace("\".codex-api\"", &format!("\"{home}small/data\""))
+        .replace(&format!("{home}repo/.codex-api"), &format!("{home}small/data"));
+    let fill = format!("stop = \"dd if=/dev/zero of={home}small/fill bs=64k 2>&1; ");
+    stack.file("repo/recovery.toml", &text.replacen("stop = \"", &fill, 1));
+    stack
+        .sh(".", "head -c 4000000 /dev/urandom > repo/.codex-api/large; mkdir small; sh service/stop.sh run");
+    let look = "(cd small/data && find . -printf '%P %y %m %T@ %l\\n' | sort; find small/data -type f -print0 | sort -z | xargs -0 sha256sum)";
+    let drill = format!(
+        "'{}' -C repo restore-drill full --yes --json --no-fresh-backup",
+        env!("CARGO_BIN_EXE_xtask")
+    );
+    let backup = format!("'{}' -C repo backup -q", env!("CARGO_BIN_EXE_xtask"));
+    let script = format!(
+        "cd '{home}'; mount -t tmpfs -o size=16m none small; cp -a repo/.codex-api small/data; {look} > before
+         sh service/start.sh run {home}small/data </dev/null >/dev/null 2>&1; {backup}
+         {drill} > said || echo $? > code
+         {look} > after; python3 service/ask.py run > answer; sh service/stop.sh run; ls -A small > left"
+    );
+    stack.sh(".", &format!("unshare --mount --map-root-user bash -euc \"$(cat <<'END'\n{script}\nEND\n)\""));
+    let read = |name: &str| std::fs::read_to_string(stack.path(name)).expect("reads");
+    assert_eq!(read("before"), read("after"), "{}", read("said"));
+    assert!(read("said").contains("No space left") && read("code").trim() == "1", "{}", read("said"));
+    assert!(read("answer").contains("large "), "{}", read("answer"));
+    assert!(is_closed(&stack) && !read("left").contains("recovery-full"), "{}", read("left"));
+}

@@ -1,0 +1,285 @@
+//! `restore-drill full`: whatever happens, the service runs on its live data again, byte for byte; and what the drill says
+//! is what it did.
+pub mod service;
+
+use super::support::{Outcome, Stack, flip};
+use serde_json::Value;
+use service::{asides, full, is_closed, is_live};
+use std::fs;
+
+fn step<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let steps = document["steps"].as_array().expect("steps");
+    let found = steps.iter().find(|step| step["name"].as_str().is_some_and(|text| text.starts_with(name)));
+    found.unwrap_or_else(|| panic!("no step {name:?} in {document:#}"))
+}
+
+/// A drill that went wrong at `name`, and was taken back.
+#[track_caller]
+fn taken_back(stack: &Stack, outcome: Outcome, name: &str, live: &str) -> Value {
+    let document = outcome.exits(1).json();
+    assert_eq!(document["result"], "not_verified", "{document:#}");
+    assert_ne!(step(&document, name)["outcome"], "pass", "{document:#}");
+    assert_eq!(step(&document, "roll back: start")["outcome"], "pass", "{document:#}");
+    is_live(stack, live);
+    assert!(is_closed(stack));
+    document
+}
+
+#[test]
+fn a_drill_that_restores_what_is_live_leaves_it_in_place_and_keeps_the_other_aside() {
+    let stack = service::stack("keep-aside = \"7d\"\nrto-target = \"10m\"\n", false);
+    let live = stack.listing("repo/.codex-api");
+    let document = full(&stack, &[]).ok().json();
+    assert_eq!(
+        (&document["kind"], &document["result"]),
+        (&"full".into(), &"verified".into()),
+        "{document:#}"
+    );
+    for name in [
+        "stop the service",
+        "fresh backup",
+        "move the live folder aside: data",
+        "restore: data codex-api",
+        "restore: release",
+        "compare with what lies aside: data",
+        "put in place: data",
+        "put in place: release",
+        "start the service",
+        "smoke 1: ",
+        "negative control: data",
+    ] {
+        assert_eq!(step(&document, name)["outcome"], "pass", "{name}: {document:#}");
+    }
+    assert!(document["rto_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{document:#}");
+    is_live(&stack, &live);
+    assert!(stack.path("deployed/server.js").exists(), "the bundle is deployed");
+    // What lies aside is the former live folder, private, and no work tree's business.
+    let folders = asides(&stack);
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    let aside = format!("{}/aside", folders[0]);
+    assert_eq!(stack.listing(&aside), live);
+    assert_eq!(stack.sh("repo", "git status --porcelain | grep -c recovery-full || true").trim(), "0");
+    let status = stack.run(&["status", "--json"]).json();
+    assert_eq!(status["asides"].as_array().map(Vec::len), Some(1), "{status:#}");
+    // It goes when it has had its time, and not before.
+    stack.run_at("2026-03-16T12:00:00Z", &["prune"]).says(&["kept until"]);
+    assert_eq!(asides(&stack).len(), 1);
+    stack.run_at("2026-03-17T12:00:01Z", &["prune"]).says(&["has had its time"]);
+    assert_eq!(asides(&stack), [""; 0]);
+    is_live(&stack, &live);
+    let status = stack.run_at("2026-03-17T12:00:02Z", &["status", "--json"]).json();
+    assert_eq!(status["asides"].as_array().map(Vec::len), Some(0), "{status:#}");
+}
+
+/// Files that a backup leaves out are live data all the same.
+#[test]
+fn unless_the_two_are_the_same_the_live_data_goes_back() {
+    let stack = service::stack("", false);
+    stack.file(
+        "repo/recovery.toml",
+        &fs::read_to_string(stack.path("repo/recovery.toml"))
+            .expect("reads")
+            .replace("key-files", "exclude = [\"cache/\"]\nkey-files"),
+    );
+    stack.file("repo/.codex-api/cache/one", "not in any backup");
+    let live = stack.listing("repo/.codex-api");
+    let document = full(&stack, &[]).ok().json();
+    assert_eq!(document["result"], "verified", "{document:#}");
+    assert!(
+        step(&document, "compare with what lies aside: data")["detail"].to_string().contains("cache"),
+        "{document:#}"
+    );
+    for name in ["put back: stop", "put back: data", "put back: start", "put back: smoke 1"] {
+        assert_eq!(step(&document, name)["outcome"], "pass", "{document:#}");
+    }
+    is_live(&stack, &live);
+    // What was restored, and may have been written to, is kept for a while.
+    let kept = asides(&stack);
+    assert!(kept.iter().any(|folder| stack.path(folder).join("restored-0/config.toml").exists()), "{kept:?}");
+}
+
+#[test]
+fn the_restored_data_stays_if_that_is_asked_for() {
+    let stack = service::stack("", false);
+    stack.run(&["backup"]).ok();
+    let restored = stack.listing("repo/.codex-api");
+    stack.file("repo/.codex-api/new", "written since the backup");
+    let live = stack.listing("repo/.codex-api");
+    let document = full(&stack, &["--no-fresh-backup", "--keep-restored"]).ok().json();
+    assert_eq!(document["result"], "verified", "{document:#}");
+    is_live(&stack, &restored);
+    let folders = asides(&stack);
+    let aside =
+        folders.iter().map(|folder| format!("{folder}/aside")).find(|aside| stack.path(aside).exists());
+    assert_eq!(stack.listing(&aside.expect("the live data lies aside")), live);
+}
+
+/// Visitors of the restored service may have left something: that is kept too.
+#[test]
+fn what_the_service_wrote_during_the_drill_is_lost_on_neither_side() {
+    let stack = service::stack("", true);
+    stack.file("repo/.codex-api/new", "written since the backup");
+    stack.run(&["backup"]).ok();
+    stack.file("repo/.codex-api/newer", "written since the backup");
+    let live = stack.listing("repo/.codex-api");
+    full(&stack, &["--no-fresh-backup"]).ok();
+    let now = stack.sh("repo/.codex-api", "cat visits; rm visits; touch -d @0 .");
+    assert!(now.contains("/all"), "{now}");
+    let times = |text: &str| {
+        text.lines().filter(|line| !line.starts_with(" d ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&stack.listing("repo/.codex-api")), times(&live));
+    let folders = asides(&stack);
+    let visits = folders.iter().find(|folder| stack.path(folder).join("restored-0/visits").exists());
+    assert!(visits.is_some(), "{folders:?}");
+}
+
+#[test]
+fn a_smoke_test_that_fails_takes_everything_back() {
+    let stack = service::stack("", false);
+    stack.file("deployed/server.js", "what ran before");
+    let home = stack.path("").display().to_string();
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file(
+        "repo/recovery.toml",
+        &text.replace("smoke = [", &format!("smoke = [\"test ! -e {home}deployed/package.json\", ")),
+    );
+    let (live, deployed) = (stack.listing("repo/.codex-api"), stack.listing("deployed"));
+    let document = taken_back(&stack, full(&stack, &[]), "smoke 1", &live);
+    assert_eq!(step(&document, "smoke 2")["outcome"], "blocked");
+    assert_eq!(stack.listing("deployed"), deployed);
+}
+
+#[test]
+fn commands_that_fail_or_hang_take_everything_back() {
+    for (key, line, name) in [
+        ("stop = ", "stop = \"false\"", "stop the service"),
+        ("start = ", "", "start the service"),
+        ("smoke = [", "smoke = [\"sleep 60\", ", "smoke 1"),
+    ] {
+        let stack = service::stack("check-timeout = \"5s\"\n", false);
+        let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+        // The first start fails, those behind it do not.
+        let mark = stack.path("failed").display().to_string();
+        let once = format!("start = \"test -e {mark} || {{ touch {mark}; exit 3; }}; ");
+        let line = if line.is_empty() { once } else { line.to_owned() };
+        let from = if key == "start = " { "start = \"" } else { key };
+        let text = match key {
+            "stop = " => text
+                .lines()
+                .map(|old| if old.starts_with(key) { &*line } else { old })
+                .collect::<Vec<_>>()
+                .join("\n"),
+            _ => text.replacen(from, &line, 1),
+        };
+        stack.file("repo/recovery.toml", &text);
+        let live = stack.listing("repo/.codex-api");
+        taken_back(&stack, full(&stack, &[]), name, &live);
+    }
+}
+
+#[test]
+fn a_restore_that_fails_takes_everything_back() {
+    let stack = service::stack("", false);
+    stack.run(&["backup"]).ok();
+    let archive = stack.one("drive", ".tar.gz");
+    flip(&archive, fs::metadata(&archive).expect("there").len() as usize / 2);
+    let live = stack.listing("repo/.codex-api");
+    let document = taken_back(&stack, full(&stack, &["--no-fresh-backup"]), "checksums: data", &live);
+    assert_eq!(step(&document, "move the live folder aside")["outcome"], "blocked", "{document:#}");
+}
+
+/// With the drive gone nothing is touched.
+#[test]
+fn a_drill_that_cannot_run_touches_nothing() {
+    let stack = service::stack("", false);
+    let live = stack.listing("repo/.codex-api");
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let drive = stack.path("drive").display().to_string();
+    stack.file("repo/recovery.toml", &text.replacen("path = ", &format!("mount = \"{drive}\"\npath = "), 1));
+    let document = full(&stack, &[]).exits(75).json();
+    assert_eq!(document["result"], "could_not_run", "{document:#}");
+    assert_eq!(step(&document, "stop the service")["outcome"], "blocked");
+    is_live(&stack, &live);
+    assert!(is_closed(&stack) && asides(&stack).is_empty());
+}
+
+#[test]
+fn nobody_is_surprised() {
+    let stack = service::stack("", false);
+    let (live, before) = (stack.listing("repo/.codex-api"), stack.world("."));
+    stack.run(&["restore-drill", "full"]).exits(3).says(&["nobody is there to agree"]);
+    let plan = stack.run(&["restore-drill", "full", "--dry-run"]).ok();
+    let said = plan.says(&[
+        "stop the service",
+        "fresh backup",
+        "move the live folder aside: data codex-api",
+        "smoke 1",
+    ]);
+    assert!(said.stdout.contains(&stack.path("repo/.codex-api").display().to_string()), "{}", said.stdout);
+    let lock = |world: &str| {
+        world.lines().filter(|line| !line.contains(".recovery")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lock(&stack.world(".")), lock(&before), "a dry run writes nothing");
+    is_live(&stack, &live);
+    // Typed at a terminal: another name stops it, the folders' own do not.
+    let typed = |text: &str| {
+        let xtask = env!("CARGO_BIN_EXE_xtask");
+        stack.sh(
+            "repo",
+            &format!("printf '{text}\\n' | script -qec '{xtask} restore-drill full' /dev/null 2>&1 || true"),
+        )
+    };
+    assert!(typed("yes").contains("not what was to be typed"));
+    is_live(&stack, &live);
+    let said = typed("deployed .codex-api");
+    assert!(said.contains("result: verified"), "{said}");
+}
+
+#[test]
+fn what_is_missing_or_in_the_way_is_told_before_anything_is_touched() {
+    let stack = service::stack("", false);
+    let live = stack.listing("repo/.codex-api");
+    let whole = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let home = stack.path("").display().to_string();
+    let without =
+        |key: &str| whole.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
+    let deployed = format!("deploy-dir = \"{home}deployed\"");
+    for (text, said) in [
+        (without("stop"), "a full drill needs stop"),
+        (without("smoke"), "a full drill needs smoke"),
+        (without("deploy-dir"), "neither `deploy-dir` nor `deploy`"),
+        (format!("{whole}deploy = \"true\"\n"), "both set"),
+        (whole.replace(&deployed, "deploy-dir = \".\""), "lie in one another"),
+        (whole.replace(&deployed, "deploy-dir = \".codex-api/app\""), "lie in one another"),
+        (whole.replace(&deployed, &format!("deploy-dir = \"{home}drive\"")), "lie in one another"),
+        (whole.replace(&deployed, "deploy-dir = \"package.json\""), "is no folder"),
+        (whole.replace(&deployed, "deploy-dir = \"/proc\""), "mount point"),
+    ] {
+        stack.file("repo/recovery.toml", &text);
+        full(&stack, &[]).exits(3).says(&[said]);
+        is_live(&stack, &live);
+        assert!(is_closed(&stack) && asides(&stack).is_empty(), "{said}");
+    }
+}
+
+/// A live folder that is a link, and a release that a command of the user's own puts in place.
+#[test]
+fn links_are_followed_and_a_command_may_deploy() {
+    let stack = service::stack("", false);
+    stack.sh("repo", "mv .codex-api ../real; ln -s ../real .codex-api");
+    let home = stack.path("").display().to_string();
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let deploy = format!("deploy = \"rm -rf {home}put; cp -R . {home}put\"");
+    stack.file(
+        "repo/recovery.toml",
+        &text
+            .replace(&format!("deploy-dir = \"{home}deployed\""), &deploy)
+            .replace("source = \".codex-api\"", "source = \"../real\""),
+    );
+    let live = stack.listing("real");
+    let document = full(&stack, &[]).ok().json();
+    assert_eq!(document["result"], "verified", "{document:#}");
+    assert_eq!(stack.listing("real"), live);
+    assert!(stack.path("put/server.js").exists() && stack.path("repo/.codex-api").is_symlink());
+}

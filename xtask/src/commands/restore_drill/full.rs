@@ -1,0 +1,314 @@
+//! A full drill: gather → plan → (print | ask → run → record) → document.
+//!
+//! Stops the service, moves the live data aside, restores in its place, starts and checks; what happens when is
+//! [`crate::drill::full`]'s. Here: what is configured, who is asked, and what is written down.
+use super::recover;
+use crate::cli::RestoreDrillArgs as Args;
+use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
+use crate::commands::{Context, backup};
+use crate::config::keys;
+use crate::config::{Config, Deploy};
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::destination::mount::resolved;
+use crate::destination::names::stamp;
+use crate::drill::due::{self, Due, FULL};
+use crate::drill::evidence::{self, Stored};
+use crate::drill::full::back::Commands;
+use crate::drill::full::journal::{self, Journal, Phase, Service};
+use crate::drill::full::plan::{Plan, Target};
+use crate::drill::full::run::{Fresh, Full, Picked, State, Supply};
+use crate::drill::full::swap::Swap;
+use crate::drill::gather::{self, Prepared};
+use crate::drill::record;
+use crate::drill::rooms::{Monotonic, RealRooms};
+use crate::drill::steps::{Pick, Role};
+use crate::error::{Error, Exit, Result};
+use crate::shown::show;
+use crate::tools::Tool;
+use jiff::SignedDuration;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Runs it.
+///
+/// # Errors
+/// When it is not configured, not agreed to, or another drill is open. Nothing was touched then.
+pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
+    let memory = Memory::at(&config.root);
+    let service = service(&config)?;
+    let _lock = if args.dry_run {
+        None
+    } else {
+        memory.open()?;
+        Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
+    };
+    journal::refuse_open(memory.root())?;
+    let (records, findings) = record::load(&config.drill.evidence_dir)?;
+    if args.if_due {
+        match due::drill(&records, FULL, config.drill.full_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(FULL, Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a full drill is due: {}", reason(why, ctx.now))),
+        }
+    }
+    let before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
+    let plan = plan(&config, args, &before)?;
+    let (mut id, mut swaps) = (String::new(), Vec::new());
+    for free in record::ids(&format!("drill-{}-full", stamp(ctx.now))) {
+        swaps = self::swaps(&config, &plan, &free)?;
+        id = free;
+        if !record::is_taken(&config.drill.evidence_dir, &id) && !swaps.iter().any(Swap::is_taken) {
+            break;
+        }
+    }
+    if args.dry_run {
+        return Ok(dry_run(&plan, &before, ctx));
+    }
+    agreed(&swaps, args, ctx)?;
+    let journal = Journal {
+        schema_version: Journal::SCHEMA,
+        id,
+        trigger: if args.if_due { "if-due" } else { "manual" }.into(),
+        started_at: ctx.now,
+        phase: Phase::Open,
+        swaps,
+        service,
+        evidence_dir: config.drill.evidence_dir.clone(),
+        artifacts: vec![],
+        steps: vec![],
+    };
+    carry_out(&config, &plan, &before, journal, &records, &memory, ctx)
+}
+
+/// How the service is stopped, started and checked.
+fn service(config: &Config) -> Result<Service> {
+    let drill = &config.drill;
+    let missing: Vec<&str> =
+        [("stop", drill.stop.is_none()), ("start", drill.start.is_none()), ("smoke", drill.smoke.is_empty())]
+            .into_iter()
+            .filter_map(|(key, missing)| missing.then_some(key))
+            .collect();
+    let (Some(stop), Some(start), []) = (&drill.stop, &drill.start, &missing[..]) else {
+        let what = format!("a full drill needs {} in [drill]", missing.join(", "));
+        return Err(Error::refused(
+            what,
+            "say how the service is stopped, started, and seen to work; see the README",
+        ));
+    };
+    let secrets: Vec<String> = keys::variables(config).into_iter().map(str::to_owned).collect();
+    let shown = |name: &&String| !secrets.contains(name);
+    Ok(Service {
+        stop: stop.clone(),
+        start: start.clone(),
+        folder: config.root.clone(),
+        deadline_seconds: drill.check_timeout.as_secs(),
+        environment: drill.environment.iter().filter(shown).cloned().collect(),
+        secrets,
+    })
+}
+
+fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
+    let target = |kind: &crate::drill::steps::Kind| match kind.role {
+        Role::Release => {
+            let live = match &config.drill.deploy {
+                Some(Deploy::Folder(folder)) => Some(folder.clone()),
+                Some(Deploy::Command(_)) => None,
+                None => {
+                    let what = "there is a release, and neither `deploy-dir` nor `deploy` is set in [drill]";
+                    let next = "name the folder that the release runs in, or the command that puts a bundle in place";
+                    return Err(Error::refused(what, next));
+                }
+            };
+            Ok(Target { kind: kind.clone(), live, key_files: vec![] })
+        }
+        Role::Data => {
+            let set = config.set(&kind.set);
+            Ok(Target {
+                kind: kind.clone(),
+                live: set.map(|set| set.source.clone()),
+                key_files: set.map(|set| set.key_files.clone()).unwrap_or_default(),
+            })
+        }
+    };
+    let targets: Vec<Target> = before.plan.required.iter().map(target).collect::<Result<_>>()?;
+    let drill = &config.drill;
+    Ok(Plan {
+        targets,
+        fresh: !args.no_fresh_backup && !config.data.is_empty(),
+        keep_restored: args.keep_restored,
+        stop: drill.stop.clone().unwrap_or_default(),
+        deploy: match &drill.deploy {
+            Some(Deploy::Command(line)) => Some(line.clone()),
+            _ => None,
+        },
+        start: drill.start.clone().unwrap_or_default(),
+        smoke: drill.smoke.clone(),
+    })
+}
+
+/// The folders that are replaced. None may hold another, or anything that the drill needs.
+fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
+    let aside = config.drill.aside_dir.as_deref();
+    let mut swaps: Vec<Swap> = Vec::new();
+    for target in &plan.targets {
+        let Some(live) = &target.live else { continue };
+        let name = format!("{id}-{}", swaps.len());
+        let swap = Swap::plan(target.kind.to_string(), live, &name, aside)?;
+        if target.kind.role == Role::Data && swap.identity.is_none() {
+            let what = format!("the live data {} is not there", show(live));
+            return Err(Error::refused(
+                what,
+                "a full drill replaces live data; `cargo xtask restore` brings back what is lost",
+            ));
+        }
+        swaps.push(swap);
+    }
+    let mut apart: Vec<(String, PathBuf)> = vec![
+        ("the repository".into(), resolved(&config.root)),
+        ("the evidence".into(), resolved(&config.drill.evidence_dir)),
+        ("the releases".into(), resolved(&config.release.output_dir)),
+    ];
+    apart.extend(aside.map(|folder| ("`aside-dir`".into(), resolved(folder))));
+    let local = config.destinations.iter().filter(|place| place.place.remote.is_none());
+    apart.extend(local.map(|place| (format!("the destination {}", place.name), resolved(&place.place.path))));
+    for (number, swap) in swaps.iter().enumerate() {
+        let others = swaps[..number].iter().map(|other| (&other.what, &other.live));
+        for (what, other) in others.clone().chain(apart.iter().map(|(what, path)| (what, path))) {
+            let nested = others.clone().any(|(_, known)| known == other) && swap.live.starts_with(other);
+            if other.starts_with(&swap.live) || nested {
+                let text = format!(
+                    "{what} ({}) and {} ({}) lie in one another",
+                    show(other),
+                    swap.what,
+                    show(&swap.live)
+                );
+                return Err(Error::refused(
+                    text,
+                    "give each a folder of its own; `deploy` takes a command in place of a folder",
+                ));
+            }
+        }
+    }
+    Ok(swaps)
+}
+
+fn dry_run(plan: &Plan, before: &Prepared, ctx: &Context) -> Exit {
+    let steps: Vec<_> = plan.steps().into_iter().map(|step| json!({ "name": plan.name(step) })).collect();
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
+        "kind": "full", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
+        "steps": steps, "blockers": before.blockers, "not_tested": plan.not_tested(),
+    }));
+    ctx.ui.result(&plan.to_string());
+    for blocker in &before.blockers {
+        ctx.ui.say(&format!("in the way: {blocker}"));
+    }
+    Exit::Done
+}
+
+/// Whether somebody has agreed: `--yes`, or the folders' names, typed.
+fn agreed(swaps: &[Swap], args: &Args, ctx: &Context) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        swaps.iter().map(|swap| show(Path::new(swap.live.file_name().unwrap_or_default()))).collect();
+    let names = if names.is_empty() { "yes".to_owned() } else { names.join(" ") };
+    let folders: Vec<String> = swaps.iter().map(|swap| show(&swap.live)).collect();
+    ctx.ui.say(&format!(
+        "a full drill stops the service, moves these folders aside, and restores in their place: {}",
+        folders.join(", ")
+    ));
+    match ctx.ui.ask(&format!("type \"{names}\" to go on: ")) {
+        Some(answer) if answer == names => Ok(()),
+        Some(_) => Err(Error::refused("that is not what was to be typed: nothing was touched", "")),
+        None => Err(Error::refused(
+            "a full drill replaces live data, and nobody is there to agree to it",
+            "give --yes, or run it at a terminal",
+        )),
+    }
+}
+
+/// What the drill asks of this room.
+struct Supplies<'a> {
+    config: &'a Config,
+    plan: &'a Plan,
+    memory: &'a Memory,
+    ctx: &'a Context,
+}
+
+impl Supply for Supplies<'_> {
+    fn back_up(&mut self) -> Result<Fresh> {
+        let (detail, findings) = backup::fresh(self.ctx, self.config, self.memory)?;
+        Ok(Fresh { detail, findings })
+    }
+
+    fn pick(&mut self) -> Result<Vec<Option<Picked>>> {
+        let now = gather::prepare(self.config.clone(), vec![], vec![], self.ctx.env)?;
+        if let Some(blocker) = now.blockers.first() {
+            return Err(Error::refused(blocker.clone(), ""));
+        }
+        let mut there: Vec<Picked> = now
+            .plan
+            .artifacts
+            .into_iter()
+            .zip(now.subjects)
+            .filter(|(planned, _)| planned.pick == Pick::Latest)
+            .map(|(planned, subject)| Picked { planned, subject })
+            .collect();
+        let mut of = |target: &Target| {
+            let at = there.iter().position(|picked| picked.planned.kind == target.kind)?;
+            Some(there.swap_remove(at))
+        };
+        Ok(self.plan.targets.iter().map(&mut of).collect())
+    }
+}
+
+fn carry_out(
+    config: &Config,
+    plan: &Plan,
+    before: &Prepared,
+    journal: Journal,
+    records: &[Stored],
+    memory: &Memory,
+    ctx: &Context,
+) -> Result<Exit> {
+    let Seen { environment, redaction } = seen(config, &config.drill.environment, ctx.env);
+    let workspace = ctx.temporary();
+    let mut tools = before.tools.clone();
+    tools.extend(journal.swaps.iter().any(Swap::is_apart).then_some(Tool::Rsync));
+    let mut supply = Supplies { config, plan, memory, ctx };
+    let watch = Monotonic::start();
+    let mut full = Full {
+        plan,
+        journal,
+        memory: memory.root(),
+        blockers: &before.blockers,
+        tools: &tools,
+        rooms: &RealRooms,
+        workspace: &workspace,
+        commands: Commands {
+            environment: &environment,
+            redaction: &redaction,
+            log: memory.root().join("start.log"),
+        },
+        supply: &mut supply,
+        state: State::default(),
+    };
+    let drilled = full.run(&watch);
+    let journal = full.journal;
+    let seconds = |target: Option<SignedDuration>| target.map(|target| target.as_secs_f64());
+    let ended = recover::Ended {
+        drilled,
+        // What a disaster would have left: the newest backup from before the drill.
+        rpo: (evidence::rpo_seconds(&before.plan, ctx.now), seconds(config.drill.rpo_target)),
+        rto_target: seconds(config.drill.rto_target),
+        not_tested: plan.not_tested(),
+        elapsed: watch,
+    };
+    let closing =
+        recover::Closing { memory, records, redaction: &redaction, keep_aside: config.drill.keep_aside };
+    let exit = closing.close(&journal, ended, ctx)?;
+    Ok(if exit == Exit::CouldNotRun && before.try_later { Exit::TryLater } else { exit })
+}

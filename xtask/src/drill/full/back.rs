@@ -1,0 +1,208 @@
+//! The way back: stop, the live folders return, start. For a drill that failed, for one that was killed, and for one that
+//! succeeded and whose restored data is not the live data byte for byte.
+//!
+//! Needs the journal and nothing else. It may be cut off and begun again at every instant, and goes on when this run is
+//! told to stop: whoever asks for the end of a drill wants the service back.
+use super::journal::{Journal, Phase, Service};
+use crate::drill::evidence::{Outcome, StepRecord, rounded};
+use crate::drill::redact::Redaction;
+use crate::drill::rooms::Stopwatch;
+use crate::error::Result;
+use crate::finding::{Finding, Severity};
+use crate::shown::show;
+use crate::tools::OnInterrupt;
+use crate::tools::shell::{self, ShellRun};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Runs the user's own commands.
+pub struct Commands<'a> {
+    /// Their whole environment.
+    pub environment: &'a [(String, String)],
+    /// What is not shown of their output.
+    pub redaction: &'a Redaction,
+    /// Where what the service prints as it starts goes.
+    pub log: PathBuf,
+}
+
+impl Commands<'_> {
+    /// Runs a line to its end; whether it passed, and what is told of it.
+    ///
+    /// # Errors
+    /// When the shell does not start, or this run is interrupted and that is to end it.
+    pub fn run(&self, line: &str, service: &Service, on_interrupt: OnInterrupt) -> Result<(Outcome, String)> {
+        self.run_in(line, &service.folder, service, on_interrupt)
+    }
+
+    /// The same in another folder.
+    ///
+    /// # Errors
+    /// As [`Commands::run`].
+    pub fn run_in(
+        &self,
+        line: &str,
+        folder: &Path,
+        service: &Service,
+        on_interrupt: OnInterrupt,
+    ) -> Result<(Outcome, String)> {
+        let deadline = Duration::from_secs(service.deadline_seconds);
+        let ran = match on_interrupt {
+            OnInterrupt::End => shell::run(line, folder, self.environment, deadline),
+            OnInterrupt::GoOn => shell::run_in_any_case(line, folder, self.environment, deadline),
+        }?;
+        Ok(self.told(&ran, deadline))
+    }
+
+    /// Starts the service: what the line leaves running lives on.
+    ///
+    /// # Errors
+    /// As [`Commands::run`].
+    pub fn start(&self, service: &Service, on_interrupt: OnInterrupt) -> Result<(Outcome, String)> {
+        let deadline = Duration::from_secs(service.deadline_seconds);
+        let (line, folder) = (&service.start, &service.folder);
+        let ran = shell::start(line, folder, self.environment, deadline, &self.log, on_interrupt)?;
+        Ok(self.told(&ran, deadline))
+    }
+
+    fn told(&self, ran: &ShellRun, deadline: Duration) -> (Outcome, String) {
+        let output = self.redaction.output(&ran.tail);
+        match &ran.outcome {
+            shell::Outcome::Pass => (Outcome::Pass, "exit status 0".into()),
+            shell::Outcome::Fail(status) => (Outcome::Fail, format!("{status}: {output}")),
+            shell::Outcome::Timeout => {
+                (Outcome::Timeout, format!("had not ended after {} s: {output}", deadline.as_secs()))
+            }
+        }
+    }
+}
+
+/// Why the live data goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The drill failed, or was killed. Nobody knows whether the service runs.
+    Failed,
+    /// It succeeded, and the live data holds what the restored does not.
+    Newer,
+}
+
+/// What came of the way back.
+#[derive(Debug, Default)]
+pub struct Returned {
+    /// Its steps.
+    pub steps: Vec<StepRecord>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Brings everything back, and starts the service. What could not be done stays in the journal.
+pub fn bring_back(
+    journal: &mut Journal,
+    memory: &Path,
+    commands: &Commands<'_>,
+    why: Why,
+    watch: &dyn Stopwatch,
+) -> Returned {
+    let mut returned = Returned::default();
+    let service = journal.service.clone();
+    let what = match why {
+        Why::Failed => "roll back",
+        Why::Newer => "put back",
+    };
+    if journal.phase == Phase::Kept {
+        return returned;
+    }
+    // A service that runs while its data is changed beneath it would write into nowhere. One that does not run may say that
+    // it cannot be stopped, and that is no harm.
+    let severity = if why == Why::Failed { Severity::Warning } else { Severity::Error };
+    let stop = || commands.run(&service.stop, &service, OnInterrupt::GoOn);
+    returned.step(watch, format!("{what}: stop the service"), severity, stop);
+    for index in 0..journal.swaps.len() {
+        let name = format!("{what}: {}", journal.swaps[index].what);
+        let live = show(&journal.swaps[index].live);
+        let back =
+            || put_back(journal, memory, index).map(|()| (Outcome::Pass, format!("{live} is the live data")));
+        if !returned.step(watch, name, Severity::Error, back) {
+            let repair = "nothing is lost: see the folders that are named here, and run `cargo xtask restore-drill recover`";
+            returned.findings.push(Finding::error(live, "is not back in its place", repair));
+        }
+    }
+    let all_back = !returned.findings.iter().any(|finding| finding.what == "is not back in its place");
+    let name = format!("{what}: start the service");
+    if !all_back {
+        let detail = "the live data is not back";
+        returned.steps.push(record(name, Outcome::Blocked, 0.0, detail));
+        return returned;
+    }
+    let start = || {
+        journal.phase = Phase::Back;
+        journal.save(memory)?;
+        commands.start(&service, OnInterrupt::GoOn)
+    };
+    if returned.step(watch, name, Severity::Error, start) {
+        // From here on nothing is left to be taken back.
+        journal.phase = Phase::Kept;
+    }
+    returned
+}
+
+fn put_back(journal: &mut Journal, memory: &Path, index: usize) -> Result<()> {
+    let mut swap = journal.swaps[index].clone();
+    let back = swap.back(&mut |swap| {
+        journal.swaps[index] = swap.clone();
+        journal.save(memory)
+    });
+    journal.swaps[index] = swap;
+    back
+}
+
+impl Returned {
+    /// Takes a step; whether it passed.
+    fn step(
+        &mut self,
+        watch: &dyn Stopwatch,
+        name: String,
+        severity: Severity,
+        take: impl FnOnce() -> Result<(Outcome, String)>,
+    ) -> bool {
+        let began = watch.elapsed();
+        let (outcome, detail, repair) = match take() {
+            Ok((outcome, detail)) => (outcome, detail, String::new()),
+            Err(error) => (Outcome::Fail, error.chain(), error.next_step().unwrap_or_default()),
+        };
+        let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
+        if outcome != Outcome::Pass {
+            self.findings.push(Finding::new(severity, name.clone(), detail.clone(), repair));
+        }
+        self.steps.push(record(name, outcome, seconds, detail));
+        outcome == Outcome::Pass
+    }
+}
+
+/// A step as it is written down.
+pub fn record(
+    name: impl Into<String>,
+    outcome: Outcome,
+    seconds: f64,
+    detail: impl Into<String>,
+) -> StepRecord {
+    StepRecord { name: name.into(), outcome, seconds, detail: detail.into() }
+}
+
+/// Removes what lies in the private folders of a drill and is needed no more; those that hold live data, or what was
+/// restored and used, are left, and returned.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn tidy(journal: &Journal) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut kept = Vec::new();
+    for swap in &journal.swaps {
+        swap.tidy()?;
+        match swap.holds_anything() {
+            true => {
+                kept.extend(swap.folders().into_iter().map(|folder| (folder.to_owned(), swap.live.clone())))
+            }
+            false => swap.close()?,
+        }
+    }
+    Ok(kept)
+}

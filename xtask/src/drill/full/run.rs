@@ -1,0 +1,482 @@
+//! Takes the steps of a full drill, one behind the other. The first that does not pass ends them, and everything goes back.
+//!
+//! Until the journal is on disk nothing is touched. From then on each way out leads through [`bring_back`] or leaves the
+//! journal for `recover`. No live data is removed here.
+use super::back::{Commands, Returned, Why, bring_back, record};
+use super::journal::{Journal, Phase};
+use super::plan::{Plan, Step};
+use super::same::same;
+use super::swap::Swap;
+use crate::destination::durable;
+use crate::drill::control;
+use crate::drill::done::Done;
+use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, rounded};
+use crate::drill::key_files::wrong_with;
+use crate::drill::rooms::{Rooms, Stopwatch};
+use crate::drill::run::checksums;
+use crate::drill::steps::{Pick, Planned, Role};
+use crate::drill::subject::Subject;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, any_error};
+use crate::restore::scratch::{Owner, Scratch};
+use crate::shown::show;
+use crate::tools::{OnInterrupt, Tool};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// What a fresh backup came to.
+#[derive(Debug)]
+pub struct Fresh {
+    /// What was done.
+    pub detail: String,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// The newest artifact of a target.
+#[derive(Debug)]
+pub struct Picked {
+    /// What it is.
+    pub planned: Planned,
+    /// Where it is.
+    pub subject: Subject,
+}
+
+/// What the drill asks of the verb that carries it: it may not use its room.
+pub trait Supply {
+    /// Backs up every set.
+    ///
+    /// # Errors
+    /// When that cannot even be begun.
+    fn back_up(&mut self) -> Result<Fresh>;
+    /// The newest artifact of each target that has one, in the plan's order.
+    ///
+    /// # Errors
+    /// When a destination or a key is out of reach.
+    fn pick(&mut self) -> Result<Vec<Option<Picked>>>;
+}
+
+/// A full drill that is ready to run.
+pub struct Full<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// How to get back; on disk from the end of the preflight on.
+    pub journal: Journal,
+    /// The repository's memory folder.
+    pub memory: &'a Path,
+    /// What already stands in the way.
+    pub blockers: &'a [String],
+    /// Tools that the plan needs.
+    pub tools: &'a [Tool],
+    /// The other rooms.
+    pub rooms: &'a dyn Rooms,
+    /// Where private copies are made.
+    pub workspace: &'a Path,
+    /// The user's own commands.
+    pub commands: Commands<'a>,
+    /// Backups and picks.
+    pub supply: &'a mut dyn Supply,
+    /// What earlier steps leave to later ones.
+    pub state: State,
+}
+
+/// See [`Full::state`].
+#[derive(Default)]
+pub struct State {
+    picked: Vec<Option<Picked>>,
+    /// Archive digest and bytes, by target.
+    read: Vec<(usize, String, u64)>,
+    /// Where a target without a live folder was restored.
+    scratch: Option<Scratch>,
+    /// Whether the live folder of each swap is the same as what was restored.
+    same: Vec<bool>,
+    opened: bool,
+    passed: Vec<Step>,
+}
+
+/// How a full drill went.
+#[derive(Debug)]
+pub struct Drilled {
+    /// Every step, those of the way back too.
+    pub steps: Vec<StepRecord>,
+    /// What was restored.
+    pub artifacts: Vec<ArtifactRecord>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What it has shown.
+    pub result: Verdict,
+    /// Why it is no better.
+    pub reasons: Vec<String>,
+    /// The recovery time, when all of it passed.
+    pub rto_seconds: Option<f64>,
+    /// Whether anything was touched.
+    pub opened: bool,
+    /// Whether nothing is left to be taken back.
+    pub closed: bool,
+}
+
+impl Full<'_> {
+    /// Takes every step, and brings everything back where that is called for.
+    pub fn run(&mut self, watch: &dyn Stopwatch) -> Drilled {
+        let (mut findings, mut reasons, mut recovery) = (Vec::new(), Vec::new(), Some(0.0));
+        let mut interrupted = false;
+        for step in self.plan.steps() {
+            let name = self.plan.name(step);
+            interrupted |= self.rooms.interrupted();
+            if interrupted || !reasons.is_empty() {
+                let detail =
+                    if interrupted { "the drill was interrupted" } else { "a step before it did not pass" };
+                self.journal.steps.push(record(name, Outcome::Blocked, 0.0, detail));
+                continue;
+            }
+            let began = watch.elapsed();
+            let done = self.take(step);
+            let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
+            let (outcome, detail) = (done.outcome, self.commands.redaction.text(&done.detail));
+            if outcome != Outcome::Pass {
+                reasons.push(format!("{name}: {outcome}: {detail}"));
+            } else if Plan::must_count(step) && done.checked.unwrap_or(0) == 0 {
+                reasons.push(format!("{name}: nothing was checked"));
+            } else {
+                self.state.passed.push(step);
+            }
+            recovery = recovery.map(|sum: f64| if Plan::is_recovery(step) { sum + seconds } else { sum });
+            if outcome != Outcome::Pass && !any_error(&done.findings) {
+                findings.push(Finding::error(name.clone(), detail.clone(), ""));
+            }
+            findings.extend(done.findings.iter().map(|finding| self.commands.redaction.finding(finding)));
+            self.journal.steps.push(record(name, outcome, seconds, detail));
+        }
+        if interrupted {
+            reasons.push("it was interrupted".into());
+            findings.push(Finding::error("drill", "was interrupted", "run it again"));
+        }
+        // The restored release of `deploy` may be in use until here.
+        let scratch = self.state.scratch.take();
+        let closed = self.end(reasons.is_empty(), &mut findings, watch);
+        drop(scratch);
+        if any_error(&findings) && reasons.is_empty() {
+            reasons.push("errors were found".into());
+        }
+        let result = match (self.state.opened, interrupted, reasons.is_empty()) {
+            (false, _, _) | (_, true, _) => Verdict::CouldNotRun,
+            (true, false, true) => Verdict::Verified,
+            (true, false, false) => Verdict::NotVerified,
+        };
+        let all = self.plan.steps().into_iter().filter(|step| Plan::is_recovery(*step));
+        let whole = all.into_iter().all(|step| self.state.passed.contains(&step));
+        Drilled {
+            steps: self.journal.steps.clone(),
+            artifacts: self.artifacts(),
+            findings,
+            result,
+            reasons,
+            rto_seconds: recovery.filter(|_| whole).map(rounded),
+            opened: self.state.opened,
+            closed,
+        }
+    }
+
+    /// Decides what stays, and brings back what does not. Whether nothing is left to be taken back.
+    fn end(&mut self, passed: bool, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) -> bool {
+        if !self.state.opened {
+            return true;
+        }
+        let equal = self.state.same.iter().all(|same| *same);
+        if passed && (equal || self.plan.keep_restored) {
+            let phase = std::mem::replace(&mut self.journal.phase, Phase::Kept);
+            match self.journal.save(self.memory) {
+                Ok(()) => return true,
+                Err(error) => findings.push(Finding::of("drill", &error)),
+            }
+            self.journal.phase = phase;
+        }
+        let why = if passed { Why::Newer } else { Why::Failed };
+        let Returned { steps, findings: found } =
+            bring_back(&mut self.journal, self.memory, &self.commands, why, watch);
+        self.journal.steps.extend(steps);
+        findings.extend(found);
+        let closed = self.journal.phase == Phase::Kept;
+        if closed && passed {
+            self.check_again(findings, watch);
+        }
+        closed
+    }
+
+    /// The service runs on its live data again: that is checked like the drill.
+    fn check_again(&mut self, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) {
+        for (number, line) in self.plan.smoke.iter().enumerate() {
+            let (name, began) = (format!("put back: smoke {}: {line}", number + 1), watch.elapsed());
+            let ran = self.commands.run(line, &self.journal.service, OnInterrupt::GoOn);
+            let (outcome, detail) = ran.unwrap_or_else(|error| (Outcome::Fail, error.chain()));
+            let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
+            if outcome != Outcome::Pass {
+                let repair = "the live data is back in its place: see to the service";
+                findings.push(Finding::error(name.clone(), detail.clone(), repair));
+            }
+            self.journal.steps.push(record(name, outcome, seconds, detail));
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Done {
+        let name = self.plan.name(step);
+        self.perform(step).unwrap_or_else(|error| {
+            let mut done = Done::fail(error.chain());
+            done.findings.push(Finding::error(name, error.chain(), error.next_step().unwrap_or_default()));
+            done
+        })
+    }
+
+    fn perform(&mut self, step: Step) -> Result<Done> {
+        let service = self.journal.service.clone();
+        match step {
+            Step::Preflight => self.preflight(),
+            Step::Stop => self.commands.run(&service.stop, &service, OnInterrupt::End).map(ran),
+            Step::FreshBackup => {
+                let fresh = self.supply.back_up()?;
+                Ok(Done { checked: None, ..Done::looked(1, fresh.detail, fresh.findings) })
+            }
+            Step::Pick => self.pick(),
+            Step::Checksums(index) => {
+                let (done, read) = checksums(&self.picked(index)?.subject)?;
+                self.state.read.extend(read.map(|(digest, bytes)| (index, digest, bytes)));
+                self.journal.artifacts = self.artifacts();
+                Ok(done)
+            }
+            Step::Verify(index) => {
+                let subject = &self.picked(index)?.subject;
+                let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
+                let detail = format!("{} entries, {} bytes", checked.entries, checked.bytes);
+                Ok(Done::looked(checked.entries, detail, checked.findings))
+            }
+            Step::Aside(index) => self.move_aside(index),
+            Step::Restore(index) => self.restore(index),
+            Step::Compare(index) => {
+                let (root, picked) = (self.restored(index)?, self.picked(index)?);
+                let source = &picked.subject.source;
+                match self.rooms.compare(source, picked.subject.secret.as_ref(), &root)? {
+                    None => Ok(Done::fail("the artifact has no manifest to compare with")),
+                    Some(compared) => {
+                        let detail =
+                            format!("{} entries, {} bytes on disk", compared.entries, compared.bytes);
+                        Ok(Done::looked(compared.entries, detail, compared.findings))
+                    }
+                }
+            }
+            Step::KeyFiles(index) => self.key_files(index),
+            Step::Same(index) => self.compare_with_aside(index),
+            Step::Place(index) => {
+                let (swap, folder) = (self.swap(index)?, self.folder(index)?);
+                if self.plan.targets[index].kind.role == Role::Release {
+                    swap.dress(&folder)?;
+                }
+                swap.place(&folder)?;
+                Ok(Done::pass(format!("{} is the restored folder", show(&swap.live))))
+            }
+            Step::Deploy(index) => {
+                let (folder, line) = (self.folder(index)?, self.plan.deploy.clone().unwrap_or_default());
+                self.commands.run_in(&line, &folder, &service, OnInterrupt::End).map(ran)
+            }
+            Step::Start => self.commands.start(&service, OnInterrupt::End).map(ran),
+            Step::Smoke(index) => {
+                self.commands.run(&self.plan.smoke[index], &service, OnInterrupt::End).map(ran)
+            }
+            Step::NegativeControl(index) => {
+                let scratch = self.scratch()?.folder(&format!("control-{index}"))?;
+                control::negative(self.rooms, &self.picked(index)?.subject, &scratch)
+            }
+        }
+    }
+
+    /// At its end the journal is on disk, and the way back is known whatever comes.
+    fn preflight(&mut self) -> Result<Done> {
+        if !self.blockers.is_empty() {
+            return Ok(Done::fail(self.blockers.join("; ")));
+        }
+        self.rooms.preflight(self.tools)?;
+        for swap in &self.journal.swaps {
+            room(swap)?;
+        }
+        for (number, swap) in self.journal.swaps.iter().enumerate() {
+            if let Err(error) = swap.open() {
+                self.journal.swaps[..number].iter().for_each(|made| drop(made.close()));
+                return Err(error);
+            }
+        }
+        if let Err(error) = self.journal.save(self.memory) {
+            self.journal.swaps.iter().for_each(|made| drop(made.close()));
+            return Err(error);
+        }
+        self.state.opened = true;
+        Ok(Done::pass("everything that the drill needs is there, and its journal is on disk"))
+    }
+
+    fn pick(&mut self) -> Result<Done> {
+        self.state.picked = self.supply.pick()?;
+        let missing = self.plan.targets.iter().zip(&self.state.picked).filter(|(_, picked)| picked.is_none());
+        let repair = "make one with `cargo xtask backup` or `cargo xtask snapshot`";
+        let findings: Vec<_> = missing
+            .map(|(target, _)| {
+                Finding::error(target.kind.to_string(), "there is no artifact of it to restore", repair)
+            })
+            .collect();
+        let files: Vec<&str> =
+            self.state.picked.iter().flatten().map(|picked| picked.planned.file.as_str()).collect();
+        Ok(Done::looked(files.len() as u64, files.join(", "), findings))
+    }
+
+    fn move_aside(&mut self, index: usize) -> Result<Done> {
+        let number = self.number(index)?;
+        let mut swap = self.journal.swaps[number].clone();
+        let (journal, memory) = (&mut self.journal, self.memory);
+        let moved = swap.move_aside(&mut |swap| {
+            journal.swaps[number] = swap.clone();
+            journal.save(memory)
+        });
+        self.journal.swaps[number] = swap;
+        let swap = &self.journal.swaps[number];
+        Ok(Done::pass(match (moved?, swap.identity) {
+            (_, None) => format!("{} was not there", show(&swap.live)),
+            (0, _) => format!("{} lies in {}", show(&swap.live), show(&swap.aside)),
+            (bytes, _) => {
+                format!(
+                    "{} lies in {}: {bytes} bytes copied and compared",
+                    show(&swap.live),
+                    show(&swap.aside)
+                )
+            }
+        }))
+    }
+
+    fn restore(&mut self, index: usize) -> Result<Done> {
+        let to = match self.plan.targets[index].live {
+            Some(_) => self.swap(index)?.staging(),
+            None => self.scratch()?.path().join(format!("restored-{index}")),
+        };
+        let subject = &self.picked(index)?.subject;
+        let extracted = self.rooms.extract(&subject.source, subject.secret.as_ref(), &to)?;
+        durable::sync_tree(&to)?;
+        let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
+        let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
+        Ok(Done::looked(extracted.entries, detail, extracted.findings))
+    }
+
+    fn key_files(&self, index: usize) -> Result<Done> {
+        let root = self.restored(index)?;
+        let root = root.canonicalize().map_err(Error::io("resolve", &root))?;
+        let folder = root.join(&self.picked(index)?.subject.folder);
+        let (mut sound, mut findings) = (Vec::new(), Vec::new());
+        for name in &self.plan.targets[index].key_files {
+            match wrong_with(&root, &folder.join(name)) {
+                None => sound.push(name.as_str()),
+                Some(what) => findings.push(Finding::error(name, what, "back up the right folder again")),
+            }
+        }
+        Ok(Done::looked(sound.len() as u64, format!("restored: {}", sound.join(", ")), findings))
+    }
+
+    /// A difference is no failure: files that were written since the backup, or left out of it, are live data. It decides
+    /// what becomes of the two.
+    fn compare_with_aside(&mut self, index: usize) -> Result<Done> {
+        let (swap, folder) = (self.swap(index)?.clone(), self.folder(index)?);
+        if swap.identity.is_none() {
+            self.state.same.push(true);
+            return Ok(Done { checked: Some(1), ..Done::pass("there is nothing aside") });
+        }
+        let compared = same(&swap.aside, &folder, OnInterrupt::End)?;
+        self.state.same.push(compared.first.is_none());
+        let detail = match &compared.first {
+            None => format!("{} entries, {} bytes: all the same", compared.entries, compared.bytes),
+            Some(first) => format!(
+                "{} of {} entries differ, the first {first}: the live folder is to go back",
+                compared.differences, compared.entries
+            ),
+        };
+        Ok(Done { checked: Some(compared.entries), ..Done::pass(detail) })
+    }
+
+    fn picked(&self, index: usize) -> Result<&Picked> {
+        let picked = self.state.picked.get(index).and_then(Option::as_ref);
+        picked.ok_or_else(|| Error::refused("there is no artifact of it", ""))
+    }
+
+    /// Which of the journal's swaps is a target's.
+    fn number(&self, index: usize) -> Result<usize> {
+        let before = self.plan.targets[..index].iter().filter(|target| target.live.is_some()).count();
+        let number = self.plan.targets[index].live.as_ref().map(|_| before);
+        number.ok_or_else(|| Error::refused("it has no live folder", ""))
+    }
+
+    fn swap(&self, index: usize) -> Result<&Swap> {
+        Ok(&self.journal.swaps[self.number(index)?])
+    }
+
+    /// Where the archive was restored to.
+    fn restored(&self, index: usize) -> Result<PathBuf> {
+        match (&self.plan.targets[index].live, &self.state.scratch) {
+            (Some(_), _) => Ok(self.swap(index)?.staging()),
+            (None, Some(scratch)) => Ok(scratch.path().join(format!("restored-{index}"))),
+            (None, None) => Err(Error::refused("it was not restored", "")),
+        }
+    }
+
+    /// The folder in it that takes the live one's place.
+    fn folder(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.restored(index)?.join(&self.picked(index)?.subject.folder))
+    }
+
+    fn scratch(&mut self) -> Result<&Scratch> {
+        if self.state.scratch.is_none() {
+            self.state.scratch = Some(Scratch::new(Owner::Drill, self.workspace)?);
+        }
+        self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
+    }
+
+    fn artifacts(&self) -> Vec<ArtifactRecord> {
+        let record = |(index, picked): (usize, &Option<Picked>)| {
+            let planned = &picked.as_ref()?.planned;
+            let read = self.state.read.iter().find(|(at, _, _)| *at == index);
+            Some(ArtifactRecord {
+                role: planned.kind.role,
+                set: planned.kind.set.clone(),
+                path: planned.file.clone(),
+                sha256: read.map(|(_, digest, _)| digest.clone()).unwrap_or_default(),
+                bytes: read.map_or(planned.bytes, |(_, _, bytes)| *bytes),
+                created_at: planned.created_at,
+                pick: Pick::Latest,
+            })
+        };
+        self.state.picked.iter().enumerate().filter_map(record).collect()
+    }
+}
+
+fn ran((outcome, detail): (Outcome, String)) -> Done {
+    Done { outcome, ..Done::pass(detail) }
+}
+
+/// Whether what is restored, and a copy where one is made, find room. What was restored is about as large as the live folder.
+fn room(swap: &Swap) -> Result<()> {
+    if swap.identity.is_none() {
+        return Ok(());
+    }
+    let size = fs_extra::dir::get_size(&swap.live).map_err(|error| {
+        Error::refused(
+            format!("the size of {} cannot be told: {error}", show(&swap.live)),
+            "see who owns what is in it",
+        )
+    })?;
+    // On another file system the live folder makes room for what is restored.
+    let folder = match swap.is_apart() {
+        true => swap.aside.ancestors().find(|folder| folder.is_dir()),
+        false => swap.live.parent(),
+    };
+    let Some(folder) = folder else { return Ok(()) };
+    let free = rustix::fs::statvfs(folder).map_err(|error| Error::io("look at", folder)(error.into()))?;
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    if free >= size {
+        return Ok(());
+    }
+    let what = format!("{} has {free} bytes free, and {size} are needed", show(folder));
+    Err(Error::refused(what, "free some room there, or set `aside-dir` in [drill]"))
+}
