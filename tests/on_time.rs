@@ -218,6 +218,11 @@ fn a_full_drill_that_was_never_done_is_overdue_and_never_begun_without_consent()
     assert_eq!((&document["kind"], &document["result"]), (&"spot".into(), &"verified".into()));
     let said = stack.run(&["restore-drill", "--if-due"]).ok();
     assert!(said.stderr.contains("--yes"), "{}", said.shown());
+    // With consent it is begun, and says what it lacks here.
+    stack
+        .run(&["restore-drill", "--if-due", "--yes"])
+        .exits(3)
+        .says(&["full drill needs stop, start, smoke"]);
     let told = errors(&stack, super::support::NOW);
     assert!(
         told.len() == 1 && told[0].contains("no full drill") && told[0].contains("restore-drill full"),

@@ -117,6 +117,36 @@ fn the_cron_lines_do_what_is_due_and_speak_only_of_trouble() {
     assert_eq!(run(daily), "");
 }
 
+/// The full one first, which replaces the live folder and gives it back; the spot one the next day.
+#[test]
+fn both_drills_run_unattended_from_the_printed_line() {
+    let odd = Odd::new(ODD, "");
+    let file = odd.folder.join("repo/recovery.toml");
+    let text = fs::read_to_string(&file).expect("reads");
+    let full = "[drill]\nfull-every = \"92d\"\nstop = \"touch ../stopped\"\nstart = \"touch ../started\"\n\
+                smoke = [\"test -f .codex-api/config.toml\"]\n";
+    fs::write(&file, text.replace("[drill]\n", full)).expect("writes");
+    let before = odd.stack.sh(".", "cd odd*/repo; find .codex-api -type f -exec sha256sum {} + | sort");
+    let printed = odd.schedule(&["cron"]).ok();
+    let lines: Vec<String> =
+        printed.stdout.lines().filter(|line| !line.starts_with('#')).map(command_of).collect();
+    for (kind, count) in [("full", 1), ("spot", 2), ("none", 2)] {
+        let said = odd.as_cron_does(&lines[0]);
+        assert_eq!(format!("{}{}", said.stdout, said.stderr), "", "{kind}");
+        let drills = odd.drills();
+        assert_eq!(drills.len(), count, "{drills:?}");
+        assert!(
+            kind == "none" || drills[count - 1].contains(&format!("| {kind} | verified |")),
+            "{drills:?}"
+        );
+    }
+    assert!(odd.folder.join("stopped").exists() && odd.folder.join("started").exists());
+    let after = odd.stack.sh(".", "cd odd*/repo; find .codex-api -type f -exec sha256sum {} + | sort");
+    assert_eq!(before, after);
+    let said = odd.as_cron_does(&lines[1]);
+    assert_eq!(format!("{}{}", said.stdout, said.stderr), "", "nothing is overdue");
+}
+
 /// The word list of a line of a unit, as systemd.syntax(7) and systemd.service(5) describe it.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
