@@ -100,7 +100,10 @@ fn is_told(verb: &Verb) -> bool {
     match verb {
         Verb::Snapshot(args) => !args.dry_run,
         Verb::Backup(args) => !args.dry_run,
-        Verb::RestoreDrill(args) => !args.dry_run && args.kind != Some(DrillKind::History),
+        // `recover` needs no configuration, and reads none.
+        Verb::RestoreDrill(args) => {
+            !args.dry_run && !matches!(args.kind, Some(DrillKind::History | DrillKind::Recover))
+        }
         Verb::Prune(args) => !args.dry_run,
         Verb::Verify(_) => true,
         Verb::Restore(_) | Verb::Status(_) | Verb::Schedule(_) | Verb::Init(_) => false,
