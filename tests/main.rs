@@ -23,6 +23,7 @@ mod live;
 mod lying;
 mod mounts;
 mod odd;
+mod on_time;
 mod packs;
 mod readers;
 mod retention;

@@ -6,6 +6,7 @@ mod detect;
 mod files;
 pub mod keys;
 pub mod live;
+mod notify;
 pub mod proof;
 mod raw;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use detect::VersionFrom;
 use files::read_small;
 pub use files::{Files, beneath};
+pub use notify::Notify;
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// `[drill]`.
     pub drill: Drill,
+    /// `[notify]`.
+    pub notify: Notify,
 }
 
 /// `[release]`.
@@ -74,6 +78,8 @@ pub struct DataSet {
     pub destinations: Vec<String>,
     /// Files that a drill spot-checks, relative to the source.
     pub key_files: Vec<String>,
+    /// How often a backup is due.
+    pub backup_every: Option<SignedDuration>,
     /// Whether SQLite databases are copied through SQLite.
     pub sqlite: Databases,
     /// How it is read while it is in use.
@@ -149,6 +155,8 @@ pub struct Drill {
     pub spot_every: Option<SignedDuration>,
     /// How often a full drill is due.
     pub full_every: Option<SignedDuration>,
+    /// How long a bundle or backup may go without being read and compared.
+    pub verify_every: Option<SignedDuration>,
     /// Shell lines that must succeed in the restored bundle.
     pub release_checks: Vec<String>,
     /// Deadline of each; default 10 minutes.
@@ -237,7 +245,8 @@ impl Config {
             .map(|(name, place)| place.resolve(name, &at))
             .collect::<Result<_, _>>()?;
         let drill = raw.drill.resolve(&at)?;
-        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill })
+        let notify = raw.notify.resolve(&at)?;
+        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify })
     }
 
     /// What no single key is to blame for.

@@ -76,6 +76,7 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
         exclude: Vec::new(),
         destinations: Vec::new(),
         key_files: Vec::new(),
+        backup_every: None,
         sqlite: Databases::default(),
         live: Live::default(),
         proof: Proof::default(),

@@ -11,6 +11,8 @@ use super::store::{Stored, store};
 use super::{Copied, Plan, Ready, moment};
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
+use crate::drill::evidence::rounded;
+use crate::drill::rooms::Stopwatch as _;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
@@ -166,6 +168,7 @@ impl Work<'_> {
                 "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
                 "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
                 "recipients": recipients, "state": self.survey.state, "canary": canary,
+                "seconds": rounded(self.stopwatch.elapsed().as_secs_f64()),
             });
             memory.record(&record)
         };

@@ -15,6 +15,7 @@ use crate::destination::catalog::{self, Artifact};
 use crate::destination::memory::{Canary, Known, Memory};
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
+use crate::drill::rooms::Monotonic;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
@@ -70,6 +71,8 @@ pub(super) struct Work<'a> {
     pub done: Done,
     prunable: Vec<Prunable>,
     failures: Vec<Error>,
+    /// Runs since the work on the set began.
+    pub stopwatch: Monotonic,
 }
 
 /// Backs up one set.
@@ -129,13 +132,14 @@ pub(super) fn one(
         outbox: None,
         prunable: Vec::new(),
         failures: Vec::new(),
+        stopwatch: Monotonic::start(),
     };
     work.rounds(destinations, locks)?;
     Ok(work.outcome())
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
-fn series(args: &Args, set: &DataSet) -> Result<String> {
+pub(super) fn series(args: &Args, set: &DataSet) -> Result<String> {
     let Some(suffix) = &args.suffix else { return Ok(set.name.clone()) };
     config::good_name("--suffix", suffix).map_err(|(what, next)| Error::Usage(format!("{what}: {next}")))?;
     Ok(format!("{}-{suffix}", set.name))

@@ -6,12 +6,14 @@ use super::frame::frame;
 use super::recover;
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
 use crate::commands::{Context, backup};
 use crate::config::keys;
 use crate::config::{Config, Deploy};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
+use crate::drill::due::{self, Due, FULL};
 use crate::drill::evidence::{self, Stored};
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -46,8 +48,11 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     };
     journal::refuse_open(memory.root())?;
     let (records, findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !super::spot::is_due("full", &records, config.drill.full_every, ctx.now) {
-        return Ok(super::spot::not_due("full", ctx));
+    if args.if_due {
+        match due::drill(&records, FULL, config.drill.full_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(FULL, Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a full drill is due: {}", reason(why, ctx.now))),
+        }
     }
     let before = gather::prepare_near(config.clone(), records.clone(), findings, ctx.env, ctx.now)?;
     let plan = plan(&config, args, &before)?;

@@ -77,6 +77,10 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
+    ctx.told.of(
+        &format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word()),
+        &evidence.findings,
+    );
     exit
 }
 

@@ -8,12 +8,14 @@ use super::report::{Shown, What, remember, report};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
 use crate::commands::snapshot::of_commit;
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
-use crate::drill::evidence::{self, ArtifactRecord, Stored, Verdict, newest};
+use crate::drill::due::{self, Due, SPOT};
+use crate::drill::evidence::{self, ArtifactRecord, Verdict};
 use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured::{self, Frame, Measured};
@@ -25,7 +27,6 @@ use crate::drill::steps::{Kind, Role};
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
 use crate::tools::gh;
-use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 /// Runs it.
@@ -48,46 +49,20 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !is_due("spot", &records, config.drill.spot_every, ctx.now) {
-        return Ok(not_due("spot", ctx));
+    if args.if_due {
+        match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(SPOT, Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a spot drill is due: {}", reason(why, ctx.now))),
+        }
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env, ctx.now)?;
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }
-    let frame = frame("spot", &prepared.config.drill, args, ctx);
+    let frame = frame(SPOT, &prepared.config.drill, args, ctx);
     let (recorded, shown) = drill(&prepared, &frame, ctx)?;
     remember(&memory, &recorded, &shown, ctx)?;
     Ok(report(&recorded, prepared.try_later, ctx))
-}
-
-/// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
-/// is configured. One that was not verified does not count; while it is the newest, it is due again at once.
-pub(super) fn is_due(kind: &str, records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
-    if newest(records).is_some_and(|record| record.evidence.result != Verdict::Verified) {
-        return true;
-    }
-    let verified = |r: &&Stored| r.evidence.kind == kind && r.evidence.result == Verdict::Verified;
-    // One that is dated in the future says nothing about when the next is due.
-    let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
-    let last = times.filter(|time| *time <= now).max();
-    match (last, every) {
-        (Some(last), Some(every)) => now.duration_since(last) >= every,
-        _ => true,
-    }
-}
-
-/// Says that there is nothing to do.
-pub(super) fn not_due(kind: &str, ctx: &Context) -> Exit {
-    ctx.ui.say(&format!("no {kind} drill is due"));
-    if ctx.ui.json {
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": kind,
-            "result": "not_due", "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": [], "not_tested": [],
-        }));
-    }
-    Exit::Done
 }
 
 fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
@@ -204,38 +179,5 @@ fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
         findings,
         judgement,
         finished_at: end,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drill::evidence::tests::chain;
-
-    #[test]
-    fn due_counts_from_the_last_verified_drill() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let every = Some(SignedDuration::from_hours(24));
-        let mut records = chain();
-        assert!(is_due("spot", &[], every, at("2026-03-01T00:00:00Z")));
-        assert!(!is_due("spot", &records, every, at("2026-03-04T09:59:59Z")));
-        assert!(is_due("spot", &records, every, at("2026-03-04T10:00:00Z")));
-        assert!(is_due("spot", &records, None, at("2026-03-03T10:00:00Z")));
-        records[2].evidence.result = Verdict::NotVerified;
-        assert!(is_due("spot", &records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
-        let weekly = Some(SignedDuration::from_hours(24 * 7));
-        for result in [Verdict::NotVerified, Verdict::CouldNotRun] {
-            records[2].evidence.result = result;
-            assert!(
-                is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
-                "the newest was not verified"
-            );
-        }
-        records[2].evidence.result = Verdict::Verified;
-        records[1].evidence.result = Verdict::NotVerified;
-        assert!(
-            !is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
-            "one that was done again since"
-        );
     }
 }

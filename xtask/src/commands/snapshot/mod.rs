@@ -181,4 +181,5 @@ fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
         ctx.ui.result(&format!("pruned {path}"));
     }
     ctx.ui.findings(&outcome.findings);
+    ctx.told.of(&format!("{} {}", outcome.status, show(&plan.lock())), &outcome.findings);
 }
