@@ -1,5 +1,6 @@
 //! Several destinations: one archive, the same bytes at each, and each succeeds or fails for itself. Other machines are
 //! a real sshd on this one's loopback.
+mod drilled;
 mod far;
 mod told;
 mod way;

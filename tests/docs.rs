@@ -16,6 +16,16 @@ use xtask::error::Exit;
 /// Where drills put their evidence, in the user's repository and not in this one.
 const THEIRS: [&str; 1] = ["docs/drills"];
 
+/// A section of a page, for tests elsewhere.
+pub(crate) fn section_of(name: &str, title: &str) -> String {
+    section(&page(name), title).to_owned()
+}
+
+/// The code spans of a text, likewise.
+pub(crate) fn spans_of(text: &str) -> Vec<String> {
+    spans(text)
+}
+
 /// A stack in which `cargo xtask` runs the tool, and nothing else of `cargo` is there.
 fn stack() -> Stack {
     let stack = Stack::new();

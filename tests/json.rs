@@ -8,7 +8,7 @@ use std::fs;
 const KEY: (&str, &str) = ("CODEX_BACKUP_GPG_KEY", "correct horse");
 const ENCRYPTED: &str = "passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n";
 /// The verbs, each with what it needs to be called.
-const VERBS: [&[&str]; 8] = [
+const VERBS: [&[&str]; 9] = [
     &["snapshot"],
     &["backup"],
     &["verify"],
@@ -16,6 +16,7 @@ const VERBS: [&[&str]; 8] = [
     &["restore-drill"],
     &["prune"],
     &["status"],
+    &["schedule", "cron"],
     &["init", "--force"],
 ];
 

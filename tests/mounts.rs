@@ -5,7 +5,8 @@ mod space;
 
 use super::support::{Outcome, outcome};
 use serde_json::Value;
-use space::{Kind, WITHOUT, World};
+pub(crate) use space::WITHOUT;
+use space::{Kind, World};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;

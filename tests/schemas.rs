@@ -131,13 +131,14 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
 fn printed() -> Vec<Value> {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\nrpo-target = \"1h\"\n");
-    let calls: [&[&str]; 19] = [
+    let calls: [&[&str]; 22] = [
         &["snapshot", "--dry-run"],
         &["snapshot"],
         &["snapshot"],
         &["status"],
         &["backup", "--dry-run"],
         &["backup"],
+        &["backup", "--if-due"],
         &["verify"],
         &["restore-drill", "--dry-run"],
         &["restore-drill", "--owner", "Ada"],
@@ -150,6 +151,8 @@ fn printed() -> Vec<Value> {
         &["restore", "codex-api", "--to", "../back"],
         &["prune"],
         &["status"],
+        &["schedule", "cron"],
+        &["schedule", "systemd"],
         &["init", "--dry-run"],
     ];
     let mut found: Vec<Value> =
@@ -244,7 +247,9 @@ fn broken_documents_are_refused() {
 fn optional_fields(name: &str) -> &'static [&'static str] {
     match name {
         "manifest-line" => &["size", "uid", "gid", "mtime_nanos", "blocks", "state"],
-        "drill-record" => &["operator", "loss_now_seconds", "not_tested", "findings", "reasons", "signature"],
+        "drill-record" => {
+            &["operator", "loss_now_seconds", "coverage", "not_tested", "findings", "reasons", "signature"]
+        }
         "document" => &["recipe"],
         "drill-journal" => &["sign_with"],
         _ => &[],

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xtask::archive::sha256_hex;
 use xtask::drill::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};
+use xtask::drill::demands::Demands;
 use xtask::drill::evidence::{
     ArtifactRecord, Evidence, Operator, Outcome, Signature, Started, StepRecord, StepRun, Verdict,
     all_restored, loss_seconds, rpo_seconds, rto_seconds,
@@ -14,8 +15,9 @@ use xtask::drill::evidence::{
 use xtask::drill::full::plan as full;
 use xtask::drill::measured::{self, Frame, Measured};
 use xtask::drill::render::markdown;
+use xtask::drill::rotation::Coverage;
 use xtask::drill::steps::{Kind, Pick, Plan, Planned, Role, Step};
-use xtask::drill::verdict::{Interrupted, Judgement, judge};
+use xtask::drill::verdict::{Interrupted, Judgement, judge, proven};
 use xtask::finding::Finding;
 
 fn folder() -> PathBuf {
@@ -42,6 +44,7 @@ fn planned(role: Role, set: &str, created_at: &str, pick: Pick) -> Planned {
         encrypted,
         has_manifest: true,
         key_files: if pick == Pick::Latest && encrypted { vec!["config.toml".into()] } else { vec![] },
+        demands: Demands::default(),
     }
 }
 
@@ -71,6 +74,19 @@ fn frame(started_at: &str, started_by: Started) -> Frame {
         rpo_target: Some(jiff::SignedDuration::from_hours(24)),
         owner: Some("Ada Lovelace".into()),
         due: Some("2026-04-30".into()),
+    }
+}
+
+fn coverage() -> Coverage {
+    Coverage {
+        role: Role::Data,
+        set: "codex-api".into(),
+        retained: 5,
+        covered: 3,
+        covered_since: None,
+        every_artifact_in: 4,
+        every_byte_in: 4,
+        drills_needed: 2,
     }
 }
 
@@ -106,6 +122,7 @@ fn runs(plan: &Plan, outcome: impl Fn(Step) -> Outcome) -> Vec<StepRun> {
 fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Evidence {
     let plan = plan();
     let newest = [("codex-api".to_owned(), plan.artifacts[1].created_at)].into();
+    let proven = proven(&plan, &runs);
     let artifacts = plan.artifacts.iter().enumerate().map(|(index, planned)| ArtifactRecord {
         role: planned.kind.role,
         set: planned.kind.set.clone(),
@@ -120,12 +137,15 @@ fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Eviden
         bytes: planned.bytes,
         created_at: planned.created_at,
         pick: planned.pick,
+        part: None,
+        proven: Some(proven.contains(&index)),
     });
     let elapsed = Duration::from_millis(45_250);
     let measured = Measured {
         artifacts: artifacts.collect(),
         rto_seconds: rto_seconds(&plan, &runs),
         rpo_seconds: rpo_seconds(&plan, &[].into(), frame.started_at).filter(|_| all_restored(&plan, &runs)),
+        coverage: vec![coverage()],
         loss_now_seconds: loss_seconds(["codex-api"], &newest, measured::end(frame.started_at, elapsed)),
         not_tested: plan.not_tested(),
         judgement: judge(&plan, &runs, &findings, Interrupted::No),
@@ -188,12 +208,15 @@ fn full_drill() -> Evidence {
         bytes: 41_000_000,
         created_at: time("2026-03-01T08:30:00Z"),
         pick: Pick::Latest,
+        part: None,
+        proven: None,
     };
     let measured = Measured {
         artifacts: vec![release],
         rto_seconds: Some(18.0),
         rpo_seconds: Some(80_000.0),
         loss_now_seconds: Some(45.25),
+        coverage: vec![],
         not_tested: plan.not_tested(),
         judgement: Judgement { result: Verdict::Verified, reasons: vec![] },
         steps: plan.steps().into_iter().map(step).chain([end]).collect(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done and sound
-   1  ran, and found a problem (damage, unreadable files, a drill not verified)
+   1  ran, and found a problem (damage, unreadable files, a drill not verified, overdue)
    2  the command line is wrong
    3  could not run (configuration, missing tool, I/O)
   75  try again later (another run holds the lock, the destination is not mounted)";
@@ -82,8 +82,15 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask prune --dry-run\n  cargo xtask prune --keep 3")]
     Prune(PruneArgs),
     /// Releases, backups, drills and quota at a glance.
-    #[command(after_help = "Examples:\n  cargo xtask status\n  cargo xtask status --json")]
-    Status,
+    #[command(
+        after_help = "Examples:\n  cargo xtask status\n  cargo xtask status --json\n  cargo xtask status --prometheus /var/lib/node_exporter/recovery.prom"
+    )]
+    Status(StatusArgs),
+    /// Print what runs the rest on time: a cron line, or systemd units. Installs nothing.
+    #[command(
+        after_help = "Examples:\n  cargo xtask schedule cron\n  (crontab -l; cargo xtask schedule cron) | crontab -\n  cargo xtask schedule systemd --env-file /etc/recovery.env | sudo sh"
+    )]
+    Schedule(ScheduleArgs),
     /// Write a commented recovery.toml with what was detected.
     #[command(after_help = "Examples:\n  cargo xtask init --dry-run\n  cargo xtask init")]
     Init(InitArgs),
@@ -99,7 +106,8 @@ impl Verb {
             Self::Restore(_) => "restore",
             Self::RestoreDrill(_) => "restore-drill",
             Self::Prune(_) => "prune",
-            Self::Status => "status",
+            Self::Status(_) => "status",
+            Self::Schedule(_) => "schedule",
             Self::Init(_) => "init",
         }
     }
@@ -158,6 +166,9 @@ pub struct BackupArgs {
     /// Print what would be done, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Only sets whose `backup-every` is over since their last backup.
+    #[arg(long)]
+    pub if_due: bool,
     /// Make a new archive even if nothing was changed since the last.
     #[arg(long)]
     pub force: bool,
@@ -188,8 +199,11 @@ pub struct VerifyArgs {
     #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
     pub all: bool,
     /// The evidence of drills alone: its chain, its pages and rows, its signatures.
-    #[arg(long, conflicts_with_all = ["artifacts", "latest", "all"])]
+    #[arg(long, conflicts_with_all = ["artifacts", "latest", "all", "if_due"])]
     pub evidence: bool,
+    /// Only what was not read and compared for `verify-every`.
+    #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
+    pub if_due: bool,
 }
 
 /// `restore`.
@@ -215,7 +229,7 @@ pub struct RestoreArgs {
 /// Which drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DrillKind {
-    /// Restore into a private folder and compare (monthly).
+    /// Restore the latest artifact of each set and one older, in turn, into a private folder, and compare (monthly).
     #[default]
     Spot,
     /// Stop the service, restore release and data in place, start and check it; then the live data goes back (quarterly).
@@ -229,9 +243,9 @@ pub enum DrillKind {
 /// `restore-drill`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RestoreDrillArgs {
-    /// Which drill.
-    #[arg(value_enum, default_value_t)]
-    pub kind: DrillKind,
+    /// Which drill [default: spot; with --if-due whichever is due].
+    #[arg(value_enum)]
+    pub kind: Option<DrillKind>,
     /// Print the steps and do nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -259,6 +273,46 @@ pub struct RestoreDrillArgs {
 fn date(text: &str) -> Result<String, String> {
     let day: jiff::civil::Date = text.parse().map_err(|_| "not a day such as 2026-12-31".to_owned())?;
     Ok(day.to_string())
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Write the numbers to FILE too, for Prometheus (textfile collector).
+    #[arg(long, value_name = "FILE")]
+    pub prometheus: Option<PathBuf>,
+}
+
+/// What calls the tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scheduler {
+    /// Lines for a crontab.
+    Cron,
+    /// A service and its timer.
+    Systemd,
+}
+
+/// `schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// What calls the tool.
+    #[arg(value_enum)]
+    pub scheduler: Scheduler,
+    /// When, each day, by the machine's own clock.
+    #[arg(long, value_name = "HH:MM", default_value = "03:23", value_parser = time_of_day)]
+    pub at: (u8, u8),
+    /// A file of NAME=value lines for the environment of these runs, such as a passphrase.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+}
+
+/// Hours and minutes of `HH:MM`.
+fn time_of_day(text: &str) -> Result<(u8, u8), String> {
+    let parts = text.split_once(':').and_then(|(hours, minutes)| {
+        let number = |text: &str| (text.len() <= 2).then(|| text.parse::<u8>().ok()).flatten();
+        Some((number(hours)?, number(minutes)?))
+    });
+    parts.filter(|(hours, minutes)| *hours < 24 && *minutes < 60).ok_or_else(|| "write it like 03:23".into())
 }
 
 /// `prune`.

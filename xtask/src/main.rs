@@ -5,7 +5,7 @@ use serde_json::json;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use xtask::cli::{Cli, Color};
-use xtask::commands::{self, Context};
+use xtask::commands::{self, Context, Told};
 use xtask::error::{Error, Exit, Result};
 use xtask::interrupt;
 use xtask::ui::{Ui, lost_output};
@@ -55,7 +55,8 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
         None => clock(),
     };
     let config_file = cli.config.as_ref().map(|file| start.join(file));
-    Ok(Context { ui, now, start, config_file, env })
+    let exe = std::env::current_exe().ok();
+    Ok(Context { ui, now, start, config_file, env, exe, told: Told::default() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]

@@ -53,6 +53,7 @@ pub(super) fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     ctx.ui.document(&json!({"schema_version": 1, "command": "verify", "status": status,
         "checked": listed.len(), "records": listed, "findings": findings}));
     ctx.ui.findings(&findings);
+    ctx.told.of(&format!("{} records of drills checked", records.len()), &findings);
     Ok(finding::exit(&findings))
 }
 

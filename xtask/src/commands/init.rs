@@ -142,7 +142,10 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     for (set, folder) in &sets {
         text.push_str(&format!(
             "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"             # or several: [\"drive\", \"far\"]\n\
-             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\n"
+             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\
+             # canary = \".recovery-canary\"    # a file that each backup writes and each drill demands back\n\
+             # sample = \"5%\"                  # of a big set: what a spot drill restores of it\n\
+             # backup-every = \"1d\"              # when `backup --if-due` makes one, and `status` misses it\n\n"
         ));
     }
     if sets.is_empty() {
@@ -153,11 +156,14 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
         "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
+         # verify-every = \"31d\"             # how long a backup may go without being read and compared\n\
          # release-checks = [\"npm ci --omit=dev\"]\n\
          # full-every = \"92d\"               # the full drill, in place; it needs these four:\n\
          # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
          # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\
-         # sign-with = \"ops@example.org\"     # a gpg key that signs the evidence of drills\n"
+         # sign-with = \"ops@example.org\"     # a gpg key that signs the evidence of drills\n\n\
+         # [notify]                          # who is told how runs went\n\
+         # ping-url-file = \"/etc/recovery-ping\"\n"
     ));
     text
 }

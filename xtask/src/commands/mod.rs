@@ -4,11 +4,15 @@ pub mod backup;
 mod environment;
 mod evidence;
 pub mod init;
+mod metrics;
+mod notify;
+mod overdue;
 pub mod prune;
 pub mod restore;
 pub mod restore_drill;
 pub mod retain;
 mod room;
+pub mod schedule;
 pub mod snapshot;
 pub mod status;
 pub mod verify;
@@ -28,6 +32,8 @@ use crate::ui::Ui;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
+pub use notify::Told;
+
 /// Name and version of this tool, as artifacts record it.
 pub const TOOL: &str = concat!("xtask ", env!("CARGO_PKG_VERSION"));
 
@@ -44,6 +50,10 @@ pub struct Context {
     pub config_file: Option<PathBuf>,
     /// Reads an environment variable.
     pub env: Env,
+    /// The file of this program, where the system tells it.
+    pub exe: Option<PathBuf>,
+    /// What the verb tells of its work, for who is notified.
+    pub told: Told,
 }
 
 impl Context {
@@ -63,6 +73,12 @@ impl Context {
 /// # Errors
 /// The verb's.
 pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
+    let ended = dispatch(verb, ctx);
+    notify::after(verb, &ended, ctx);
+    ended
+}
+
+fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
     match verb {
         Verb::Snapshot(args) => snapshot::run(args, ctx),
         Verb::Backup(args) => backup::run(args, ctx),
@@ -70,7 +86,8 @@ pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
         Verb::Restore(args) => restore::run(args, ctx),
         Verb::RestoreDrill(args) => restore_drill::run(args, ctx),
         Verb::Prune(args) => prune::run(args, ctx),
-        Verb::Status => status::run(ctx),
+        Verb::Status(args) => status::run(args, ctx),
+        Verb::Schedule(args) => schedule::run(args, ctx),
         Verb::Init(args) => init::run(args, ctx),
     }
 }
@@ -98,6 +115,12 @@ fn configuration(ctx: &Context) -> Result<Config> {
 
 /// The configuration of a repository; without one, of the start itself.
 fn configuration_of(repository: Option<&Repository>, ctx: &Context) -> Result<Config> {
+    let config = load(repository, ctx)?;
+    ctx.told.listens(&config.notify);
+    Ok(config)
+}
+
+fn load(repository: Option<&Repository>, ctx: &Context) -> Result<Config> {
     let file = ctx.config_file.as_deref();
     match repository {
         None => {

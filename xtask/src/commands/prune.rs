@@ -394,4 +394,5 @@ fn report(args: &Args, ctx: &Context, items: &[Item], freed: u64, findings: &[Fi
     let word = if args.dry_run { "would free" } else { "freed" };
     ctx.ui.result(&format!("{word} {}", crate::ui::bytes(freed)));
     ctx.ui.findings(findings);
+    ctx.told.of(&format!("{word} {}", crate::ui::bytes(freed)), findings);
 }

@@ -1,6 +1,6 @@
 //! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed or
 //! is damaged.
-use super::Context;
+use super::{Context, overdue};
 use crate::cli::VerifyArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::Artifact;
@@ -9,11 +9,13 @@ use crate::destination::mount::Mounted;
 use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
+use crate::drill::due::{Due, due};
 use crate::drill::record;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Severity};
 use crate::restore::{self, Source};
 use crate::shown::show;
+use jiff::Timestamp;
 use rustix::io::Errno;
 use serde_json::json;
 use std::path::Path;
@@ -26,6 +28,8 @@ struct Subject {
     far: Option<(Remote, Artifact)>,
     /// The destination that it was seen at.
     seen: Option<(Place, Mounted)>,
+    /// When it was last read and compared, as far as is known.
+    read_back: Option<Timestamp>,
 }
 
 impl Subject {
@@ -57,12 +61,22 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.evidence {
         return super::evidence::verify(&config, ctx);
     }
-    let mut findings = Vec::new();
-    let subjects = match args.artifacts.is_empty() {
+    let (mut findings, mut away) = (Vec::new(), false);
+    let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {
         false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,
-        true => gather(args, &config, &mut findings)?,
+        true => gather(args, &config, &mut findings, &mut away)?,
     };
-    if subjects.is_empty() {
+    let there = subjects.len();
+    if args.if_due {
+        let every = config.drill.verify_every;
+        subjects.retain(|subject| matches!(due(subject.read_back, every, ctx.now), Due::Now(_)));
+    }
+    if there > 0 && subjects.is_empty() {
+        ctx.ui.say("nothing is due to be verified");
+        if findings.is_empty() {
+            ctx.told.idle();
+        }
+    } else if subjects.is_empty() {
         let next = "make one with `cargo xtask snapshot` or `cargo xtask backup`";
         findings.push(Finding::error(show(&config.root), "there is nothing to verify", next));
     }
@@ -119,7 +133,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         "artifacts": checked, "entries": entries, "bytes": bytes, "findings": findings}),
     );
     ctx.ui.findings(&findings);
-    Ok(finding::exit(&findings))
+    ctx.told.of(&format!("{} checked", checked.len()), &findings);
+    Ok(match finding::exit(&findings) {
+        Exit::Done if away => Exit::TryLater,
+        exit => exit,
+    })
 }
 
 /// Takes note of the result; a warning where that cannot be.
@@ -169,11 +187,19 @@ fn named(ctx: &Context, config: &Config, path: &Path) -> Result<Subject> {
         encryption: place.and_then(|place| place.encryption.clone()),
         far: None,
         seen,
+        read_back: None,
     })
 }
 
-fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<Vec<Subject>> {
+/// Everything that is to be checked. What is due where a drive is `away` can be checked later.
+fn gather(
+    args: &Args,
+    config: &Config,
+    findings: &mut Vec<Finding>,
+    away: &mut bool,
+) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
+    let known = super::memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
     if !bundles.is_empty() || config.release.output_dir.join("SHA256SUMS").exists() {
@@ -188,7 +214,8 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
     }
     for bundle in bundles {
         if let Some(source) = Source::of_bundle(&bundle)? {
-            subjects.push(Subject { source, encryption: None, far: None, seen: None });
+            let read_back = overdue::bundle_read_back(&known, &bundle);
+            subjects.push(Subject { source, encryption: None, far: None, seen: None, read_back });
         } else if bundle.lock.tarball.is_none() {
             let what = "is a lock alone, made with --no-tarball: there is no bundle to verify";
             findings.push(Finding::info(show(&bundle.lock_path), what));
@@ -203,7 +230,10 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
             Ok(seen) => seen,
             Err(error) if subjects.is_empty() && config.destinations.len() == 1 => return Err(error),
             Err(error) => {
-                findings.push(Finding::of(show(&place.place.path), &error));
+                let found = Finding::of(show(&place.place.path), &error);
+                let later = args.if_due && error.is_away();
+                *away |= later;
+                findings.push(if later { Finding { severity: Severity::Warning, ..found } } else { found });
                 continue;
             }
         };
@@ -232,6 +262,7 @@ fn gather(args: &Args, config: &Config, findings: &mut Vec<Finding>) -> Result<V
                     encryption: place.encryption.clone(),
                     far,
                     seen,
+                    read_back: Some(overdue::backup_read_back(&known, artifact)),
                 });
             }
         }

@@ -3,23 +3,27 @@
 //! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
+mod files;
 pub mod keys;
 pub mod live;
+mod notify;
+pub mod proof;
 mod raw;
 
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
 use crate::destination::place::Place;
-use crate::destination::read;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::source::rules::Databases;
 use jiff::SignedDuration;
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use detect::VersionFrom;
+use files::read_small;
+pub use files::{Files, beneath};
+pub use notify::Notify;
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// `[drill]`.
     pub drill: Drill,
+    /// `[notify]`.
+    pub notify: Notify,
 }
 
 /// `[release]`.
@@ -72,10 +78,14 @@ pub struct DataSet {
     pub destinations: Vec<String>,
     /// Files that a drill spot-checks, relative to the source.
     pub key_files: Vec<String>,
+    /// How often a backup is due.
+    pub backup_every: Option<SignedDuration>,
     /// Whether SQLite databases are copied through SQLite.
     pub sqlite: Databases,
     /// How it is read while it is in use.
     pub live: live::Live,
+    /// What its drills prove.
+    pub proof: proof::Proof,
 }
 
 /// How archives of a destination are encrypted.
@@ -145,6 +155,8 @@ pub struct Drill {
     pub spot_every: Option<SignedDuration>,
     /// How often a full drill is due.
     pub full_every: Option<SignedDuration>,
+    /// How long a bundle or backup may go without being read and compared.
+    pub verify_every: Option<SignedDuration>,
     /// Shell lines that must succeed in the restored bundle.
     pub release_checks: Vec<String>,
     /// Deadline of each; default 10 minutes.
@@ -233,7 +245,8 @@ impl Config {
             .map(|(name, place)| place.resolve(name, &at))
             .collect::<Result<_, _>>()?;
         let drill = raw.drill.resolve(&at)?;
-        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill })
+        let notify = raw.notify.resolve(&at)?;
+        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify })
     }
 
     /// What no single key is to blame for.
@@ -241,6 +254,7 @@ impl Config {
         good_name("release.name", &self.release.name)?;
         for set in &self.data {
             good_name("a data set", &set.name)?;
+            set.can_sing()?;
             for other in &self.data {
                 if other.name.starts_with(&format!("{}-", set.name)) {
                     let what = format!(
@@ -331,38 +345,6 @@ impl Config {
             Ok(places) => Ok(places),
             Err((what, next)) => Err(Error::refused(what, next)),
         }
-    }
-}
-
-/// Gives the text of a file at a repository's root; `None` when there is none.
-pub type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Option<String>>;
-
-/// No configuration is longer.
-const MAX_FILE: u64 = 1 << 20;
-
-/// A file that the user has named; a pipe will do, an endless one will not.
-fn read_small(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
-    if text.len() as u64 > MAX_FILE {
-        let what = format!("{} has more than {MAX_FILE} bytes", path.display());
-        return Err(Error::refused(what, "name a recovery.toml"));
-    }
-    Ok(text)
-}
-
-/// The files that lie in `root`, which somebody else may have laid there: no pipe is waited for.
-pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
-    move |name| {
-        let path = root.join(name);
-        match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &path)(error)),
-            Ok(_) => {}
-        }
-        let text = String::from_utf8(read::small(&path)?);
-        text.map(Some).map_err(|_| Error::io("read", &path)(std::io::ErrorKind::InvalidData.into()))
     }
 }
 

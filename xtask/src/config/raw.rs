@@ -1,6 +1,7 @@
 //! `recovery.toml` as it is written: keys, types, ranges. An unknown key names the nearest known one and the line.
 use super::live::{self, Consistency, Live};
-use super::{DataSet, Deploy, Destination, Drill, Encryption};
+use super::proof::Proof;
+use super::{DataSet, Deploy, Destination, Drill, Encryption, Notify};
 use crate::archive::codec::Codec;
 use crate::destination::place::Place;
 use crate::destination::remote::Remote;
@@ -29,6 +30,8 @@ pub(super) struct Raw {
     pub destination: BTreeMap<String, RawDestination>,
     #[serde(default)]
     pub drill: RawDrill,
+    #[serde(default)]
+    pub notify: RawNotify,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -54,6 +57,7 @@ pub(super) struct RawSet {
     destination: Option<OneOrMore>,
     #[serde(default)]
     key_files: Vec<String>,
+    backup_every: Option<String>,
     #[serde(default)]
     sqlite: Databases,
     #[serde(default)]
@@ -70,6 +74,8 @@ pub(super) struct RawSet {
     #[serde(default)]
     one_file_system: bool,
     max_size: Option<String>,
+    canary: Option<String>,
+    sample: Option<String>,
 }
 
 /// `"a"` or `["a", "b"]`.
@@ -109,6 +115,7 @@ pub(super) struct RawDrill {
     evidence_dir: Option<String>,
     spot_every: Option<String>,
     full_every: Option<String>,
+    verify_every: Option<String>,
     #[serde(default)]
     release_checks: Vec<String>,
     check_timeout: Option<String>,
@@ -124,6 +131,18 @@ pub(super) struct RawDrill {
     aside_dir: Option<String>,
     keep_aside: Option<String>,
     sign_with: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawNotify {
+    #[serde(default)]
+    on_success: Vec<String>,
+    #[serde(default)]
+    on_failure: Vec<String>,
+    ping_url_file: Option<String>,
+    timeout: Option<String>,
+    environment: Option<Vec<String>>,
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Raw> {
@@ -217,6 +236,16 @@ fn some_span(key: &str, text: Option<&String>) -> Result<Option<SignedDuration>,
     text.map(|text| span(key, text)).transpose()
 }
 
+/// How often something is to be done.
+fn cadence(key: &str, text: Option<&String>) -> Result<Option<SignedDuration>, Mistake> {
+    match some_span(key, text)? {
+        Some(every) if every.is_zero() => {
+            Err((format!("{key} is 0"), "give more than that, or leave it out".into()))
+        }
+        every => Ok(every),
+    }
+}
+
 impl RawSet {
     pub(super) fn resolve(self, name: String, at: &dyn Fn(&str) -> PathBuf) -> Result<DataSet, Mistake> {
         if self.source.is_empty() {
@@ -237,6 +266,7 @@ impl RawSet {
         };
         Ok(DataSet {
             live,
+            proof: Proof::of(self.canary, self.sample.as_ref(), &key)?,
             source: at(&self.source),
             exclude: self.exclude,
             destinations: match self.destination {
@@ -251,6 +281,7 @@ impl RawSet {
                 Some(OneOrMore::More(names)) => names,
             },
             key_files: self.key_files,
+            backup_every: cadence(&format!("data.{name}.backup-every"), self.backup_every.as_ref())?,
             sqlite: self.sqlite,
             name,
         })
@@ -360,6 +391,7 @@ impl RawDrill {
             evidence_dir: at(self.evidence_dir.as_deref().unwrap_or("docs/drills")),
             spot_every: some_span("drill.spot-every", self.spot_every.as_ref())?,
             full_every: some_span("drill.full-every", self.full_every.as_ref())?,
+            verify_every: cadence("drill.verify-every", self.verify_every.as_ref())?,
             release_checks: self.release_checks,
             check_timeout: timeout.map_or(super::TEN_MINUTES, SignedDuration::unsigned_abs),
             stop: self.stop,
@@ -376,6 +408,19 @@ impl RawDrill {
                 }
                 key => key,
             },
+        })
+    }
+}
+
+impl RawNotify {
+    pub(super) fn resolve(self, at: &dyn Fn(&str) -> PathBuf) -> Result<Notify, Mistake> {
+        let timeout = some_span("notify.timeout", self.timeout.as_ref())?;
+        Ok(Notify {
+            on_success: self.on_success,
+            on_failure: self.on_failure,
+            ping_url_file: self.ping_url_file.as_deref().map(at),
+            timeout: timeout.map_or(super::notify::ONE_MINUTE, SignedDuration::unsigned_abs),
+            environment: self.environment.unwrap_or_else(live::environment),
         })
     }
 }

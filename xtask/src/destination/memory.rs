@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -32,6 +33,10 @@ pub struct Known {
     pub verified: HashSet<String>,
     /// Those whose last verification found damage.
     pub damaged: HashSet<String>,
+    /// When it was last read and compared, whatever came of it.
+    pub checked: BTreeMap<String, Timestamp>,
+    /// When a bundle was last made, or found whole by `snapshot`, by the path of its lock.
+    pub bundled: BTreeMap<String, Timestamp>,
     /// When it was last seen that a backup still holds what its source holds.
     pub confirmed: BTreeMap<String, Timestamp>,
     /// Those that are not known yet to have arrived for good.
@@ -40,10 +45,12 @@ pub struct Known {
     pub pruned: HashSet<String>,
     /// Those whose removal was begun, and neither ended nor given up: they are there, or gone, or in part.
     pub doomed: HashSet<String>,
+    /// Of how many parts of an artifact drills have shown that they come back, and how many it has.
+    pub sampled: BTreeMap<String, (u64, u64)>,
 }
 
 /// A backup as it was made.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Made {
     /// Bytes of the archive; unknown for one that was taken over.
     pub bytes: Option<u64>,
@@ -53,6 +60,19 @@ pub struct Made {
     pub recipients: Option<Vec<String>>,
     /// The digest of the source's state.
     pub state: Option<String>,
+    /// What was written into the source right before.
+    pub canary: Option<Canary>,
+    /// How long it took to make it and bring it there.
+    pub seconds: Option<f64>,
+}
+
+/// A file of known content in a source: its path there, and SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Relative to the source.
+    pub path: String,
+    /// Of its content.
+    pub sha256: String,
 }
 
 impl Known {
@@ -168,17 +188,30 @@ impl Memory {
     pub fn known(&self) -> Result<Known> {
         let mut known = Known::default();
         for record in self.history()? {
+            let time = record["time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+            if let ("snapshot", Some(lock)) =
+                (record["kind"].as_str().unwrap_or_default(), record["lock"].as_str())
+                && record["status"] != "damaged"
+            {
+                known.bundled.extend(time.map(|time| (lock.to_owned(), time)));
+            }
             let (Some(kind), Some(path)) = (record["kind"].as_str(), record["artifact"].as_str()) else {
                 continue;
             };
             let path = path.to_owned();
+            if ["verified", "damaged"].contains(&kind) {
+                known.checked.extend(time.map(|time| (path.clone(), time)));
+            }
             match kind {
                 "backup" => {
                     // What was known of a file of this name was of another.
                     known.doomed.remove(&path);
                     known.damaged.remove(&path);
                     known.verified.remove(&path);
+                    known.checked.remove(&path);
                     known.pending.remove(&path);
+                    known.sampled.remove(&path);
+                    let seconds = record["seconds"].as_f64();
                     let bytes = record["bytes"].as_u64();
                     let partial = record["errors"].as_u64().unwrap_or(0) > 0;
                     let state = record["state"].as_str().map(str::to_owned);
@@ -189,12 +222,10 @@ impl Memory {
                         names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
                     };
                     let recipients = record["recipients"].as_array().map(names);
-                    known.made.insert(path, Made { bytes, partial, recipients, state });
+                    let canary = Canary::deserialize(&record["canary"]).ok();
+                    known.made.insert(path, Made { bytes, partial, recipients, state, canary, seconds });
                 }
-                "confirmed" => {
-                    let time = record["time"].as_str().and_then(|time| time.parse().ok());
-                    known.confirmed.extend(time.map(|time| (path, time)));
-                }
+                "confirmed" => known.confirmed.extend(time.map(|time| (path, time))),
                 "adopted" => drop(known.made.insert(path, Made::default())),
                 "pruning" => drop(known.doomed.insert(path)),
                 "spared" => drop(known.doomed.remove(&path)),
@@ -202,8 +233,13 @@ impl Memory {
                     known.damaged.remove(&path);
                     known.verified.insert(path);
                 }
+                "sampled" => {
+                    let parts = record["parts"].as_u64().zip(record["of"].as_u64());
+                    known.sampled.extend(parts.map(|parts| (path, parts)));
+                }
                 "damaged" => {
                     known.verified.remove(&path);
+                    known.sampled.remove(&path);
                     known.damaged.insert(path);
                 }
                 "uploaded" => drop(known.pending.remove(&path)),

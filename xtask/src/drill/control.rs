@@ -6,21 +6,25 @@
 //! when that record is lost. The original is only read.
 use super::done::Done;
 use super::rooms::Rooms;
-use super::subject::Subject;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, any_error};
-use crate::restore::Source;
+use crate::restore::{Located, Source};
+use crate::tools::gpg::Secret;
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Copies the artifact into `folder`, changes the byte in its middle, and has it checked.
 ///
 /// # Errors
 /// When it cannot be copied, or the check fails for another reason than damage.
-pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> Result<Done> {
-    let whole = copy(&subject.source, folder)?;
+pub(super) fn negative(
+    rooms: &dyn Rooms,
+    (source, secret): (&Source, Option<&Secret>),
+    folder: &Path,
+) -> Result<Done> {
+    let whole = copy(source, folder)?;
     let at = flip_middle(&whole.archive)?;
     let alone = Source { marker: None, locked: None, ..whole.clone() };
     let mut ways = vec![("on its content alone", &alone)];
@@ -29,7 +33,7 @@ pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> R
     }
     let mut findings = Vec::new();
     for (how, source) in &ways {
-        let noticed = match rooms.check(source, subject.secret.as_ref()) {
+        let noticed = match rooms.check(source, secret) {
             Ok(checked) => any_error(&checked.findings),
             Err(error) if error.exit() == Exit::Found => true,
             Err(error) => return Err(error),
@@ -43,6 +47,64 @@ pub(super) fn negative(rooms: &dyn Rooms, subject: &Subject, folder: &Path) -> R
     let detail = format!("byte {at} of a copy was changed, and the check found it");
     let missed = findings.first().map(|finding| finding.what.clone());
     Ok(Done::looked(ways.len() as u64, missed.unwrap_or(detail), findings))
+}
+
+/// The same for a check of one part. Only that part is copied, to where it lies in a file that is otherwise a hole: the copy
+/// is found sound first, or finding it damaged would show nothing.
+///
+/// # Errors
+/// As [`negative`].
+pub(super) fn negative_in_part(
+    rooms: &dyn Rooms,
+    (source, secret): (&Source, Option<&Secret>),
+    located: &Located,
+    folder: &Path,
+) -> Result<Done> {
+    let part = copy_part(source, located, folder)?;
+    let name = source.name();
+    let check = || match rooms.check_part(&part, secret, &located.window) {
+        Ok(checked) => Ok(any_error(&checked.findings)),
+        Err(error) if error.exit() == Exit::Found => Ok(true),
+        Err(error) => Err(error),
+    };
+    if check()? {
+        let what =
+            "a copy of a part that was not changed is found damaged: that another would be shows nothing";
+        return Ok(Done::looked(0, what, vec![Finding::error(name, what, "run the drill again")]));
+    }
+    let at = located.packed.start + (located.packed.end - located.packed.start) / 2;
+    flip(&part.archive, at)?;
+    let detail = format!("byte {at} of a copy of the part was changed, and the check found it");
+    if check()? {
+        return Ok(Done::looked(1, detail, vec![]));
+    }
+    let what = format!("byte {at} of a copy of the part was changed, and the check did not notice");
+    let finding = Finding::error(name, what.clone(), "trust no verification of this version; report it");
+    Ok(Done::looked(1, what, vec![finding]))
+}
+
+fn copy_part(source: &Source, located: &Located, folder: &Path) -> Result<Source> {
+    use std::io::{Seek as _, SeekFrom};
+    let to = |path: &Path| folder.join(path.file_name().unwrap_or_default());
+    if let Some(path) = &source.manifest {
+        fs::copy(path, to(path)).map_err(Error::io("copy", path))?;
+    }
+    let archive = to(&source.archive);
+    let copy = || {
+        let mut from = File::open(&source.archive)?;
+        let mut to = File::options().write(true).create_new(true).mode(0o600).open(&archive)?;
+        to.set_len(from.metadata()?.len())?;
+        let start = source.codec.prologue().len() as u64;
+        for range in [0..start, located.packed.clone()] {
+            from.seek(SeekFrom::Start(range.start))?;
+            to.seek(SeekFrom::Start(range.start))?;
+            std::io::copy(&mut (&from).take(range.end - range.start), &mut to)?;
+        }
+        Ok(())
+    };
+    copy().map_err(Error::io("copy a part of", &source.archive))?;
+    let manifest = source.manifest.as_deref().map(to);
+    Ok(Source { archive, manifest, marker: None, locked: None, ..source.clone() })
 }
 
 /// The same artifact in another folder, under the same names.
@@ -66,9 +128,13 @@ fn copy(source: &Source, folder: &Path) -> Result<Source> {
 
 /// Changes the byte in the middle, and says which that is.
 fn flip_middle(path: &Path) -> Result<u64> {
+    let at = fs::metadata(path).map_err(Error::io("look at", path))?.len() / 2;
+    flip(path, at)
+}
+
+fn flip(path: &Path, at: u64) -> Result<u64> {
     use std::io::{Seek as _, SeekFrom};
     let mut file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
-    let at = file.metadata().map_err(Error::io("look at", path))?.len() / 2;
     let mut byte = [0];
     let mut flip = || {
         file.seek(SeekFrom::Start(at))?;

@@ -4,7 +4,8 @@
 //! changed or taken away later is noticed by the next. Records of a newer schema are refused, because what
 //! they mean is unknown here; unknown *fields* of a known schema are passed over.
 use super::redact::Redaction;
-use super::steps::{Pick, Plan, Role, Step};
+use super::rotation::{Coverage, Part};
+use super::steps::{Pick, Plan, Planned, Role, Step};
 use crate::archive::FormatError;
 use crate::finding::Finding;
 use jiff::Timestamp;
@@ -93,6 +94,12 @@ pub struct ArtifactRecord {
     /// The latest of its set, or an older one by rotation.
     #[serde(default)]
     pub pick: Pick,
+    /// Which share of it was restored and compared; `None` for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// Whether that came back; older records say it of the drill as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<bool>,
 }
 
 /// How one step went.
@@ -240,6 +247,9 @@ pub struct Evidence {
     /// What a failure at the end of the drill would have lost: age of the newest backup, of the set where that is worst.
     #[serde(default)]
     pub loss_now_seconds: Option<f64>,
+    /// How much of what is retained the drills up to this one have covered.
+    #[serde(default)]
+    pub coverage: Vec<Coverage>,
     /// What this drill leaves unproven.
     #[serde(default)]
     pub not_tested: Vec<String>,
@@ -259,6 +269,18 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Behind the result: of what only a sample was restored; empty where all of everything was.
+    pub fn sampled(&self) -> String {
+        let parts = self.artifacts.iter().filter(|artifact| artifact.part.is_some());
+        let sets: BTreeSet<&str> = parts.map(|artifact| artifact.set.as_str()).collect();
+        let sets: Vec<&str> = sets.into_iter().collect();
+        if sets.is_empty() {
+            String::new()
+        } else {
+            format!(" (of {} only a sample was restored)", sets.join(", "))
+        }
+    }
+
     /// The JSON text that is stored.
     ///
     /// # Errors
@@ -318,6 +340,9 @@ pub fn rounded(seconds: f64) -> f64 {
 pub fn rto_seconds(plan: &Plan, runs: &[StepRun]) -> Option<f64> {
     let steps: Vec<_> = runs.iter().filter(|run| plan.is_recovery(run.step)).collect();
     let all_passed = !steps.is_empty() && steps.iter().all(|run| run.outcome == Outcome::Pass);
+    // A sample says nothing of how long all of it takes.
+    let sampled = |a: &Planned| a.pick == Pick::Latest && a.demands.sample.is_some();
+    let all_passed = all_passed && !plan.artifacts.iter().any(sampled);
     (all_passed && plan.missing().is_empty()).then(|| rounded(steps.iter().map(|run| run.seconds).sum()))
 }
 
@@ -334,8 +359,7 @@ pub fn all_restored(plan: &Plan, runs: &[StepRun]) -> bool {
 }
 
 /// The recovery point: how old the restored data was when the drill began, for the set where that is worst; never
-/// negative. `None` without data. A backup of which it was `confirmed` later (by bare file name) that its source still
-/// holds the same is as new as that.
+/// negative. `None` without data.
 pub fn rpo_seconds(
     plan: &Plan,
     confirmed: &BTreeMap<String, Timestamp>,
@@ -344,9 +368,13 @@ pub fn rpo_seconds(
     plan.artifacts
         .iter()
         .filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
-        .map(|a| confirmed.get(&a.file).map_or(a.created_at, |time| *time.max(&a.created_at)))
-        .map(|as_of| age(as_of, started_at))
+        .map(|a| age(as_of(a, confirmed), started_at))
         .max_by(f64::total_cmp)
+}
+
+/// As of when its source held the same: a backup of which that was `confirmed` later (by bare file name) is as new as that.
+pub fn as_of(artifact: &Planned, confirmed: &BTreeMap<String, Timestamp>) -> Timestamp {
+    confirmed.get(&artifact.file).map_or(artifact.created_at, |time| *time.max(&artifact.created_at))
 }
 
 /// What a failure at `at` would lose: the age of the newest backup of each of `sets`, of the set where that is worst.
@@ -375,19 +403,6 @@ pub struct Stored {
     pub sha256: String,
     /// What it says.
     pub evidence: Evidence,
-}
-
-/// When each artifact (bare file name) was last restored by a drill that ran; for the rotation.
-pub fn last_drilled(records: &[Stored]) -> BTreeMap<String, Timestamp> {
-    let mut last = BTreeMap::new();
-    for record in records.iter().filter(|r| r.evidence.result != Verdict::CouldNotRun) {
-        for artifact in &record.evidence.artifacts {
-            let at = record.evidence.started_at;
-            let known = last.entry(artifact.path.clone()).or_insert(at);
-            *known = at.max(*known);
-        }
-    }
-    last
 }
 
 /// The record to chain to: the newest that no other names as the one before it. By links rather than by

@@ -44,6 +44,8 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
             bytes: 7,
             created_at: at,
             pick: Pick::Latest,
+            part: None,
+            proven: None,
         }],
         steps: vec![StepRecord {
             name: "preflight".into(),
@@ -58,6 +60,7 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         rpo_seconds: Some(86_400.0),
         rpo_target_seconds: None,
         loss_now_seconds: Some(86_461.5),
+        coverage: vec![],
         not_tested: vec!["the full drill".into()],
         findings: vec![],
         result: Verdict::Verified,
@@ -100,7 +103,8 @@ fn a_record_with_unknown_and_missing_optional_fields_is_read() {
     let mut value: serde_json::Value =
         serde_json::from_str(&sample(1, None).to_json().expect("writes")).expect("JSON");
     value["weather"] = "fine".into();
-    let optional = ["not_tested", "findings", "operator", "loss_now_seconds", "reasons", "signature"];
+    let optional =
+        ["not_tested", "findings", "coverage", "operator", "loss_now_seconds", "reasons", "signature"];
     for optional in optional {
         value.as_object_mut().expect("an object").remove(optional).expect(optional);
     }
@@ -199,7 +203,7 @@ fn speed_is_told_where_bytes_and_time_are() {
 #[test]
 fn a_confirmed_backup_is_as_new_as_its_confirmation() {
     let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-    let planned = |file: &str, hour| crate::drill::steps::Planned {
+    let planned = |file: &str, hour| Planned {
         kind: crate::drill::steps::Kind { role: Role::Data, set: file.into() },
         file: file.into(),
         bytes: 1,
@@ -208,6 +212,7 @@ fn a_confirmed_backup_is_as_new_as_its_confirmation() {
         encrypted: false,
         has_manifest: true,
         key_files: vec![],
+        demands: crate::drill::demands::Demands::default(),
     };
     let plan = Plan {
         required: vec![],
@@ -231,12 +236,4 @@ fn what_would_be_lost_now_is_that_of_the_worst_set() {
     assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
     assert_eq!(loss_seconds(["b", "c"], &newest, at(10)), None, "of one without a backup all would be lost");
     assert_eq!(loss_seconds([], &newest, at(10)), None);
-}
-
-#[test]
-fn a_drill_that_could_not_run_has_not_drilled_anything() {
-    let mut records = chain();
-    records[1].evidence.result = Verdict::CouldNotRun;
-    let last = last_drilled(&records);
-    assert_eq!(last.keys().collect::<Vec<_>>(), ["db-1.tar.gz", "db-3.tar.gz"]);
 }

@@ -16,6 +16,7 @@ impl Plan {
                 let kinds: Vec<String> = self.required.iter().map(ToString::to_string).collect();
                 format!("an artifact of each of: {}", kinds.join(", "))
             }
+            Step::Fetch(_) => "every byte of it is in the drill's folder".into(),
             Step::Checksums(_) => "each stored file has the SHA-256 on record".into(),
             Step::Verify(index) if entry(index).is_some_and(|artifact| artifact.encrypted) => {
                 "it decrypts to its end, and every block and entry is whole".into()
@@ -26,6 +27,24 @@ impl Plan {
             Step::KeyFiles(index) => {
                 let names = entry(index).map_or_else(String::new, |artifact| artifact.key_files.join(", "));
                 format!("each is there and not empty: {names}")
+            }
+            Step::Canary(index) => {
+                let canary = entry(index).and_then(|artifact| artifact.demands.canary.as_ref());
+                let path = canary.map_or("?", |canary| &canary.path);
+                format!("{path} has come back with the content that was written right before the backup")
+            }
+            Step::Commit(index) => {
+                let commit = entry(index).and_then(|artifact| artifact.demands.commit.as_deref());
+                format!(
+                    "every restored entry is as commit {:.12} has it, and there is no other",
+                    commit.unwrap_or("?")
+                )
+            }
+            Step::Published(index) => {
+                let release = entry(index).and_then(|artifact| artifact.demands.published.as_ref());
+                let (tag, repository) =
+                    release.map_or(("?", "?"), |release| (&*release.tag, &*release.repository));
+                format!("what was published as {tag} of {repository} has the bytes of the bundle here")
             }
             Step::ReleaseCheck(_) => format!("exit status 0 within {} s", self.check_timeout.as_secs()),
             Step::NegativeControl(_) => "the check finds the one byte of a copy that is changed".into(),

@@ -3,23 +3,28 @@
 //!
 //! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
 //! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
-use super::evidence::{Stored, check_chain, last_drilled};
-use super::pick::{self, Choice, Set, Taken};
-use super::steps::{Kind, Plan, Role};
+use super::demands::Canary;
+use super::evidence::{Stored, check_chain};
+use super::pick::{self, Choice, Known, Set, Taken};
+use super::rotation::{Past, Stock};
+use super::steps::{Kind, Pick, Plan, Planned, Role};
 use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
-use crate::config::{Config, Destination};
+use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::{Known, Memory};
+use crate::destination::memory::{self, Memory};
 use crate::destination::mount::Durability;
 use crate::destination::names::ArtifactName;
 use crate::destination::releases::{self, Bundle};
+use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
 use crate::restore::Source;
 use crate::shown::show;
-use crate::tools::Tool;
+use crate::tools::git::{Blobs, Repository};
+use crate::tools::{Tool, preflight};
 use jiff::Timestamp;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -29,6 +34,10 @@ pub struct Prepared {
     pub config: Config,
     /// Former evidence.
     pub records: Vec<Stored>,
+    /// The drills among it that ran.
+    pub past: Past,
+    /// All that is retained.
+    pub stock: Vec<Stock>,
     /// What to do.
     pub plan: Plan,
     /// The artifacts of the plan, in its order.
@@ -59,6 +68,7 @@ pub fn prepare(
     records: Vec<Stored>,
     mut findings: Vec<Finding>,
     env: Env,
+    now: Timestamp,
 ) -> Result<Prepared> {
     findings.extend(check_chain(&records));
     let (bundles, bundle_findings) = releases::scan(&config.release.output_dir)?;
@@ -67,18 +77,29 @@ pub fn prepare(
     backups.gather(&config)?;
     let known = Memory::at(&config.root).known()?;
     findings.append(&mut backups.findings);
-    let drilled = last_drilled(&records);
-    let sets = sets(&config);
-    let choice = pick::choose(&config.release.name, &bundles, &sets, &backups.artifacts, &drilled);
+    let (past, sets, commits) = (Past::of(&records), sets(&config), Commits::of(&config));
+    let choice = pick::choose(
+        &config.release.name,
+        &bundles,
+        &sets,
+        &backups.artifacts,
+        &Known {
+            past: &past,
+            now,
+            canary: &|backup| canary(&known, backup),
+            far: &|backup| backups.far.get(&backup.archive).map(|remote| remote.host.name.clone()),
+            has_commit: &|commit| commits.has(commit),
+        },
+    );
     findings.extend(choice.picked.iter().filter_map(|(_, taken)| match *taken {
         Taken::Backup(index) => known.wrong_with(&backups.artifacts[index]),
         Taken::Bundle(_) => None,
     }));
     let confirmed = confirmed(&backups.artifacts, &known);
     let newest = newest(&sets, &backups.artifacts, &known, &confirmed);
-    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups.artifacts, &config, env)?;
+    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups, &config, env)?;
     blockers.splice(0..0, backups.blockers);
-    let tools = needed_tools(&choice, &config);
+    let tools = needed_tools(&choice, &config, &subjects);
     let plan = Plan {
         required: required(&config, &bundles),
         tools: tools.iter().map(|tool| tool.command().to_owned()).collect(),
@@ -87,14 +108,17 @@ pub fn prepare(
         artifacts: choice.picked.into_iter().map(|(planned, _)| planned).collect(),
     };
     let mut not_tested = plan.not_tested();
+    not_tested.extend(silent(&plan, &sets));
     if choice.left > 0 {
         not_tested.push(format!("{} older artifacts, left for later drills", choice.left));
     }
     not_tested.append(&mut backups.not_tested);
-    let try_later = backups.try_later;
+    let (try_later, stock) = (backups.try_later, choice.stock);
     Ok(Prepared {
         config,
         records,
+        past,
+        stock,
         plan,
         subjects,
         tools,
@@ -107,7 +131,7 @@ pub fn prepare(
     })
 }
 
-fn confirmed(backups: &[Artifact], known: &Known) -> BTreeMap<String, Timestamp> {
+fn confirmed(backups: &[Artifact], known: &memory::Known) -> BTreeMap<String, Timestamp> {
     let of = |backup: &Artifact| Some((backup.name.file(), *known.confirmed.get(&show(&backup.archive))?));
     backups.iter().filter_map(of).collect()
 }
@@ -116,7 +140,7 @@ fn confirmed(backups: &[Artifact], known: &Known) -> BTreeMap<String, Timestamp>
 fn newest(
     sets: &[Set],
     backups: &[Artifact],
-    known: &Known,
+    known: &memory::Known,
     confirmed: &BTreeMap<String, Timestamp>,
 ) -> BTreeMap<String, Timestamp> {
     let mut newest = BTreeMap::new();
@@ -130,8 +154,75 @@ fn newest(
     newest
 }
 
+/// The same for a drill that fetches nothing: what lies on another machine alone is in its way.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_near(
+    config: Config,
+    records: Vec<Stored>,
+    findings: Vec<Finding>,
+    env: Env,
+    now: Timestamp,
+) -> Result<Prepared> {
+    let mut prepared = prepare(config, records, findings, env, now)?;
+    for (planned, subject) in prepared.plan.artifacts.iter().zip(&prepared.subjects) {
+        if planned.pick == Pick::Latest && subject.far.is_some() {
+            let what =
+                format!("{} lies on another machine alone, and is not fetched by this drill", planned.file);
+            prepared.blockers.push(what);
+        }
+    }
+    Ok(prepared)
+}
+
 fn sets(config: &Config) -> Vec<Set> {
-    config.data.iter().map(|set| Set { name: set.name.clone(), key_files: set.key_files.clone() }).collect()
+    let set = |set: &DataSet| Set {
+        name: set.name.clone(),
+        key_files: set.key_files.clone(),
+        parts: set.proof.parts,
+        canary: set.proof.canary.is_some(),
+    };
+    config.data.iter().map(set).collect()
+}
+
+/// What was written into the source right before a backup, as far as is on record.
+fn canary(known: &memory::Known, backup: &Artifact) -> Option<Canary> {
+    let memory::Canary { path, sha256 } = known.made.get(&show(&backup.archive))?.canary.clone()?;
+    Some(Canary { path, sha256 })
+}
+
+/// Latest backups that should have a canary, and have none on record.
+fn silent(plan: &Plan, sets: &[Set]) -> Vec<String> {
+    let asked = |set: &str| sets.iter().any(|known| known.canary && known.name == set);
+    let silent = plan.artifacts.iter().filter(|a| {
+        let Planned { kind, pick, demands, .. } = a;
+        kind.role == Role::Data && *pick == Pick::Latest && asked(&kind.set) && demands.canary.is_none()
+    });
+    silent.map(|a| format!("the canary of {}: none is on record for it", a.file)).collect()
+}
+
+/// The commits of this repository.
+struct Commits {
+    repository: Option<(Repository, RefCell<Blobs>)>,
+}
+
+impl Commits {
+    /// Of none where git, or a repository, is not there: then no bundle is compared with its commit.
+    fn of(config: &Config) -> Self {
+        let repository = Repository::discover(&config.root).ok().flatten();
+        let with_blobs = |repository: Repository| {
+            let blobs = repository.blobs().ok()?;
+            Some((repository, RefCell::new(blobs)))
+        };
+        Self { repository: repository.and_then(with_blobs) }
+    }
+
+    fn has(&self, commit: &str) -> bool {
+        let is_name = commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some((repository, blobs)) = self.repository.as_ref().filter(|_| is_name) else { return false };
+        repository.resolve(commit, &mut blobs.borrow_mut()).is_ok_and(|found| found.sha == commit)
+    }
 }
 
 /// Every configured data set; and the release where `[release]` says something of it, as soon as there is one, or checks
@@ -145,13 +236,19 @@ pub fn required(config: &Config, bundles: &[Bundle]) -> Vec<Kind> {
     kinds
 }
 
-fn needed_tools(choice: &Choice, config: &Config) -> Vec<Tool> {
+fn needed_tools(choice: &Choice, config: &Config, subjects: &[Subject]) -> Vec<Tool> {
     let mut tools = Vec::new();
     if config.destinations.iter().any(|destination| destination.place.mount.is_some()) {
         tools.push(Tool::Mountpoint);
     }
     if choice.picked.iter().any(|(planned, _)| planned.encrypted) {
         tools.push(Tool::Gpg);
+    }
+    let far = subjects.iter().filter_map(|subject| subject.far.as_ref());
+    for tool in far.flat_map(|(remote, _)| remote.tools()) {
+        if !tools.contains(&tool) {
+            tools.push(tool);
+        }
     }
     tools
 }
@@ -160,51 +257,92 @@ fn needed_tools(choice: &Choice, config: &Config) -> Vec<Tool> {
 #[derive(Default)]
 struct Backups {
     artifacts: Vec<Artifact>,
+    /// The machine of those that are not on this one, by their archive.
+    far: BTreeMap<PathBuf, Remote>,
     findings: Vec<Finding>,
     blockers: Vec<String>,
     not_tested: Vec<String>,
     try_later: bool,
 }
 
+/// What a look at another machine came to.
+type Listing = Result<Vec<Artifact>>;
+
 impl Backups {
-    /// Looks at every destination once. A set is in the way of the drill when none of its destinations can be read; where
-    /// several hold the same backup, the first is drilled.
+    /// Looks at every destination once, at other machines only where none on this one has a backup of the set. A set is
+    /// in the way of the drill when none of its destinations can; where several hold the same backup, the first is drilled.
     fn gather(&mut self, config: &Config) -> Result<()> {
-        let mut looked: Vec<(&Destination, Option<Error>)> = Vec::new();
+        let mut near: Vec<(&Destination, Option<Error>)> = Vec::new();
+        let mut far: Vec<(&Destination, Listing)> = Vec::new();
         for set in &config.data {
-            let destinations = config.destinations_of(set)?;
-            for destination in &destinations {
-                if !looked.iter().any(|(known, _)| known.name == destination.name) {
-                    looked.push((destination, self.scan(destination, config).err()));
+            let (machines, folders): (Vec<_>, Vec<_>) = config
+                .destinations_of(set)?
+                .into_iter()
+                .partition(|destination| destination.place.remote.is_some());
+            for destination in &folders {
+                if !near.iter().any(|(known, _)| known.name == destination.name) {
+                    near.push((destination, self.scan(destination, config).err()));
                 }
             }
-            let of_set = |name: &str| destinations.iter().any(|destination| destination.name == name);
-            let failed = || looked.iter().filter(|(known, error)| of_set(&known.name) && error.is_some());
-            for (destination, error) in failed() {
-                let Some(error) = error else { continue };
-                if failed().count() == destinations.len() {
-                    self.try_later |= error.exit() == Exit::TryLater;
-                    let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
-                    let blocker = error.chain() + &next;
-                    if !self.blockers.contains(&blocker) {
-                        self.blockers.push(blocker);
-                    }
-                } else {
-                    let text = format!("the copies at {}: {}", destination.name, error.chain());
-                    if !self.not_tested.contains(&text) {
-                        self.not_tested.push(text);
-                    }
+            let of_set = |name: &str| folders.iter().any(|destination| destination.name == name);
+            let seen = || near.iter().filter(|(known, _)| of_set(&known.name));
+            let answered = seen().any(|(_, error)| error.is_none());
+            let of_this = |artifact: &Artifact| owns(set, &artifact.name.series);
+            let mut found = answered && self.artifacts.iter().any(of_this);
+            let mut failed: Vec<(&Destination, &Error)> =
+                seen().filter_map(|(known, error)| Some((*known, error.as_ref()?))).collect();
+            for destination in &machines {
+                if found {
+                    let why = "they lie on another machine, and others are nearer";
+                    self.gap(format!("the copies at {}: {why}", destination.name));
+                    continue;
+                }
+                if !far.iter().any(|(known, _)| known.name == destination.name) {
+                    far.push((destination, listed(destination, config)));
+                }
+                let listing = far.iter().find(|(known, _)| known.name == destination.name);
+                if let Some((_, Ok(listed))) = listing {
+                    found = true;
+                    self.take(destination, set, listed);
+                }
+            }
+            let of_set = |name: &str| machines.iter().any(|destination| destination.name == name);
+            let answers = far.iter().filter(|(known, _)| of_set(&known.name));
+            failed.extend(answers.filter_map(|(known, listing)| Some((*known, listing.as_ref().err()?))));
+            for (destination, error) in failed {
+                if found || answered {
+                    self.gap(format!("the copies at {}: {}", destination.name, error.chain()));
+                    continue;
+                }
+                self.try_later |= error.exit() == Exit::TryLater;
+                let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
+                let blocker = error.chain() + &next;
+                if !self.blockers.contains(&blocker) {
+                    self.blockers.push(blocker);
                 }
             }
         }
         Ok(())
     }
 
-    fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
-        if destination.place.remote.is_some() {
-            let what = format!("backups at {} lie on another machine", destination.name);
-            return Err(Error::refused(what, "`cargo xtask verify` has that machine compare their digests"));
+    fn gap(&mut self, text: String) {
+        if !self.not_tested.contains(&text) {
+            self.not_tested.push(text);
         }
+    }
+
+    /// The backups of a set that are fetched from another machine.
+    fn take(&mut self, destination: &Destination, set: &DataSet, listed: &[Artifact]) {
+        let Some(remote) = &destination.place.remote else { return };
+        for artifact in listed.iter().filter(|artifact| owns(set, &artifact.name.series)) {
+            if !self.artifacts.iter().any(|known| known.name == artifact.name) {
+                self.far.insert(artifact.archive.clone(), remote.clone());
+                self.artifacts.push(artifact.clone());
+            }
+        }
+    }
+
+    fn scan(&mut self, destination: &Destination, config: &Config) -> Result<()> {
         let (mounted, found) = destination.place.look(false)?;
         if mounted.durability == Durability::MountCache {
             let name = &destination.name;
@@ -231,11 +369,26 @@ impl Backups {
     }
 }
 
+/// Whether a series is of a set, with or without a suffix.
+fn owns(set: &DataSet, series: &str) -> bool {
+    let rest = series.strip_prefix(set.name.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// What another machine holds.
+fn listed(destination: &Destination, config: &Config) -> Listing {
+    let tools = destination.place.remote.as_ref().map(Remote::tools).unwrap_or_default();
+    preflight(&tools)?;
+    let (_, found) = destination.place.look(false)?;
+    let ours = |artifact: &Artifact| config.data.iter().any(|set| owns(set, &artifact.name.series));
+    Ok(found.complete.into_iter().filter(ours).collect())
+}
+
 /// What belongs to each pick; and what stands in the way of decrypting it.
 fn subjects(
     choice: &Choice,
     bundles: &[Bundle],
-    backups: &[Artifact],
+    backups: &Backups,
     config: &Config,
     env: Env,
 ) -> Result<(Vec<Subject>, Vec<String>)> {
@@ -244,7 +397,7 @@ fn subjects(
         match *taken {
             Taken::Bundle(index) => subjects.extend(of_bundle(&bundles[index])?),
             Taken::Backup(index) => {
-                let backup = &backups[index];
+                let backup = &backups.artifacts[index];
                 let set = config.data.iter().find(|set| set.name == planned.kind.set);
                 let places = set.map(|set| config.destinations_of(set)).transpose()?.unwrap_or_default();
                 // All destinations of a set are encrypted alike.
@@ -261,10 +414,16 @@ fn subjects(
                     _ => None,
                 };
                 let folder = set.and_then(|set| set.source.file_name()).unwrap_or_default();
+                let far = backups.far.get(&backup.archive).map(|remote| (remote.clone(), backup.clone()));
                 subjects.push(Subject {
-                    source: Source::of_file(&backup.archive)?,
+                    source: match far {
+                        Some(_) => Source::from(backup),
+                        None => Source::of_file(&backup.archive)?,
+                    },
+                    far,
                     secret,
                     digests: Digests::Marker(backup.marker.clone()),
+                    left_out: Vec::new(),
                     folder: folder.into(),
                 });
             }
@@ -279,5 +438,12 @@ fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {
     let mut digests = Vec::new();
     digests.extend(bundle.lock.tarball_sha256.clone().map(|digest| (source.archive.clone(), digest)));
     digests.extend(source.manifest.clone().zip(bundle.lock.manifest_sha256.clone()));
-    Ok(Some(Subject { source, secret: None, digests: Digests::Lock(digests), folder: PathBuf::new() }))
+    Ok(Some(Subject {
+        source,
+        far: None,
+        secret: None,
+        digests: Digests::Lock(digests),
+        left_out: bundle.lock.excluded.clone(),
+        folder: PathBuf::new(),
+    }))
 }

@@ -5,6 +5,7 @@
 use super::evidence::{
     ArtifactRecord, Evidence, Operator, SCHEMA_VERSION, StepRecord, StepRun, ToolVersion, rounded,
 };
+use super::rotation::Coverage;
 use super::steps::Plan;
 use super::verdict::{Judgement, missed};
 use crate::finding::Finding;
@@ -59,6 +60,8 @@ pub struct Measured {
     pub rpo_seconds: Option<f64>,
     /// What a failure at its end would have lost.
     pub loss_now_seconds: Option<f64>,
+    /// How much of what is retained the drills up to this one have covered; empty for a full drill, which takes the latest.
+    pub coverage: Vec<Coverage>,
     /// What it leaves unproven.
     pub not_tested: Vec<String>,
     /// What was found, but for missed targets.
@@ -106,6 +109,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         rpo_seconds: rpo_seconds.map(rounded),
         rpo_target_seconds,
         loss_now_seconds: loss_now_seconds.map(rounded),
+        coverage: measured.coverage,
         not_tested: measured.not_tested,
         findings: findings.map(|finding| frame.assigned(finding)).collect(),
         result: measured.judgement.result,

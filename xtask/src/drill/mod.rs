@@ -1,12 +1,15 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`pick`], [`steps`], [`evidence`], [`measured`], [`verdict`], [`render`] and [`redact`] are pure: values in, values
-//! out; they see no file system, process, clock or environment. [`run`] carries the steps out, [`rooms`] is the door
-//! through which it reaches the other rooms, [`record`] stores the evidence.
+//! [`pick`], [`rotation`], [`steps`], [`demands`], [`due`], [`evidence`], [`measured`], [`verdict`], [`render`] and
+//! [`redact`] are pure: values in, values out; they see no file system, process, clock or environment. [`run`] carries the
+//! steps out, [`rooms`] is the door through which it reaches the other rooms, [`record`] stores the evidence.
 pub mod checklist;
 pub mod compare;
 pub mod control;
+mod demanded;
+pub mod demands;
 mod done;
+pub mod due;
 pub mod evidence;
 mod expected;
 pub mod full;
@@ -18,6 +21,7 @@ pub mod record;
 pub mod redact;
 pub mod render;
 pub mod rooms;
+pub mod rotation;
 pub mod run;
 pub mod signed;
 pub mod steps;

@@ -1,7 +1,9 @@
-//! Which artifacts a drill takes: the latest of each kind, and one older by rotation.
+//! Which artifacts a drill takes: of each kind the latest, and one older by rotation.
 //!
 //! Pure: catalogs, bundles and former records in, choices out.
-use super::steps::{Kind, Pick, Planned, Role, next_in_rotation};
+use super::demands::{Canary, Demands, Published};
+use super::rotation::{Past, Retained, Stock};
+use super::steps::{Kind, Pick, Planned, Role};
 use crate::destination::catalog::Artifact;
 use crate::destination::releases::Bundle;
 use jiff::Timestamp;
@@ -16,13 +18,15 @@ pub enum Taken {
     Backup(usize),
 }
 
-/// The choices, and how many older artifacts were left for later drills.
+/// The choices, and what they were chosen from.
 #[derive(Debug)]
 pub struct Choice {
-    /// What is drilled, the latest of each kind before the older one.
+    /// What is drilled, the latest of all kinds before the older ones.
     pub picked: Vec<(Planned, Taken)>,
     /// Older artifacts that are not drilled this time.
     pub left: usize,
+    /// All that is retained, by kind.
+    pub stock: Vec<Stock>,
 }
 
 /// What a pick has to know of a configured data set.
@@ -32,6 +36,24 @@ pub struct Set {
     pub name: String,
     /// See [`Planned::key_files`].
     pub key_files: Vec<String>,
+    /// In how many parts its artifacts are drilled: 1 for all at once.
+    pub parts: u32,
+    /// Whether its latest backup has a canary to show.
+    pub canary: bool,
+}
+
+/// What else is known, beside what is retained.
+pub struct Known<'a> {
+    /// Former drills.
+    pub past: &'a Past,
+    /// When the run began.
+    pub now: Timestamp,
+    /// The canary of a backup, by the path of its archive.
+    pub canary: &'a dyn Fn(&Artifact) -> Option<Canary>,
+    /// The machine that a backup is fetched from, if it is another.
+    pub far: &'a dyn Fn(&Artifact) -> Option<String>,
+    /// Whether the repository has a commit.
+    pub has_commit: &'a dyn Fn(&str) -> bool,
 }
 
 /// The data set that a series belongs to: a series is named after its set, with an optional suffix. Where
@@ -45,43 +67,86 @@ pub fn owner<'a>(series: &str, sets: &'a [Set]) -> Option<&'a Set> {
         .max_by_key(|set| set.name.len())
 }
 
-/// Chooses among `bundles` and `backups`; `drilled` is when each was drilled last.
+/// Chooses among `bundles` and `backups`.
 pub fn choose(
     release: &str,
     bundles: &[Bundle],
     sets: &[Set],
     backups: &[Artifact],
-    drilled: &BTreeMap<String, Timestamp>,
+    known: &Known<'_>,
 ) -> Choice {
-    let mut kinds: BTreeMap<Kind, Vec<(Planned, Taken)>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Kind, Vec<Candidate<'_>>> = BTreeMap::new();
     for (index, bundle) in bundles.iter().enumerate() {
-        let Some(planned) = of_bundle(bundle, release) else { continue };
-        kinds.entry(planned.kind.clone()).or_default().push((planned, Taken::Bundle(index)));
+        let Some(planned) = of_bundle(bundle, release, known) else { continue };
+        let kind = planned.kind.clone();
+        kinds.entry(kind).or_default().push(Candidate { planned, taken: Taken::Bundle(index), set: None });
     }
     for (index, backup) in backups.iter().enumerate() {
         if let Some(set) = owner(&backup.name.series, sets) {
-            let planned = of_backup(backup, set);
-            kinds.entry(planned.kind.clone()).or_default().push((planned, Taken::Backup(index)));
+            let planned = of_backup(backup, set, known);
+            let kind = planned.kind.clone();
+            let taken = Taken::Backup(index);
+            kinds.entry(kind).or_default().push(Candidate { planned, taken, set: Some(set) });
         }
     }
-    let (mut picked, mut older) = (Vec::new(), Vec::new());
-    for (_, mut of_kind) in kinds {
-        of_kind.sort_by(|(a, _), (b, _)| (a.created_at, &a.file).cmp(&(b.created_at, &b.file)));
-        picked.extend(of_kind.pop());
-        older.extend(of_kind);
+    let (mut latest, mut older, mut stock, mut left) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for (kind, mut of_kind) in kinds {
+        of_kind.sort_by(|a, b| a.age().cmp(&b.age()));
+        let Some(newest) = of_kind.pop() else { continue };
+        let kept: Vec<Retained> = of_kind.iter().map(Candidate::retained).collect();
+        let turn = known.past.queue(&kept, known.now).into_iter().next();
+        stock.push(Stock { kind, latest: newest.retained(), older: kept });
+        left += of_kind.len() - usize::from(turn.is_some());
+        let demanded = newest.set.is_some_and(|set| set.canary);
+        let mut newest = newest.picked(Pick::Latest, known);
+        // Of an older one there may be nothing left to compare it with.
+        newest.0.demands.canary = newest.0.demands.canary.filter(|_| demanded);
+        latest.push(newest);
+        older.extend(turn.map(|index| {
+            let mut one = of_kind.swap_remove(index).picked(Pick::Older, known);
+            one.0.demands.canary = None;
+            one
+        }));
     }
-    let candidates: Vec<_> = older.iter().map(|(a, _)| (a.file.clone(), a.created_at)).collect();
-    if let Some(turn) = next_in_rotation(&candidates, drilled) {
-        let (mut planned, taken) = older.swap_remove(turn);
-        planned.pick = Pick::Older;
-        picked.push((planned, taken));
+    latest.extend(older);
+    Choice { picked: latest, left, stock }
+}
+
+/// An artifact that may be drilled.
+struct Candidate<'a> {
+    planned: Planned,
+    taken: Taken,
+    set: Option<&'a Set>,
+}
+
+impl Candidate<'_> {
+    fn age(&self) -> (Timestamp, &str) {
+        (self.planned.created_at, &self.planned.file)
     }
-    Choice { picked, left: older.len() }
+
+    /// Without a manifest nobody can tell which part of it is where.
+    fn parts(&self) -> u32 {
+        self.set.filter(|_| self.planned.has_manifest).map_or(1, |set| set.parts.max(1))
+    }
+
+    fn retained(&self) -> Retained {
+        let Planned { file, created_at, .. } = &self.planned;
+        Retained { file: file.clone(), created_at: *created_at, parts: self.parts() }
+    }
+
+    fn picked(self, pick: Pick, known: &Known<'_>) -> (Planned, Taken) {
+        let parts = self.parts();
+        let mut planned = self.planned;
+        planned.pick = pick;
+        planned.demands.sample =
+            (parts > 1).then(|| known.past.share(&planned.kind, &planned.file, pick, parts));
+        (planned, self.taken)
+    }
 }
 
 /// None for a lock without a tarball, which has nothing to bring back; for another release; and for a bundle of a working
 /// tree, which is none.
-fn of_bundle(bundle: &Bundle, release: &str) -> Option<Planned> {
+fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planned> {
     bundle.tarball.as_ref()?;
     // Two releases may share a folder; a lock of the shell tool has no name.
     if bundle.lock.dirty || !(bundle.lock.name.is_empty() || bundle.lock.name == release) {
@@ -96,10 +161,15 @@ fn of_bundle(bundle: &Bundle, release: &str) -> Option<Planned> {
         encrypted: false,
         has_manifest: bundle.manifest.is_some(),
         key_files: vec![],
+        demands: Demands {
+            commit: bundle.lock.git_commit.clone().filter(|commit| (known.has_commit)(commit)),
+            published: bundle.lock.release_url.as_deref().and_then(Published::at),
+            ..Demands::default()
+        },
     })
 }
 
-fn of_backup(backup: &Artifact, set: &Set) -> Planned {
+fn of_backup(backup: &Artifact, set: &Set, known: &Known<'_>) -> Planned {
     Planned {
         kind: Kind { role: Role::Data, set: set.name.clone() },
         file: backup.name.file(),
@@ -109,6 +179,7 @@ fn of_backup(backup: &Artifact, set: &Set) -> Planned {
         encrypted: backup.name.encrypted,
         has_manifest: backup.has_manifest,
         key_files: set.key_files.clone(),
+        demands: Demands { far: (known.far)(backup), canary: (known.canary)(backup), ..Demands::default() },
     }
 }
 
@@ -119,7 +190,7 @@ mod tests {
     use crate::destination::names::ArtifactName;
 
     fn set(name: &str) -> Set {
-        Set { name: name.into(), key_files: vec!["k".into()] }
+        Set { name: name.into(), key_files: vec!["k".into()], parts: 1, canary: false }
     }
 
     fn backup(series: &str, day: u8) -> Artifact {
@@ -137,31 +208,77 @@ mod tests {
         }
     }
 
+    fn known<'a>(past: &'a Past) -> Known<'a> {
+        let canary = &|backup: &Artifact| {
+            let sha256 = backup.name.file();
+            Some(Canary { path: "c".into(), sha256 })
+        };
+        let now = "2026-04-01T00:00:00Z".parse().expect("a time");
+        Known { past, now, canary, far: &|_| None, has_commit: &|_| false }
+    }
+
     #[test]
-    fn the_latest_of_each_set_and_one_older() {
+    fn the_latest_of_each_set_and_one_older_of_each() {
         let sets = [set("db"), set("db-logs")];
         let backups = [
             backup("db", 1),
             backup("db", 3),
+            backup("db", 2),
             backup("db-logs", 2),
             backup("db-logs-nightly", 4),
             backup("stranger", 9),
         ];
-        let choice = choose("app", &[], &sets, &backups, &BTreeMap::new());
-        let files: Vec<_> =
-            choice.picked.iter().map(|(p, taken)| (p.kind.set.as_str(), p.pick, *taken)).collect();
+        let mut past = Past::default();
+        let choice = choose("app", &[], &sets, &backups, &known(&past));
+        let taken = |choice: &Choice| -> Vec<(String, Pick, Taken)> {
+            choice.picked.iter().map(|(p, taken)| (p.kind.set.clone(), p.pick, *taken)).collect()
+        };
+        let one = |set: &str, pick, index| (set.to_owned(), pick, Taken::Backup(index));
         assert_eq!(
-            files,
+            taken(&choice),
             [
-                ("db", Pick::Latest, Taken::Backup(1)),
-                ("db-logs", Pick::Latest, Taken::Backup(3)),
-                ("db", Pick::Older, Taken::Backup(0)),
+                one("db", Pick::Latest, 1),
+                one("db-logs", Pick::Latest, 4),
+                one("db", Pick::Older, 0),
+                one("db-logs", Pick::Older, 3),
             ]
         );
-        assert_eq!(choice.left, 1);
-        let drilled = [(backups[0].name.file(), Timestamp::UNIX_EPOCH)].into();
-        let choice = choose("app", &[], &sets, &backups, &drilled);
+        assert_eq!((choice.left, choice.stock.len()), (1, 2));
+        let took = |(planned, _): &(Planned, Taken)| super::super::rotation::Took {
+            kind: planned.kind.clone(),
+            file: planned.file.clone(),
+            pick: planned.pick,
+            part: None,
+            proven: true,
+        };
+        past.add("2026-03-20T00:00:00Z".parse().expect("a time"), choice.picked.iter().map(took).collect());
+        let choice = choose("app", &[], &sets, &backups, &known(&past));
         assert_eq!(choice.picked[2].1, Taken::Backup(2), "the other one has its turn");
+    }
+
+    #[test]
+    fn a_set_in_parts_is_drilled_in_shares_where_a_manifest_tells_them() {
+        let (mut sets, mut backups) = ([set("db")], [backup("db", 1), backup("db", 2)]);
+        sets[0].parts = 20;
+        backups[0].has_manifest = false;
+        let past = Past::default();
+        let choice = choose("app", &[], &sets, &backups, &known(&past));
+        let share = choice.picked[0].0.demands.sample.expect("a share");
+        assert_eq!((share.number, share.of), (1, 20));
+        assert_eq!(choice.picked[1].0.demands.sample, None);
+        assert_eq!((choice.stock[0].latest.parts, choice.stock[0].older[0].parts), (20, 1));
+    }
+
+    #[test]
+    fn the_latest_alone_shows_its_canary_and_only_where_one_is_configured() {
+        let (mut sets, backups) = ([set("db")], [backup("db", 1), backup("db", 2)]);
+        let past = Past::default();
+        for configured in [true, false] {
+            sets[0].canary = configured;
+            let choice = choose("app", &[], &sets, &backups, &known(&past));
+            assert_eq!(choice.picked[0].0.demands.canary.is_some(), configured);
+            assert_eq!(choice.picked[1].0.demands.canary, None);
+        }
     }
 
     #[test]

@@ -42,6 +42,14 @@ impl Redaction {
         Self { pairs }
     }
 
+    /// More secrets, beside those that it has.
+    #[must_use]
+    pub fn and(mut self, secrets: &[(String, String)]) -> Self {
+        self.pairs.extend(Self::new(secrets, &[]).pairs);
+        self.pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
+        self
+    }
+
     /// `text` with every value replaced by the name of its variable.
     pub fn text(&self, text: &str) -> String {
         self.pairs.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name))

@@ -15,6 +15,10 @@ pub fn markdown(evidence: &Evidence) -> String {
     artifacts(&mut page, evidence);
     steps(&mut page, evidence);
     findings(&mut page, &evidence.findings);
+    let coverage: Vec<String> = evidence.coverage.iter().map(ToString::to_string).collect();
+    if !coverage.is_empty() {
+        list(&mut page, "Covered so far", &coverage);
+    }
     list(&mut page, "Not tested", &evidence.not_tested);
     record(&mut page, evidence);
     page
@@ -46,7 +50,7 @@ fn opening(page: &mut String, evidence: &Evidence) {
         });
     }
     let rows = [
-        ("result", verdict.to_owned()),
+        ("result", format!("{verdict}{}", cell(&evidence.sampled()))),
         ("ran by", ran_by(evidence)),
         ("host", cell(&evidence.host)),
         ("started", evidence.started_at.to_string()),
@@ -117,9 +121,13 @@ fn artifacts(page: &mut String, evidence: &Evidence) {
     for artifact in &evidence.artifacts {
         let older = if artifact.pick == Pick::Older { " (older)" } else { "" };
         let digest = if artifact.sha256.is_empty() { "not read" } else { &artifact.sha256 };
+        let part = artifact.part.as_ref().map_or_else(String::new, |part| {
+            let numbers: Vec<String> = part.numbers.iter().map(u32::to_string).collect();
+            format!(" (only part {} of {})", numbers.join(", "), part.of)
+        });
         let _ = writeln!(
             page,
-            "| {}{older} | {} | {} | {} | {} | {digest} |",
+            "| {}{older}{part} | {} | {} | {} | {} | {digest} |",
             artifact.role,
             cell(&artifact.set),
             cell(&artifact.path),

@@ -1,9 +1,15 @@
 //! What a drill asks of the other rooms, as one trait: the real thing, and in tests a checker that is blind
 //! or a tool that hangs.
 use super::compare::{Compared, compare};
+use super::demands::Published;
+use super::rotation::Share;
+use crate::destination::catalog::Artifact;
+use crate::destination::mount;
+use crate::destination::remote::Remote;
 use crate::error::Result;
 use crate::interrupt;
-use crate::restore::{self, Checked, Extracted, Source};
+use crate::restore::{self, Checked, Extracted, Located, Source, Window};
+use crate::tools::gh::{self, Download};
 use crate::tools::gpg::Secret;
 use crate::tools::shell::{self, ShellRun};
 use crate::tools::{self, Tool};
@@ -32,6 +38,53 @@ pub trait Rooms {
     /// # Errors
     /// When either cannot be read.
     fn compare(&self, source: &Source, secret: Option<&Secret>, root: &Path) -> Result<Option<Compared>>;
+    /// Where a share of an artifact lies.
+    ///
+    /// # Errors
+    /// When its manifest cannot be read.
+    fn locate(&self, source: &Source, secret: Option<&Secret>, share: Share) -> Result<Located>;
+    /// As [`Rooms::check`], of a part alone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn check_part(&self, source: &Source, secret: Option<&Secret>, window: &Window) -> Result<Checked>;
+    /// As [`Rooms::extract`], of a part alone.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read or written.
+    fn extract_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        to: &Path,
+        window: &Window,
+    ) -> Result<Extracted>;
+    /// As [`Rooms::compare`], of a part alone.
+    ///
+    /// # Errors
+    /// When either cannot be read.
+    fn compare_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        root: &Path,
+        window: &Window,
+    ) -> Result<Option<Compared>>;
+    /// Bytes that are free where a folder lies.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    fn free(&self, folder: &Path) -> Result<u64>;
+    /// Copies an artifact from another machine into a folder.
+    ///
+    /// # Errors
+    /// When that machine does not answer, or a file is gone.
+    fn fetch(&self, remote: &Remote, artifact: &Artifact, to: &Path) -> Result<()>;
+    /// Downloads a file of a published release into a folder.
+    ///
+    /// # Errors
+    /// When the tool for it is missing.
+    fn download(&self, release: &Published, name: &str, to: &Path, deadline: Duration) -> Result<Download>;
     /// Runs one of the user's shell lines with exactly this environment.
     ///
     /// # Errors
@@ -61,6 +114,46 @@ impl Rooms for RealRooms {
 
     fn compare(&self, source: &Source, secret: Option<&Secret>, root: &Path) -> Result<Option<Compared>> {
         source.with_manifest(secret, |listed| compare(&mut || listed.next_record(), root))
+    }
+
+    fn locate(&self, source: &Source, secret: Option<&Secret>, share: Share) -> Result<Located> {
+        restore::locate(source, secret, share.number, share.of)
+    }
+
+    fn check_part(&self, source: &Source, secret: Option<&Secret>, window: &Window) -> Result<Checked> {
+        restore::check_part(source, secret, window)
+    }
+
+    fn extract_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        to: &Path,
+        window: &Window,
+    ) -> Result<Extracted> {
+        restore::extract_part(source, secret, to, window)
+    }
+
+    fn compare_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        root: &Path,
+        window: &Window,
+    ) -> Result<Option<Compared>> {
+        restore::with_part(source, secret, window, |next| compare(next, root))
+    }
+
+    fn free(&self, folder: &Path) -> Result<u64> {
+        Ok(mount::check(folder, None, false)?.free_bytes)
+    }
+
+    fn fetch(&self, remote: &Remote, artifact: &Artifact, to: &Path) -> Result<()> {
+        remote.fetch(artifact, to)
+    }
+
+    fn download(&self, release: &Published, name: &str, to: &Path, deadline: Duration) -> Result<Download> {
+        gh::download(&release.repository, &release.tag, name, to, deadline)
     }
 
     fn shell(

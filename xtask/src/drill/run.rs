@@ -10,20 +10,25 @@ use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
 use super::key_files::wrong_with;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
+use super::rotation::Part;
 use super::steps::{Plan, Step};
-use super::subject::{Subject, on_record};
-use super::verdict::Interrupted;
+use super::subject::{Digests, Subject, on_record};
+use super::verdict::{Interrupted, proven};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
-use crate::restore::digest_file;
 use crate::restore::scratch::{self, Owner, Scratch};
+use crate::restore::{Located, Source, digest_file};
 use crate::shown::show;
 use crate::tools::Tool;
 use crate::tools::shell;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Gives the manifest, packed, of the bundle that a commit makes without some paths.
+pub type Rebuild<'a> = dyn Fn(&str, &[String]) -> Result<Vec<u8>> + 'a;
 
 /// A spot drill that is ready to run.
 pub struct Spot<'a> {
@@ -43,6 +48,8 @@ pub struct Spot<'a> {
     pub environment: &'a [(String, String)],
     /// What must not get into the evidence.
     pub redaction: &'a Redaction,
+    /// See [`Rebuild`].
+    pub rebuild: &'a Rebuild<'a>,
 }
 
 /// How a drill went.
@@ -62,21 +69,25 @@ pub struct Drilled {
 
 /// What later steps need of earlier ones.
 #[derive(Default)]
-struct State {
-    scratch: Option<Scratch>,
+pub(super) struct State {
+    pub(super) scratch: Option<Scratch>,
     /// Digest and bytes of each archive, as read.
-    read: BTreeMap<usize, (String, u64)>,
+    pub(super) read: BTreeMap<usize, (String, u64)>,
     /// Entries of each archive, as verified.
-    entries: BTreeMap<usize, u64>,
-    restored: BTreeMap<usize, PathBuf>,
+    pub(super) entries: BTreeMap<usize, u64>,
+    /// What was fetched from other machines.
+    pub(super) fetched: BTreeMap<usize, Source>,
+    /// The parts that are restored of those that are not restored whole.
+    pub(super) parts: BTreeMap<usize, Located>,
+    pub(super) restored: BTreeMap<usize, PathBuf>,
 }
 
 impl State {
-    fn scratch(&self) -> Result<&Scratch> {
+    pub(super) fn scratch(&self) -> Result<&Scratch> {
         self.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }
 
-    fn restored(&self, index: usize) -> Result<&Path> {
+    pub(super) fn restored(&self, index: usize) -> Result<&Path> {
         let folder = self.restored.get(&index).map(PathBuf::as_path);
         folder.ok_or_else(|| Error::refused("the artifact was not restored", ""))
     }
@@ -104,7 +115,7 @@ impl Spot<'_> {
         if interrupted == Interrupted::Yes {
             findings.push(Finding::error("drill", "was interrupted", "run it again"));
         }
-        let artifacts = self.artifacts(&state);
+        let artifacts = self.artifacts(&state, &runs);
         Drilled { runs, artifacts, findings, interrupted, elapsed: watch.elapsed() }
     }
 
@@ -152,15 +163,23 @@ impl Spot<'_> {
         match step {
             Step::Preflight => self.preflight(state),
             Step::Pick => Ok(self.pick()),
+            Step::Fetch(index) => self.fetch(index, state),
             Step::Checksums(index) => self.checksums(index, state),
             Step::Verify(index) => self.verify(index, state),
             Step::Restore(index) => self.restore(index, state),
             Step::Compare(index) => self.compare(index, state),
             Step::KeyFiles(index) => self.key_files(index, state),
+            Step::Canary(index) => self.canary(index, state),
+            Step::Commit(index) => self.commit(index, state),
+            Step::Published(index) => self.published(index, state),
             Step::ReleaseCheck(index) => self.release_check(index, state),
             Step::NegativeControl(index) => {
                 let folder = state.scratch()?.folder(&format!("control-{index}"))?;
-                control::negative(self.rooms, self.subject(index)?, &folder)
+                let what = (self.source(index, state)?, self.subject(index)?.secret.as_ref());
+                match state.parts.get(&index).filter(|_| self.plan.verified_in_part(index)) {
+                    Some(located) => control::negative_in_part(self.rooms, what, located, &folder),
+                    None => control::negative(self.rooms, what, &folder),
+                }
             }
             Step::CleanUp => match state.scratch.take() {
                 Some(scratch) => scratch.remove().map(|()| Done::pass("the drill's folder is removed")),
@@ -169,8 +188,35 @@ impl Spot<'_> {
         }
     }
 
-    fn subject(&self, index: usize) -> Result<&Subject> {
+    pub(super) fn subject(&self, index: usize) -> Result<&Subject> {
         self.subjects.get(index).ok_or_else(|| Error::refused("the plan names an unknown artifact", ""))
+    }
+
+    /// Where it is read from.
+    fn source<'a>(&'a self, index: usize, state: &'a State) -> Result<&'a Source> {
+        let subject = self.subject(index)?;
+        match (&subject.far, state.fetched.get(&index)) {
+            (None, _) => Ok(&subject.source),
+            (Some(_), Some(fetched)) => Ok(fetched),
+            (Some(_), None) => Err(Error::refused("the artifact was not fetched", "")),
+        }
+    }
+
+    /// The part that is restored; `None` for all of it. What is looked at by name comes with each.
+    fn part(&self, index: usize, state: &mut State) -> Result<Option<Located>> {
+        let Some(share) = self.plan.artifacts[index].demands.sample else { return Ok(None) };
+        if let Some(located) = state.parts.get(&index) {
+            return Ok(Some(located.clone()));
+        }
+        let subject = self.subject(index)?;
+        let mut located = self.rooms.locate(self.source(index, state)?, subject.secret.as_ref(), share)?;
+        let planned = &self.plan.artifacts[index];
+        let canary = planned.demands.canary.iter().map(|canary| &canary.path);
+        let named = planned.key_files.iter().chain(canary);
+        located.window.always =
+            named.map(|name| subject.folder.join(name).as_os_str().as_bytes().to_vec()).collect();
+        state.parts.insert(index, located.clone());
+        Ok(Some(located))
     }
 
     fn preflight(&self, state: &mut State) -> Result<Done> {
@@ -201,41 +247,72 @@ impl Spot<'_> {
     }
 
     fn checksums(&self, index: usize, state: &mut State) -> Result<Done> {
-        let (done, read) = checksums(self.subject(index)?)?;
+        let source = self.source(index, state)?.clone();
+        let digests = match (&self.subject(index)?.far, &source.marker) {
+            (Some(_), Some(marker)) => Digests::Marker(marker.clone()),
+            _ => self.subject(index)?.digests.clone(),
+        };
+        let (done, read) = checksums_of(&source, &digests)?;
         state.read.extend(read.map(|read| (index, read)));
         Ok(done)
     }
 
     fn verify(&self, index: usize, state: &mut State) -> Result<Done> {
-        let subject = self.subject(index)?;
-        let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
+        let secret = self.subject(index)?.secret.as_ref();
+        let part = match self.plan.verified_in_part(index) {
+            true => self.part(index, state)?,
+            false => None,
+        };
+        let source = self.source(index, state)?;
+        let checked = match &part {
+            Some(located) => self.rooms.check_part(source, secret, &located.window)?,
+            None => self.rooms.check(source, secret)?,
+        };
         state.entries.insert(index, checked.entries);
         let manifest = if checked.manifest { "as the manifest says" } else { "without a manifest" };
-        let detail = format!("{} entries, {} bytes, {manifest}", checked.entries, checked.bytes);
+        let which = part.as_ref().map_or_else(String::new, which);
+        let detail = format!("{which}{} entries, {} bytes, {manifest}", checked.entries, checked.bytes);
         Ok(Done::looked(checked.entries, detail, checked.findings).through(checked.bytes))
     }
 
     fn restore(&self, index: usize, state: &mut State) -> Result<Done> {
-        let subject = self.subject(index)?;
+        let secret = self.subject(index)?.secret.as_ref();
         let to = state.scratch()?.folder(&format!("restored-{index}"))?;
-        let extracted = self.rooms.extract(&subject.source, subject.secret.as_ref(), &to)?;
+        let part = self.part(index, state)?;
+        let source = self.source(index, state)?;
+        let extracted = match &part {
+            Some(located) => self.rooms.extract_part(source, secret, &to, &located.window)?,
+            None => self.rooms.extract(source, secret, &to)?,
+        };
         state.restored.insert(index, to);
         let mut findings = extracted.findings;
         let verified = state.entries.get(&index).copied().unwrap_or(0);
-        if extracted.entries != verified {
+        // With a part come the folders above it, and what is looked at by name.
+        let sound = match &part {
+            Some(located) => (located.entries..).contains(&extracted.entries) && verified >= located.entries,
+            None => extracted.entries == verified,
+        };
+        if !sound {
+            let verified = part.as_ref().map_or(verified, |located| located.entries);
             let what = format!("{} entries were restored, {verified} were verified", extracted.entries);
             findings.push(Finding::error(&self.plan.artifacts[index].file, what, DAMAGED));
         }
         let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
         let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
-        let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
+        let which = part.as_ref().map_or_else(String::new, which);
+        let detail = format!("{which}{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
         Ok(Done::looked(extracted.entries, detail, findings).through(extracted.bytes))
     }
 
-    fn compare(&self, index: usize, state: &State) -> Result<Done> {
-        let subject = self.subject(index)?;
-        let root = state.restored(index)?;
-        let Some(compared) = self.rooms.compare(&subject.source, subject.secret.as_ref(), root)? else {
+    fn compare(&self, index: usize, state: &mut State) -> Result<Done> {
+        let secret = self.subject(index)?.secret.as_ref();
+        let part = self.part(index, state)?;
+        let (source, root) = (self.source(index, state)?, state.restored(index)?);
+        let compared = match &part {
+            Some(located) => self.rooms.compare_part(source, secret, root, &located.window)?,
+            None => self.rooms.compare(source, secret, root)?,
+        };
+        let Some(compared) = compared else {
             let detail = "it has no manifest to compare with";
             return Ok(Done { outcome: Outcome::Skip, ..Done::pass(detail) });
         };
@@ -267,17 +344,24 @@ impl Spot<'_> {
         let line = &self.plan.release_checks[index];
         let ran = self.rooms.shell(line, cwd, self.environment, limit)?;
         let output = self.redaction.output(&ran.tail);
-        Ok(match ran.outcome {
+        let mut done = match ran.outcome {
             shell::Outcome::Pass => Done::pass("exit status 0"),
             shell::Outcome::Fail(status) => Done::fail(format!("{status}: {output}")),
             shell::Outcome::Timeout => {
                 let detail = format!("had not ended after {} s: {output}", limit.as_secs());
                 Done { outcome: Outcome::Timeout, ..Done::fail(detail) }
             }
-        })
+        };
+        if ran.tail.ends_with(shell::LEFT_RUNNING) {
+            let what = "left something running that has left its process group";
+            let repair = "stop it in the check itself: what leaves its group is not stopped";
+            done.findings.push(Finding::warning(format!("release check {}", index + 1), what, repair));
+        }
+        Ok(done)
     }
 
-    fn artifacts(&self, state: &State) -> Vec<ArtifactRecord> {
+    fn artifacts(&self, state: &State, runs: &[StepRun]) -> Vec<ArtifactRecord> {
+        let proven = proven(self.plan, runs);
         let record = |(index, planned): (usize, &super::steps::Planned)| {
             let (sha256, bytes) = state.read.get(&index).cloned().unwrap_or_default();
             ArtifactRecord {
@@ -288,17 +372,37 @@ impl Spot<'_> {
                 bytes,
                 created_at: planned.created_at,
                 pick: planned.pick,
+                part: state.parts.get(&index).map(|located| Part {
+                    numbers: located.numbers.clone(),
+                    of: planned.demands.sample.map_or(1, |share| share.of),
+                    entries: located.entries,
+                    bytes: located.bytes,
+                }),
+                proven: Some(proven.contains(&index)),
             }
         };
         self.plan.artifacts.iter().enumerate().map(record).collect()
     }
 }
 
+/// Which part a step is about.
+fn which(located: &Located) -> String {
+    let numbers: Vec<String> = located.numbers.iter().map(u32::to_string).collect();
+    format!("part {}: ", numbers.join(", "))
+}
+
 /// Whether the stored files have the digests on record; with digest and bytes of the archive, as read.
-pub(super) fn checksums(subject: &Subject) -> Result<(Done, Option<(String, u64)>)> {
-    let (on_record, mut findings) = on_record(&subject.digests)?;
+pub(super) fn checksums(subject: &Subject) -> Result<Read> {
+    checksums_of(&subject.source, &subject.digests)
+}
+
+/// How it went, and digest and bytes of the archive.
+type Read = (Done, Option<(String, u64)>);
+
+fn checksums_of(source: &Source, digests: &Digests) -> Result<Read> {
+    let (on_record, mut findings) = on_record(digests)?;
     let (mut checked, mut all, mut read) = (0, 0, None);
-    for path in std::iter::once(&subject.source.archive).chain(&subject.source.manifest) {
+    for path in std::iter::once(&source.archive).chain(&source.manifest) {
         let name = path.file_name().map(|name| show(Path::new(name))).unwrap_or_default();
         let (digest, bytes) = digest_file(path)?;
         all += bytes;
@@ -307,7 +411,7 @@ pub(super) fn checksums(subject: &Subject) -> Result<(Done, Option<(String, u64)
             Some(_) => findings.push(Finding::error(&name, "does not have the digest on record", DAMAGED)),
             None => findings.push(Finding::error(&name, "has no digest on record", DAMAGED)),
         }
-        if *path == subject.source.archive {
+        if *path == source.archive {
             read = Some((digest, bytes));
         }
     }

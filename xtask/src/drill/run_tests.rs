@@ -1,16 +1,24 @@
 //! Tests of the run with rooms that misbehave; beside `run.rs` to keep that file short.
 use super::*;
+use crate::archive::FormatError;
+use crate::archive::builder::Builder;
 use crate::archive::codec::Codec;
 use crate::archive::entry::{Entry, Mtime};
 use crate::archive::manifest::{Header, Record};
 use crate::archive::sha256_hex;
 use crate::archive::writer::Sinks;
+use crate::destination::catalog::Artifact;
+use crate::destination::names::ArtifactName;
+use crate::destination::remote::Remote;
 use crate::drill::compare::{Compared, compare};
+use crate::drill::demands::{Canary, Demands, Published};
 use crate::drill::evidence::Verdict;
+use crate::drill::rotation::Share;
 use crate::drill::steps::{Kind, Pick, Planned, Role};
 use crate::drill::subject::Digests;
 use crate::drill::verdict::judge;
-use crate::restore::{Checked, Extracted, Source};
+use crate::restore::{Checked, Extracted, Located, Source, Window};
+use crate::tools::gh::Download;
 use crate::tools::gpg::Secret;
 use crate::tools::shell::ShellRun;
 use sha2::{Digest as _, Sha256};
@@ -30,6 +38,10 @@ struct Fake {
     /// The restore loses a file.
     lossy: bool,
     shell: Option<ShellRun>,
+    /// What a download comes to, and the file that it leaves.
+    download: Option<(Download, &'static [u8])>,
+    /// Bytes that are free.
+    free: Option<u64>,
     interrupted_after: Cell<Option<u32>>,
     environment: std::cell::RefCell<Vec<(String, String)>>,
 }
@@ -72,6 +84,54 @@ impl Rooms for Fake {
         let sha256 = Some(Sha256::digest(b"hello").into());
         let mut records = vec![Record { entry, sha256, block: 0, blocks: 1 }];
         compare(&mut || Ok(records.pop()), root).map(Some)
+    }
+
+    fn locate(&self, _: &Source, _: Option<&Secret>, share: Share) -> Result<Located> {
+        let window = Window { blocks: 0..1, always: vec![] };
+        Ok(Located { numbers: vec![share.number], window, packed: 10..20, entries: 1, bytes: 5 })
+    }
+
+    fn check_part(&self, source: &Source, secret: Option<&Secret>, _: &Window) -> Result<Checked> {
+        self.check(source, secret)
+    }
+
+    fn extract_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        to: &Path,
+        _: &Window,
+    ) -> Result<Extracted> {
+        self.extract(source, secret, to)
+    }
+
+    fn compare_part(
+        &self,
+        source: &Source,
+        secret: Option<&Secret>,
+        root: &Path,
+        _: &Window,
+    ) -> Result<Option<Compared>> {
+        self.compare(source, secret, root)
+    }
+
+    fn free(&self, _: &Path) -> Result<u64> {
+        Ok(self.free.unwrap_or(u64::MAX))
+    }
+
+    fn fetch(&self, _: &Remote, artifact: &Artifact, to: &Path) -> Result<()> {
+        fs::write(to.join(artifact.name.file()), SOUND).expect("written");
+        let marker = format!("{}  {}\n", sha256_hex(SOUND), artifact.name.file());
+        fs::write(to.join(artifact.name.marker()), marker).expect("written");
+        Ok(())
+    }
+
+    fn download(&self, _: &Published, name: &str, to: &Path, _: Duration) -> Result<Download> {
+        let Some((outcome, content)) = &self.download else {
+            return Err(Error::MissingTools { tools: vec!["gh".into()], next: "install it".into() });
+        };
+        fs::write(to.join(name), content).expect("written");
+        Ok(outcome.clone())
     }
 
     fn shell(&self, _: &str, cwd: &Path, env: &[(String, String)], _: Duration) -> Result<ShellRun> {
@@ -124,6 +184,7 @@ fn planned(role: Role, set: &str) -> Planned {
         encrypted: false,
         has_manifest: true,
         key_files: if role == Role::Data { vec!["key".into()] } else { vec![] },
+        demands: Demands::default(),
     }
 }
 
@@ -150,7 +211,14 @@ impl Stage {
                 codec: Codec::Gzip,
                 encrypted: false,
             };
-            subjects.push(Subject { source, secret: None, digests, folder: "live".into() });
+            subjects.push(Subject {
+                source,
+                far: None,
+                secret: None,
+                digests,
+                folder: "live".into(),
+                left_out: vec![],
+            });
         }
         let artifacts = vec![planned(Role::Release, "app"), planned(Role::Data, "db")];
         let plan = Plan {
@@ -178,6 +246,7 @@ impl Stage {
             workspace: self.workspace.path(),
             environment: &[("LANG".into(), "C".into())],
             redaction: &redaction,
+            rebuild: &|_, _| Ok(manifest(b"hello")),
         };
         let drilled = spot.run(&Ticks::default());
         assert_eq!(fs::read_dir(self.workspace.path()).expect("there").count(), 0, "something is left");
@@ -290,8 +359,21 @@ fn an_interrupted_drill_cleans_up_and_proves_nothing() {
     assert_eq!(outcome(&drilled, Step::Restore(1)), Outcome::Blocked);
 }
 
-/// A real archive with its manifest and marker in `folder`.
-fn archive(folder: &Path, set: &str) -> Source {
+/// The manifest of a bundle in which `live/key` has this content.
+fn manifest(content: &[u8]) -> Vec<u8> {
+    let mut listed = Vec::new();
+    pack(Sinks { archive: &mut std::io::sink(), manifest: &mut listed }, "app", |builder| {
+        let entry = Entry::file(b"live/key", content.len() as u64, 0o600, Mtime { seconds: 7, nanos: 0 });
+        builder.add(entry, content)
+    });
+    listed
+}
+
+fn pack(
+    sinks: Sinks<'_>,
+    set: &str,
+    fill: impl FnOnce(&mut Builder<'_>) -> std::result::Result<(), FormatError>,
+) {
     let header = Header {
         schema: 1,
         archive: format!("{set}.tar.gz"),
@@ -301,19 +383,28 @@ fn archive(folder: &Path, set: &str) -> Source {
         level: 6,
         tool: "test".into(),
     };
-    let mut packed = Vec::new();
-    let mut listed = Vec::new();
-    let sinks = Sinks { archive: &mut packed, manifest: &mut listed };
     let options = crate::archive::writer::Options { workers: 1, tar_sha256: false };
-    crate::archive::writer::write(sinks, &header, options, |builder| {
+    crate::archive::writer::write(sinks, &header, options, fill).expect("an archive");
+}
+
+/// A real archive with its manifest and marker in `folder`, of so many blocks.
+fn archive(folder: &Path, set: &str, blocks: u8) -> Source {
+    let (mut packed, mut listed) = (Vec::new(), Vec::new());
+    pack(Sinks { archive: &mut packed, manifest: &mut listed }, set, |builder| {
         let mtime = Mtime { seconds: 1_700_000_000, nanos: 0 };
-        let mut entry = Entry::file(b"live/key", 5, 0o600, mtime);
-        entry.uid = rustix::process::getuid().as_raw().into();
-        entry.gid = rustix::process::getgid().as_raw().into();
-        builder.add(entry, b"hello")?;
+        let mut add = |name: &str, content: &[u8]| {
+            let mut entry = Entry::file(name.as_bytes(), content.len() as u64, 0o600, mtime);
+            entry.uid = rustix::process::getuid().as_raw().into();
+            entry.gid = rustix::process::getgid().as_raw().into();
+            builder.add(entry, content)
+        };
+        for block in 1..blocks {
+            // Larger than a block: it has blocks of its own.
+            add(&format!("live/big{block}"), &vec![block; (8 << 20) + 1])?;
+        }
+        add("live/key", b"hello")?;
         builder.add(Entry::symlink(b"live/link", b"key", mtime), b"")
-    })
-    .expect("an archive");
+    });
     let manifest = format!("{set}.manifest.jsonl.gz");
     let mut sums = String::new();
     for (name, bytes) in [(format!("{set}.tar.gz"), &packed), (manifest, &listed)] {
@@ -330,9 +421,10 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
     let mut stage = Stage::new();
     stage.plan.release_checks.clear();
     for (index, set) in ["app", "db"].iter().enumerate() {
-        let source = archive(stage.stored.path(), set);
+        let source = archive(stage.stored.path(), set, 1);
         let digests = Digests::Marker(source.marker.clone().expect("a marker"));
-        stage.subjects[index] = Subject { source, secret: None, digests, folder: "live".into() };
+        stage.subjects[index] =
+            Subject { source, far: None, secret: None, digests, folder: "live".into(), left_out: vec![] };
     }
     let (drilled, verdict) = stage.run(&crate::drill::rooms::RealRooms);
     assert_eq!(verdict, Verdict::Verified, "{drilled:#?}");
@@ -340,3 +432,7 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
     let control = drilled.runs.iter().find(|run| run.step == Step::NegativeControl(1)).expect("a step");
     assert_eq!(control.checked, Some(2), "{control:?}");
 }
+
+#[cfg(test)]
+#[path = "demanded_tests.rs"]
+mod demanded;

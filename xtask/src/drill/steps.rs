@@ -3,6 +3,8 @@
 //! Pure. `--dry-run` prints the same [`Plan`] that the run carries out, so nothing happens that it does not
 //! show. Artifacts and release checks are named by their index in the plan: a step cannot mean an artifact
 //! that was not picked.
+use super::demands::Demands;
+use super::rotation::Share;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +75,8 @@ pub struct Planned {
     pub has_manifest: bool,
     /// Files that must be there and hold something, relative to the set's source folder.
     pub key_files: Vec<String>,
+    /// What else is asked of this one.
+    pub demands: Demands,
 }
 
 /// What a spot drill will do.
@@ -97,6 +101,8 @@ pub enum Step {
     Preflight,
     /// Every kind that must come back has an artifact.
     Pick,
+    /// It is copied from another machine into the private folder.
+    Fetch(usize),
     /// The stored files have the digests on record.
     Checksums(usize),
     /// The archive decrypts and decodes from the first to the last byte, and agrees with its manifest.
@@ -107,6 +113,12 @@ pub enum Step {
     Compare(usize),
     /// The key files are there and hold something.
     KeyFiles(usize),
+    /// What was written into the source right before the backup has come back.
+    Canary(usize),
+    /// The bundle holds what its commit holds.
+    Commit(usize),
+    /// The release that was published is this bundle.
+    Published(usize),
     /// A release check, in the restored release bundle.
     ReleaseCheck(usize),
     /// One byte of a copy is changed; verification must find it.
@@ -119,6 +131,10 @@ impl Plan {
     /// The steps, in the order in which they are taken.
     pub fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Preflight, Step::Pick];
+        let with = |has: &dyn Fn(&Demands) -> bool| -> Vec<usize> {
+            (0..self.artifacts.len()).filter(|index| has(&self.artifacts[*index].demands)).collect()
+        };
+        steps.extend(with(&|demands| demands.far.is_some()).into_iter().map(Step::Fetch));
         steps.extend((0..self.artifacts.len()).map(Step::Checksums));
         steps.extend((0..self.artifacts.len()).map(Step::Verify));
         for (index, artifact) in self.artifacts.iter().enumerate() {
@@ -126,7 +142,10 @@ impl Plan {
             if !artifact.key_files.is_empty() {
                 steps.push(Step::KeyFiles(index));
             }
+            steps.extend(artifact.demands.canary.is_some().then_some(Step::Canary(index)));
+            steps.extend(artifact.demands.commit.is_some().then_some(Step::Commit(index)));
         }
+        steps.extend(with(&|demands| demands.published.is_some()).into_iter().map(Step::Published));
         if self.release().is_some() {
             steps.extend((0..self.release_checks.len()).map(Step::ReleaseCheck));
         }
@@ -149,16 +168,23 @@ impl Plan {
     }
 
     /// On which artifacts the negative control is done: the smallest for each way of checking (release or
-    /// data, encrypted or not), because each way could be blind on its own.
+    /// data, encrypted or not, all of it or a share), because each way could be blind on its own.
     fn controls(&self) -> Vec<usize> {
         let mut smallest = BTreeMap::new();
         for (index, artifact) in self.artifacts.iter().enumerate() {
-            let best = smallest.entry((artifact.kind.role, artifact.encrypted)).or_insert(index);
+            let way = (artifact.kind.role, artifact.encrypted, self.verified_in_part(index));
+            let best = smallest.entry(way).or_insert(index);
             if artifact.bytes < self.artifacts[*best].bytes {
                 *best = index;
             }
         }
         smallest.into_values().collect()
+    }
+
+    /// Whether only a share of it is decoded and compared with its manifest. What is encrypted is read from its first to
+    /// its last byte whatever is wanted of it.
+    pub fn verified_in_part(&self, index: usize) -> bool {
+        self.artifacts.get(index).is_some_and(|a| a.demands.sample.is_some() && !a.encrypted)
     }
 
     /// The step's name in the evidence; no two steps of a plan share one.
@@ -167,6 +193,7 @@ impl Plan {
         match step {
             Step::Preflight => "preflight".into(),
             Step::Pick => "pick".into(),
+            Step::Fetch(index) => format!("fetch: {}", file(index)),
             Step::Checksums(index) => format!("checksums: {}", file(index)),
             Step::Verify(index) => match self.artifacts.get(index) {
                 Some(artifact) if artifact.encrypted => format!("decrypt and verify: {}", artifact.file),
@@ -175,6 +202,9 @@ impl Plan {
             Step::Restore(index) => format!("restore: {}", file(index)),
             Step::Compare(index) => format!("compare with manifest: {}", file(index)),
             Step::KeyFiles(index) => format!("key files: {}", file(index)),
+            Step::Canary(index) => format!("canary: {}", file(index)),
+            Step::Commit(index) => format!("compare with commit: {}", file(index)),
+            Step::Published(index) => format!("published release: {}", file(index)),
             Step::ReleaseCheck(index) => {
                 let line = self.release_checks.get(index).map_or("?", String::as_str);
                 format!("release check {}: {line}", index + 1)
@@ -188,18 +218,27 @@ impl Plan {
     pub fn needs(&self, step: Step) -> Vec<Step> {
         match step {
             Step::Preflight | Step::CleanUp => vec![],
-            Step::Pick | Step::Checksums(_) => vec![Step::Preflight],
+            Step::Checksums(index) if self.demands(index).far.is_some() => vec![Step::Fetch(index)],
+            Step::Pick | Step::Fetch(_) | Step::Checksums(_) => vec![Step::Preflight],
             Step::Verify(index) => vec![Step::Checksums(index)],
             Step::Restore(index) => vec![Step::Verify(index)],
             Step::Compare(index) => vec![Step::Restore(index)],
-            Step::KeyFiles(index) if self.is_mandatory(Step::Compare(index)) => vec![Step::Compare(index)],
-            Step::KeyFiles(index) => vec![Step::Restore(index)],
+            Step::KeyFiles(index) | Step::Canary(index) if self.is_mandatory(Step::Compare(index)) => {
+                vec![Step::Compare(index)]
+            }
+            Step::KeyFiles(index) | Step::Canary(index) => vec![Step::Restore(index)],
+            Step::Commit(index) => vec![Step::Restore(index)],
+            Step::Published(index) => vec![Step::Checksums(index)],
             // `npm start` proves nothing when `npm install` before it failed.
             Step::ReleaseCheck(index) if index > 0 => vec![Step::ReleaseCheck(index - 1)],
             Step::ReleaseCheck(_) => self.release().map(Step::Compare).into_iter().collect(),
             // A control on an artifact that fails anyway would prove nothing.
             Step::NegativeControl(index) => vec![Step::Verify(index)],
         }
+    }
+
+    fn demands(&self, index: usize) -> Demands {
+        self.artifacts.get(index).map(|artifact| artifact.demands.clone()).unwrap_or_default()
     }
 
     /// Whether the drill cannot count when this step is skipped. Only an older artifact from the time
@@ -217,13 +256,15 @@ impl Plan {
     /// last check, but for what nobody would wait for when the latest artifacts had to be brought back in earnest.
     pub fn is_recovery(&self, step: Step) -> bool {
         match step {
-            Step::Checksums(index)
+            Step::Fetch(index)
+            | Step::Checksums(index)
             | Step::Verify(index)
             | Step::Restore(index)
             | Step::Compare(index)
-            | Step::KeyFiles(index) => self.artifacts.get(index).is_some_and(|a| a.pick == Pick::Latest),
+            | Step::KeyFiles(index)
+            | Step::Canary(index) => self.artifacts.get(index).is_some_and(|a| a.pick == Pick::Latest),
             Step::Preflight | Step::Pick | Step::ReleaseCheck(_) => true,
-            Step::NegativeControl(_) | Step::CleanUp => false,
+            Step::Commit(_) | Step::Published(_) | Step::NegativeControl(_) | Step::CleanUp => false,
         }
     }
 
@@ -239,11 +280,39 @@ impl Plan {
         }
         let latest_data =
             self.artifacts.iter().filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest);
+        gaps.extend(self.of_samples());
+        let bundle = self.release().map(|index| &self.artifacts[index]);
+        if let Some(bundle) = bundle.filter(|bundle| bundle.demands.commit.is_none()) {
+            let why = "its lock names no commit that is in this repository";
+            gaps.push(format!("whether {} holds what its commit holds: {why}", bundle.file));
+        }
+        if let Some(bundle) = bundle.filter(|bundle| bundle.demands.published.is_none()) {
+            let why = "its lock has no `release_url` of a release on a forge";
+            gaps.push(format!("published release of {}: {why}", bundle.file));
+        }
         gaps.extend(
             latest_data
                 .filter(|a| a.key_files.is_empty())
                 .map(|a| format!("key files of {}: none are configured", a.kind.set)),
         );
+        gaps
+    }
+
+    /// What is not restored, where only a share is.
+    fn of_samples(&self) -> Vec<String> {
+        let mut gaps = Vec::new();
+        for artifact in &self.artifacts {
+            let Some(share) = artifact.demands.sample else { continue };
+            let Share { number, of } = share;
+            let what = if artifact.encrypted { "was read to its end, and" } else { "has its digest, and" };
+            gaps.push(format!(
+                "all of {} but a sample: it {what} only part {number} of {of} is restored and compared",
+                artifact.file
+            ));
+        }
+        if self.artifacts.iter().any(|a| a.pick == Pick::Latest && a.demands.sample.is_some()) {
+            gaps.push("the recovery time: only samples of the latest artifacts are restored".into());
+        }
         gaps
     }
 }
@@ -252,7 +321,11 @@ impl Step {
     /// Whether it must have looked at something: with nothing checked it has not passed.
     pub fn must_count(self) -> bool {
         match self {
-            Self::Checksums(_)
+            Self::Fetch(_)
+            | Self::Canary(_)
+            | Self::Commit(_)
+            | Self::Published(_)
+            | Self::Checksums(_)
             | Self::Verify(_)
             | Self::Restore(_)
             | Self::Compare(_)
@@ -278,6 +351,9 @@ impl fmt::Display for Plan {
                 Step::KeyFiles(index) => {
                     write!(f, " ({})", self.artifacts[index].key_files.join(", "))?;
                 }
+                Step::Fetch(index) | Step::Restore(index) | Step::Canary(index) | Step::Published(index) => {
+                    self.artifacts[index].demands.shown(step, f)?;
+                }
                 Step::ReleaseCheck(_) => write!(f, " (at most {} s)", self.check_timeout.as_secs())?,
                 _ => {}
             }
@@ -285,20 +361,6 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
-}
-
-/// Which of the older artifacts has its turn: one never drilled before any that was, then the one whose
-/// last drill lies furthest back; the older artifact where that is equal. `drilled` maps bare file names to
-/// the time of their last drill.
-pub fn next_in_rotation(
-    candidates: &[(String, Timestamp)],
-    drilled: &BTreeMap<String, Timestamp>,
-) -> Option<usize> {
-    let key = |index: &usize| {
-        let (file, created_at) = &candidates[*index];
-        (drilled.get(file).copied(), *created_at, file)
-    };
-    (0..candidates.len()).min_by(|a, b| key(a).cmp(&key(b)))
 }
 
 #[cfg(test)]

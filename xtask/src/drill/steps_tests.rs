@@ -15,6 +15,7 @@ fn planned(role: Role, set: &str, pick: Pick, bytes: u64) -> Planned {
         encrypted: false,
         has_manifest: true,
         key_files: vec![],
+        demands: Demands::default(),
     }
 }
 
@@ -103,21 +104,4 @@ fn only_an_older_artifact_without_manifest_may_go_uncompared() {
     plan.artifacts[0].pick = Pick::Older;
     assert!(!plan.is_mandatory(Step::Compare(0)));
     assert!(plan.is_mandatory(Step::Compare(1)));
-}
-
-#[test]
-fn rotation_takes_the_never_drilled_then_the_longest_ago() {
-    let day = |day: u8| time(&format!("2026-03-{day:02}T00:00:00Z"));
-    let candidates = [("a".to_owned(), day(1)), ("b".into(), day(2)), ("c".into(), day(3))];
-    let drilled = |pairs: &[(&str, u8)]| pairs.iter().map(|(f, d)| ((*f).to_owned(), day(*d))).collect();
-    for (former, expected) in [
-        (drilled(&[]), 0),
-        (drilled(&[("a", 10)]), 1),
-        (drilled(&[("a", 10), ("b", 11)]), 2),
-        (drilled(&[("a", 10), ("b", 11), ("c", 12)]), 0),
-        (drilled(&[("a", 13), ("b", 11), ("c", 12)]), 1),
-    ] {
-        assert_eq!(next_in_rotation(&candidates, &former), Some(expected), "{former:?}");
-    }
-    assert_eq!(next_in_rotation(&[], &drilled(&[])), None);
 }

@@ -1,7 +1,9 @@
 //! What a drill works on: an artifact, what decrypts it, and where its digests are on record: beside a backup, or in a
 //! bundle's lock.
+use crate::destination::catalog::Artifact;
 use crate::destination::marker;
 use crate::destination::read;
+use crate::destination::remote::Remote;
 use crate::error::Result;
 use crate::finding::Finding;
 use crate::restore::Source;
@@ -13,12 +15,16 @@ use std::path::{Path, PathBuf};
 /// What belongs to the artifact of the plan with the same index.
 #[derive(Debug)]
 pub struct Subject {
-    /// Where it lies.
+    /// Where it lies; on another machine with its name in front.
     pub source: Source,
+    /// From where it is fetched, if that is another machine.
+    pub far: Option<(Remote, Artifact)>,
     /// What decrypts it; `None` for plain ones and for the user's own keys.
     pub secret: Option<Secret>,
     /// What its files must hash to.
     pub digests: Digests,
+    /// Paths of the commit that are not in a bundle, by its lock's word.
+    pub left_out: Vec<String>,
     /// Folder in the archive that the key files are relative to.
     pub folder: PathBuf,
 }

@@ -3,10 +3,12 @@
 //! Pure. The rule starts from "not verified" and asks for proof: everything that must come back was
 //! restored from at least one artifact, every check looked at something, nothing mandatory was left out,
 //! no error was found, and a damaged copy *was* found to be damaged.
-use super::evidence::{Outcome, StepRun, Verdict};
+use super::evidence::{Outcome, StepRun, Verdict, as_of};
 use super::render::duration;
-use super::steps::{Pick, Plan, Step};
+use super::steps::{Pick, Plan, Planned, Role, Step};
 use crate::finding::{Finding, any_error};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
 /// What the drill has shown, and why it is not `verified` (empty when it is).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +97,21 @@ pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
     }
     // One rule for the verdict and for this: a step that looked at nothing has shown nothing.
     let passed = |step: Step| shortcoming(plan, runs, step).is_none();
-    let keys = |index: usize| plan.artifacts[index].key_files.is_empty() || passed(Step::KeyFiles(index));
-    (0..plan.artifacts.len())
-        .filter(|index| {
-            [Step::Checksums, Step::Verify, Step::Restore, Step::Compare].iter().all(|s| passed(s(*index)))
-        })
-        .filter(|index| keys(*index))
-        .collect()
+    // A published release that is another says nothing of what lies here.
+    let about = |step: &Step, index: usize| match *step {
+        Step::Fetch(of)
+        | Step::Checksums(of)
+        | Step::Verify(of)
+        | Step::Restore(of)
+        | Step::Compare(of)
+        | Step::KeyFiles(of)
+        | Step::Canary(of)
+        | Step::Commit(of) => of == index,
+        _ => false,
+    };
+    let steps = plan.steps();
+    let all = |index: &usize| steps.iter().filter(|step| about(step, *index)).all(|step| passed(*step));
+    (0..plan.artifacts.len()).filter(all).collect()
 }
 
 /// The artifacts, by index, whose bytes are not those on record.
@@ -134,9 +144,9 @@ pub fn missed(
 }
 
 /// Artifacts that are newer than the drill: a clock is wrong.
-pub fn from_the_future(plan: &Plan, started_at: jiff::Timestamp) -> Vec<Finding> {
+pub fn from_the_future(plan: &Plan, started_at: Timestamp) -> Vec<Finding> {
     // A second run within a second is dated a second later.
-    let latest = started_at.saturating_add(jiff::SignedDuration::from_mins(1)).unwrap_or(started_at);
+    let latest = started_at.saturating_add(SignedDuration::from_mins(1)).unwrap_or(started_at);
     let ahead = plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > latest);
     ahead
         .map(|artifact| {
@@ -147,10 +157,34 @@ pub fn from_the_future(plan: &Plan, started_at: jiff::Timestamp) -> Vec<Finding>
         .collect()
 }
 
+/// A finding for each set whose latest backup, or its last confirmation, is older than the target for the age of the data.
+pub fn stale(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+    target: Option<SignedDuration>,
+) -> Vec<Finding> {
+    let Some(target) = target else { return Vec::new() };
+    let latest = plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.kind.role == Role::Data);
+    let age = |a: &Planned| started_at.duration_since(as_of(a, confirmed));
+    let stale = latest.filter(|a| age(a) > target);
+    stale
+        .map(|a| {
+            let what = format!(
+                "its latest backup, {}, is {} old: it is stale",
+                a.file,
+                duration(Some(age(a).as_secs_f64()))
+            );
+            Finding::warning(a.kind.to_string(), what, "see why it is not backed up")
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::steps::{Kind, Planned, Role};
+    use crate::drill::demands::Demands;
+    use crate::drill::steps::Kind;
     use std::time::Duration;
 
     fn planned(role: Role, set: &str) -> Planned {
@@ -158,11 +192,12 @@ mod tests {
             kind: Kind { role, set: set.into() },
             file: format!("{set}.tar.gz"),
             bytes: 1,
-            created_at: jiff::Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
             pick: Pick::Latest,
             encrypted: false,
             has_manifest: true,
             key_files: vec!["key".into()],
+            demands: Demands::default(),
         }
     }
 
@@ -340,9 +375,9 @@ mod tests {
     #[test]
     fn an_artifact_from_the_future_is_an_error() {
         let mut plan = plan();
-        let at = jiff::Timestamp::UNIX_EPOCH;
+        let at = Timestamp::UNIX_EPOCH;
         assert_eq!(from_the_future(&plan, at), []);
-        plan.artifacts[1].created_at = at + jiff::SignedDuration::from_mins(2);
+        plan.artifacts[1].created_at = at + SignedDuration::from_mins(2);
         assert_eq!(from_the_future(&plan, at)[0].path, "db.tar.gz");
     }
 }

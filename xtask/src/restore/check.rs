@@ -3,6 +3,7 @@
 //! Goes on after a damaged block, so that the findings say what is lost and what is not. What could not be
 //! checked, because the manifest or the marker is gone, is itself a finding.
 use super::layout::{Layout, held, leads_out};
+use super::select::Window;
 use super::tree::unvouched;
 use super::{Listed, Source, Trouble, damaged, differs, digest_file, workers};
 use crate::archive::content::Tar;
@@ -74,6 +75,45 @@ pub fn check(source: &Source, secret: Option<&Secret>) -> Result<Checked> {
     }
     findings.append(&mut checked.findings);
     Ok(Checked { findings, ..checked })
+}
+
+/// Checks one part of an artifact with a manifest: the beginning of its container, and the blocks and entries of that part.
+/// No digest of the whole file is compared.
+///
+/// # Errors
+/// As [`check`]'s.
+pub fn check_part(source: &Source, secret: Option<&Secret>, window: &Window) -> Result<Checked> {
+    let mut checked = Checked { manifest: true, ..Checked::default() };
+    let read = source.with_manifest(secret, |listed| {
+        let codec = listed.codec();
+        source.with_stream(&source.archive, secret, |stream| {
+            let mut prologue = Vec::new();
+            let start = codec.prologue().len() as u64;
+            Read::take(&mut *stream, start)
+                .read_to_end(&mut prologue)
+                .map_err(Error::io("read", &source.archive))?;
+            let mut whole = true;
+            let (layout, only) = (Layout::default(), Some(window));
+            let mut checking =
+                Checking { source, listed, layout, checked: &mut checked, whole: &mut whole, only };
+            let position = prologue.len() as u64;
+            let read = read_groups((stream, position), codec, workers(), &mut checking, &look);
+            let ending = read.map_err(|trouble| trouble.into_error(source))?;
+            ending.check_beginning(&prologue).map_err(Error::format(&source.archive))
+        })
+    });
+    match read {
+        Ok(Some(())) => Ok(checked),
+        Ok(None) => Err(Error::refused(format!("{} has no manifest", source.name()), "")),
+        Err(error) => match error.damaged_file() {
+            None => Err(error),
+            Some(file) => {
+                let finding = Finding { repair: REPAIR.into(), ..Finding::of(show(file), &error) };
+                checked.error(source, finding);
+                Ok(checked)
+            }
+        },
+    }
 }
 
 /// Damage can look like anything: like a newer format, or like a wrong passphrase. Where the digests of the marker tell, that
@@ -198,7 +238,8 @@ fn check_groups(
         let mut prologue = Vec::new();
         let start = codec.prologue().len() as u64;
         let mut whole = Read::take(&mut stream, start).read_to_end(&mut prologue).is_ok();
-        let mut checking = Checking { source, listed, layout: Layout::default(), checked, whole: &mut whole };
+        let layout = Layout::default();
+        let mut checking = Checking { source, listed, layout, checked, whole: &mut whole, only: None };
         let position = prologue.len() as u64;
         let read = read_groups((&mut stream, position), codec, workers(), &mut checking, &look);
         let ending = read.map_err(|trouble| trouble.into_error(source))?;
@@ -245,12 +286,22 @@ struct Checking<'a, 'b> {
     checked: &'a mut Checked,
     /// Whether every group could be read.
     whole: &'a mut bool,
+    /// The part that is looked at, if it is not all.
+    only: Option<&'a Window>,
 }
 
 impl Reading<Vec<Finding>, Looked, Trouble> for Checking<'_, '_> {
     /// The names are the manifest's: an entry of the archive with another is a finding of its own.
     fn next(&mut self) -> Result<Option<(Group, Vec<Finding>)>, Trouble> {
-        let Some(group) = self.listed.next_group()? else { return Ok(None) };
+        let mut group = self.listed.next_group()?;
+        if let Some(window) = self.only {
+            while group.as_ref().is_some_and(|group| !window.blocks.contains(&group.first)) {
+                group = self.listed.next_group()?;
+            }
+            // What a restore would refuse, the restore of it refuses: links may lead to what is not looked at.
+            return Ok(group.map(|group| (group, Vec::new())));
+        }
+        let Some(group) = group else { return Ok(None) };
         let wrong =
             group.records.iter().filter_map(|record| lay(self.source, &record.entry, &mut self.layout));
         let wrong = wrong.collect();

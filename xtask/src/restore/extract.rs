@@ -8,6 +8,7 @@
 //! and all others come back. An archive that disagrees with its manifest in other ways is refused as a whole. Where
 //! another copy may be whole, [`extract_whole`] takes nothing that is damaged.
 use super::check::unmasked;
+use super::select::{Select, Selection, Wanted, Window};
 use super::tree::{Files, Tree};
 use super::{Listed, Source, Trouble, damaged, differs, workers};
 use crate::archive::FormatError;
@@ -21,9 +22,7 @@ use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
-use globset::GlobSet;
 use sha2::{Digest as _, Sha256};
-use std::collections::HashSet;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
@@ -52,7 +51,20 @@ pub fn extract(
     to: &Path,
     select: Option<&Select>,
 ) -> Result<Extracted> {
-    extract_to(source, secret, to, select, OnDamage::Salvage)
+    extract_to(source, secret, to, Wanted::of(select), OnDamage::Salvage)
+}
+
+/// The same of one part of it.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_part(
+    source: &Source,
+    secret: Option<&Secret>,
+    to: &Path,
+    window: &Window,
+) -> Result<Extracted> {
+    extract_to(source, secret, to, Wanted::Part(window), OnDamage::Salvage)
 }
 
 /// The same, of an archive that is whole.
@@ -65,7 +77,7 @@ pub fn extract_whole(
     to: &Path,
     select: Option<&Select>,
 ) -> Result<Extracted> {
-    extract_to(source, secret, to, select, OnDamage::Refuse)
+    extract_to(source, secret, to, Wanted::of(select), OnDamage::Refuse)
 }
 
 /// What becomes of an archive that is damaged.
@@ -81,14 +93,13 @@ fn extract_to(
     source: &Source,
     secret: Option<&Secret>,
     to: &Path,
-    select: Option<&Select>,
+    wanted: Wanted<'_>,
     on_damage: OnDamage,
 ) -> Result<Extracted> {
     let mut tree = Tree::beside(to)?;
     let mut extracted = Extracted::default();
-    let globs = select.map(|select| &select.globs);
     let mut read = || {
-        let selection = Selection::new(source, secret, globs)?;
+        let selection = Selection::new(source, secret, wanted)?;
         let listed = source.with_manifest(secret, |listed| {
             let mut restoring = Restoring {
                 source,
@@ -112,7 +123,7 @@ fn extract_to(
         Ok(listed.is_some())
     };
     let listed = read().map_err(|error| unmasked(source, error))?;
-    if let (0, Some(select)) = (extracted.entries, select) {
+    if let (0, Wanted::Paths(select)) = (extracted.entries, wanted) {
         let what = format!("{} holds nothing that {} matches", source.name(), select.patterns.join(" or "));
         return Err(Error::refused(
             what,
@@ -121,67 +132,6 @@ fn extract_to(
     }
     extracted.findings.extend(tree.finish(listed)?);
     Ok(extracted)
-}
-
-/// What the user has asked for.
-#[derive(Debug)]
-pub struct Select {
-    /// As they were written.
-    pub patterns: Vec<String>,
-    /// All of them together.
-    pub globs: GlobSet,
-}
-
-/// Which entries are wanted: those that match, the folders above them, and the targets of hard links.
-struct Selection<'a> {
-    globs: Option<&'a GlobSet>,
-    /// Folders and targets that do not match by themselves.
-    besides: HashSet<Vec<u8>>,
-}
-
-impl<'a> Selection<'a> {
-    /// Reads the manifest, or without one the archive, once ahead: a folder stands before what is in it.
-    fn new(source: &Source, secret: Option<&Secret>, globs: Option<&'a GlobSet>) -> Result<Self> {
-        let mut besides = HashSet::new();
-        let Some(globs) = globs else { return Ok(Self { globs, besides }) };
-        let mut note = |entry: Entry| {
-            if matches(globs, &entry.path) {
-                let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-                besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));
-                besides.extend((entry.kind == Kind::Hardlink).then_some(entry.link));
-            }
-        };
-        let listed = source.with_manifest(secret, |listed| {
-            while let Some(record) = listed.next_record()? {
-                note(record.entry);
-            }
-            Ok(())
-        })?;
-        if listed.is_none() {
-            source.with_stream(&source.archive, secret, |mut stream| {
-                decode(&mut stream, source.codec, &mut |entry, _| {
-                    note(entry);
-                    Ok::<_, Trouble>(())
-                })
-                .map_err(|trouble| trouble.into_error(source))
-            })?;
-        }
-        Ok(Self { globs: Some(globs), besides })
-    }
-
-    fn all(&self) -> bool {
-        self.globs.is_none()
-    }
-
-    fn wants(&self, path: &[u8]) -> bool {
-        self.globs.is_none_or(|globs| matches(globs, path) || self.besides.contains(path))
-    }
-}
-
-/// A pattern matches a path, or a folder above it.
-fn matches(globs: &GlobSet, path: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
-    Path::new(std::ffi::OsStr::from_bytes(path)).ancestors().any(|part| globs.is_match(part))
 }
 
 fn with_manifest(secret: Option<&Secret>, restoring: &mut Restoring<'_, '_>) -> Result<()> {
@@ -271,8 +221,8 @@ impl Reading<Paths, Vec<Placed>, Trouble> for Restoring<'_, '_> {
         loop {
             let Some(group) = self.listed.next_group()? else { return Ok(None) };
             let mut paths = Vec::with_capacity(group.records.len());
-            for Record { entry, .. } in &group.records {
-                let wanted = self.selection.wants(&entry.path) && self.tree.takes(entry);
+            for Record { entry, block, .. } in &group.records {
+                let wanted = self.selection.wants(&entry.path, Some(*block)) && self.tree.takes(entry);
                 paths.push(wanted.then(|| self.tree.lay(self.source, entry)).transpose()?);
             }
             // With a selection the last group, which holds no entry, is not read: the end is not its business.
@@ -398,7 +348,7 @@ fn without_manifest(
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
-            if selection.wants(&entry.path) && tree.takes(&entry) {
+            if selection.wants(&entry.path, None) && tree.takes(&entry) {
                 let (kind, size, mtime) = (entry.kind, entry.size, entry.mtime);
                 tree.place(source, entry, content)?;
                 count(extracted, kind, size, mtime);

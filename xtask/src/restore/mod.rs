@@ -6,7 +6,9 @@ pub mod check;
 pub mod extract;
 mod layout;
 pub mod recipe;
+pub mod sample;
 pub mod scratch;
+mod select;
 mod tree;
 
 use crate::archive::codec::Codec;
@@ -25,8 +27,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub use check::{Checked, check};
-pub use extract::{Extracted, Select, extract, extract_whole};
+pub use check::{Checked, check, check_part};
+pub use extract::{Extracted, extract, extract_part, extract_whole};
+pub use sample::{Located, locate, with_part};
+pub use select::{Select, Window};
 pub use tree::{is_free, open_folders, resolved};
 
 /// An archive to read, with what lies beside it.

@@ -4,6 +4,8 @@
 //! argv or in a child's environment; output is captured, and a failure carries its last lines. Every program runs in a
 //! process group of its own; one-shot calls have a deadline, and a stream that stands still is ended (`idle`).
 pub mod cargo;
+pub mod curl;
+pub mod gh;
 pub mod git;
 pub mod gpg;
 mod idle;
@@ -37,6 +39,10 @@ pub enum Tool {
     Sqlite3,
     /// Reaches another machine.
     Ssh,
+    /// Downloads what was published.
+    Gh,
+    /// Tells a check that a run went well, or not.
+    Curl,
 }
 
 impl Tool {
@@ -49,6 +55,8 @@ impl Tool {
             Self::Mountpoint => "mountpoint",
             Self::Sqlite3 => "sqlite3",
             Self::Ssh => "ssh",
+            Self::Gh => "gh",
+            Self::Curl => "curl",
         }
     }
 
@@ -61,6 +69,8 @@ impl Tool {
             Self::Mountpoint => "util-linux",
             Self::Sqlite3 => "sqlite3",
             Self::Ssh => "openssh-client",
+            Self::Gh => "gh",
+            Self::Curl => "curl",
         }
     }
 }
@@ -150,7 +160,8 @@ fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
 
 /// What a program that did not start calls for: to be installed, if that is why.
 fn not_started(text: &str, error: &std::io::Error) -> Error {
-    const ALL: [Tool; 6] = [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3, Tool::Ssh];
+    const ALL: [Tool; 8] =
+        [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3, Tool::Ssh, Tool::Gh, Tool::Curl];
     let program = text.split(' ').next().unwrap_or_default();
     let tool = ALL.into_iter().find(|tool| tool.command() == program);
     match tool.map(|tool| preflight(&[tool])) {

@@ -79,6 +79,11 @@ pub(super) fn environment() -> BTreeMap<OsString, OsString> {
     std::env::vars_os().filter(|(name, _)| handed_on(name)).collect()
 }
 
+/// What one tool alone may see besides, of our environment.
+pub(super) fn besides(names: &[&str]) -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| names.contains(&&*name.to_string_lossy())).collect()
+}
+
 /// An xshell command for duct, which can wait with a deadline.
 pub(super) fn expression(command: xshell::Cmd<'_>) -> Expression {
     from_command(&command.into())

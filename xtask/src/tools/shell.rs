@@ -9,11 +9,16 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of output that are kept, the last ones.
 const TAIL: usize = 4096;
+/// How long the output of what has ended is waited for: whoever still holds it has left the group.
+const REST: Duration = Duration::from_secs(2);
+/// Behind the output of a command that has left somebody running.
+pub const LEFT_RUNNING: &str = "[something that it started has left its process group, and may still run]\n";
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +102,7 @@ pub fn start(
     if outcome != Outcome::Pass {
         signal(&pids, Signal::KILL);
     }
-    let tail = File::open(log).map(tail).map_err(Error::io("open", log))?;
+    let tail = File::open(log).map(tail_of).map_err(Error::io("open", log))?;
     Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail })
 }
 
@@ -118,11 +123,21 @@ fn run_for(
     let pids = child.pids();
     let child = Arc::new(child);
     let output = Arc::clone(&child);
-    let reader = std::thread::spawn(move || tail(&*output));
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (keeps, (done, ended)) = (Arc::clone(&kept), std::sync::mpsc::channel::<()>());
+    // Not joined: a daemon would hold its output, and with it the run.
+    std::thread::spawn(move || {
+        read_tail(&*output, &keeps);
+        drop(done);
+    });
     let ending = wait(&pids, deadline, on_interrupt, || Ok(child.try_wait()?.is_some()), lost);
     // Whatever it left running in its group would hold the pipe, and outlive the run.
     signal(&pids, Signal::KILL);
-    let tail = reader.join().unwrap_or_default();
+    let left_running = ended.recv_timeout(REST) == Err(RecvTimeoutError::Timeout);
+    let mut tail = tail(&kept.lock().unwrap_or_else(PoisonError::into_inner));
+    if left_running {
+        tail.push_str(LEFT_RUNNING);
+    }
     let outcome = match ending? {
         Ending::Timeout => Outcome::Timeout,
         Ending::Ended => match child.try_wait().map_err(lost)? {
@@ -134,14 +149,26 @@ fn run_for(
     Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail })
 }
 
-fn tail(mut stream: impl Read) -> String {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 8192]);
+/// Keeps the end of what is read, and reads all of it.
+fn read_tail(mut stream: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 8192];
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(&buffer[..count]);
         if kept.len() > 4 * TAIL {
-            kept.drain(..kept.len() - TAIL);
+            let over = kept.len() - TAIL;
+            kept.drain(..over);
         }
     }
+}
+
+fn tail_of(stream: impl Read) -> String {
+    let kept = Mutex::new(Vec::new());
+    read_tail(stream, &kept);
+    tail(&kept.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn tail(kept: &[u8]) -> String {
     let start = kept.len().saturating_sub(TAIL);
     String::from_utf8_lossy(&kept[start..]).into_owned()
 }
@@ -174,6 +201,36 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1500));
             assert!(!mark.exists(), "a grandchild of {line} lived on");
         }
+    }
+
+    /// A daemon holds the output open for as long as it likes; nobody waits for it.
+    #[test]
+    fn one_that_leaves_its_group_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pid = folder.path().join("pid");
+        let ran = sh(
+            &format!(
+                "setsid sh -c 'echo $$ > {0}; exec sleep 600' & until [ -s {0} ]; do :; done; echo up",
+                pid.display()
+            ),
+            60_000,
+        );
+        assert_eq!((ran.outcome, ran.tail), (Outcome::Pass, format!("up\n{LEFT_RUNNING}")));
+        let pid = std::fs::read_to_string(pid)
+            .expect("reads")
+            .trim()
+            .parse()
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a process"), Signal::KILL).expect("still runs");
+    }
+
+    #[test]
+    fn nothing_is_read_from_and_endless_output_is_drained() {
+        assert_eq!(sh("cat; echo end", 60_000).tail, "end\n");
+        let ran = sh("head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end", 60_000);
+        assert_eq!((ran.outcome, ran.tail.len()), (Outcome::Pass, TAIL));
+        assert!(ran.tail.ends_with("x\nend\n"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
 //! catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is still the
 //! source's → record → prune. One set that fails does not stop the others.
+mod canary;
 mod confirm;
 mod copy;
+mod due;
 mod hooks;
 mod prune;
 mod select;
@@ -149,7 +151,13 @@ impl Done {
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
     let memory = super::memory(&config);
-    let gathered = gathered(args, ctx, &config)?;
+    let (selected, not_due) = due::sort(args, ctx, memory.as_ref(), select::select(args, ctx, &config)?)?;
+    if selected.is_empty() {
+        ctx.told.idle();
+        report(args, ctx, &not_due);
+        return Ok(Exit::Done);
+    }
+    let gathered = gathered(args, ctx, selected)?;
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
             memory.open()?;
@@ -160,7 +168,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     // What lies where the live data should be may not be the live data.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
-    let (done, exit) = make(args, ctx, &config, memory.as_ref(), gathered)?;
+    let (mut done, exit) = make(args, ctx, &config, memory.as_ref(), gathered)?;
+    done.extend(not_due);
     report(args, ctx, &done);
     Ok(exit)
 }
@@ -171,7 +180,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 /// As [`run`].
 pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<(String, Vec<Finding>)> {
     let args = Args::default();
-    let gathered = gathered(&args, ctx, config)?;
+    let gathered = gathered(&args, ctx, select::select(&args, ctx, config)?)?;
     let (done, exit) = make(&args, ctx, config, Some(memory), gathered)?;
     let line = |done: &Done| {
         let archive = done.copy().map_or_else(|| "no archive".into(), |copy| show(&copy.archive));
@@ -189,9 +198,8 @@ pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<(
 }
 
 /// The sets of a run as they are found; the tools that they need are there.
-fn gathered(args: &Args, ctx: &Context, config: &Config) -> Result<Vec<Gathered>> {
-    let gathered: Vec<Gathered> =
-        select::select(args, ctx, config)?.into_iter().map(|one| gather(one, ctx)).collect();
+fn gathered(args: &Args, ctx: &Context, selected: Vec<(DataSet, Vec<Destination>)>) -> Result<Vec<Gathered>> {
+    let gathered: Vec<Gathered> = selected.into_iter().map(|one| gather(one, ctx)).collect();
     preflight(&tools(args, &gathered))?;
     Ok(gathered)
 }
@@ -241,7 +249,9 @@ fn make(
     let stopped = if stopped.len() == done.len() { stopped.into_iter().next() } else { None };
     let stopped = match (stopped, &done[..]) {
         // Nothing else is to be told.
-        (Some(error), [only]) if only.copies.len() < 2 && only.findings.len() < 2 => return Err(error),
+        (Some(error), [only]) if only.copies.len() < 2 && only.findings.len() < 2 => {
+            return Err(error);
+        }
         (stopped, _) => stopped,
     };
     let mut failed = Vec::new();
@@ -272,9 +282,13 @@ fn findings(done: &[Done]) -> Vec<Finding> {
 /// The destinations that this run has locked.
 type Locks = HashMap<PathBuf, lock::Lock>;
 
+/// Before the walk: what is changed within a tick of it is looked at again.
+fn moment(ctx: &Context) -> Mtime {
+    Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() }
+}
+
 fn gather((set, destinations): (DataSet, Vec<Destination>), ctx: &Context) -> Gathered {
-    let now = Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() };
-    let survey = |folder: Folder| folder.survey(now).map(|survey| (folder, survey));
+    let survey = |folder: Folder| folder.survey(moment(ctx)).map(|survey| (folder, survey));
     let source = Folder::open(&set.source, &set.rules()).and_then(survey);
     Gathered { set, destinations, source }
 }
@@ -325,6 +339,8 @@ fn report(args: &Args, ctx: &Context, done: &[Done]) {
         done.tell(args, ctx);
     }
     ctx.ui.findings(&all);
+    let told: Vec<String> = done.iter().map(|done| format!("{}: {}", done.set, done.status)).collect();
+    ctx.told.of(&told.join(", "), &all);
 }
 
 impl Done {
@@ -333,6 +349,7 @@ impl Done {
         let source = format!("{} entries, {}", self.entries, crate::ui::bytes(self.source_bytes));
         let line = match self.status {
             "failed" => "failed".to_owned(),
+            "not_due" => "not due".to_owned(),
             "planned" => format!("would write {archive} ({source})"),
             "unchanged" => format!("unchanged since {archive} ({source})"),
             _ => format!(

@@ -2,6 +2,7 @@
 use super::super::Context;
 use crate::cli::BackupArgs as Args;
 use crate::config::live::Live;
+use crate::config::proof::Proof;
 use crate::config::{self, Config, DataSet, Destination};
 use crate::destination::remote::Remote;
 use crate::error::{Error, Result};
@@ -75,8 +76,10 @@ fn unnamed(source: PathBuf) -> Result<DataSet> {
         exclude: Vec::new(),
         destinations: Vec::new(),
         key_files: Vec::new(),
+        backup_every: None,
         sqlite: Databases::default(),
         live: Live::default(),
+        proof: Proof::default(),
     })
 }
 

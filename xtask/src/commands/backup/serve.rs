@@ -3,13 +3,16 @@
 //! An archive is made in a folder. Where other machines are all there is, it is made in a private folder of this one, the
 //! outbox, and copied from there.
 use super::super::room;
+use super::canary;
 use super::copy::{self, Master};
 use super::set::Work;
 use super::stage::{Archiving, stage};
 use super::store::{Stored, store};
-use super::{Copied, Plan, Ready};
+use super::{Copied, Plan, Ready, moment};
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
+use crate::drill::evidence::rounded;
+use crate::drill::rooms::Stopwatch as _;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
@@ -101,11 +104,31 @@ impl Work<'_> {
 
     /// Makes the archive; the others are copied from it.
     fn make(&mut self, plan: &Plan) -> Result<Master> {
+        self.sing(plan)?;
         let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
         let staged = stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
         let stored = store(plan, &staged)?;
         drop(staged);
         Ok(self.stored(plan, stored))
+    }
+
+    /// Writes the canary, and looks at the folder as it is with it. Without one the backup is as good as ever: only its
+    /// drill has less to go by.
+    fn sing(&mut self, plan: &Plan) -> Result<()> {
+        self.canary = match canary::write(&self.set, &plan.name, self.ctx.now) {
+            Ok(Some(canary)) => Some(canary),
+            Ok(None) => return Ok(()),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let path = canary::path(&self.set).unwrap_or_default();
+                let what = format!("the canary was not written: {}", error.chain());
+                let repair = error.next_step().unwrap_or_else(|| "let the backup's user write there".into());
+                self.done.findings.push(Finding::error(show(&path), what, repair));
+                return Ok(());
+            }
+        };
+        self.survey = self.folder.survey(moment(self.ctx))?;
+        Ok(())
     }
 
     /// A new backup is whole: the others are copied from it.
@@ -137,11 +160,15 @@ impl Work<'_> {
                 Some(Key::Recipients(names)) => Some(names),
                 Some(Key::Passphrase(_)) | None => None,
             };
+            // A copy that is made later has the canary of what it is a copy of.
+            let made = self.known.made.get(&show(&master.artifact.archive));
+            let canary = self.canary.as_ref().or_else(|| made.and_then(|made| made.canary.as_ref()));
             let record = json!({
                 "kind": "backup", "time": now, "set": self.set.name,
                 "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
                 "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
-                "recipients": recipients, "state": self.survey.state,
+                "recipients": recipients, "state": self.survey.state, "canary": canary,
+                "seconds": rounded(self.stopwatch.elapsed().as_secs_f64()),
             });
             memory.record(&record)
         };

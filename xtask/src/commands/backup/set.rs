@@ -3,6 +3,7 @@
 //! Each destination succeeds or fails for itself ([`super::serve`]). One that is out of reach, or errs for a moment, is
 //! tried again, with growing pauses, for as long as its `retry-for` says, while the others are served. What was not
 //! changed since the last backup is not archived again; a destination that missed that backup gets its copy.
+use super::canary;
 use super::copy::Master;
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};
@@ -11,9 +12,10 @@ use crate::cli::BackupArgs as Args;
 use crate::commands::Context;
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
-use crate::destination::memory::{Known, Memory};
+use crate::destination::memory::{Canary, Known, Memory};
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
+use crate::drill::rooms::Monotonic;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
@@ -64,9 +66,13 @@ pub(super) struct Work<'a> {
     roots: BTreeSet<PathBuf>,
     /// How many `error` findings a new archive came with; none while there is no new one.
     pub errors: Option<usize>,
+    /// What the new archive has to bring back, if it has one.
+    pub canary: Option<Canary>,
     pub done: Done,
     prunable: Vec<Prunable>,
     failures: Vec<Error>,
+    /// Runs since the work on the set began.
+    pub stopwatch: Monotonic,
 }
 
 /// Backs up one set.
@@ -109,6 +115,7 @@ pub(super) fn one(
         taken: BTreeSet::new(),
         roots: BTreeSet::new(),
         errors: None,
+        canary: None,
         codec: first.compression,
         done: Done {
             set: set.name.clone(),
@@ -125,13 +132,14 @@ pub(super) fn one(
         outbox: None,
         prunable: Vec::new(),
         failures: Vec::new(),
+        stopwatch: Monotonic::start(),
     };
     work.rounds(destinations, locks)?;
     Ok(work.outcome())
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
-fn series(args: &Args, set: &DataSet) -> Result<String> {
+pub(super) fn series(args: &Args, set: &DataSet) -> Result<String> {
     let Some(suffix) = &args.suffix else { return Ok(set.name.clone()) };
     config::good_name("--suffix", suffix).map_err(|(what, next)| Error::Usage(format!("{what}: {next}")))?;
     Ok(format!("{}-{suffix}", set.name))
@@ -207,13 +215,18 @@ impl Work<'_> {
         Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })
     }
 
+    /// Files of the user: a canary is none.
+    fn files(&self) -> u64 {
+        self.survey.files.saturating_sub(u64::from(canary::is_there(&self.set)))
+    }
+
     /// A source that was emptied since it was last backed up is a mistake until somebody says otherwise.
     fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
         let before = ready.iter().any(|one| one.catalog.latest(&self.series, None).is_some());
         let what = "is the source, and holds no files, though it was backed up before";
         let repair =
             "if that is right, remove the set; else look where the files went: the backups still have them";
-        (self.survey.files == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
+        (self.files() == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
     }
 
     /// The newest backup that still holds what the source holds is the one that all are to have. A destination that has
@@ -309,7 +322,7 @@ impl Work<'_> {
             self.done.findings.splice(0..0, self.survey.findings.iter().cloned());
         }
         let good = self.done.copy().map(|copy| copy.status);
-        if self.survey.files == 0 && good.is_some() {
+        if self.files() == 0 && good.is_some() {
             let (what, repair) = ("is the source, and holds no files", "check that it is the right folder");
             self.done.findings.push(Finding::warning(show(&self.set.source), what, repair));
         }

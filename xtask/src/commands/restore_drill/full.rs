@@ -6,12 +6,14 @@ use super::frame::frame;
 use super::recover;
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
 use crate::commands::{Context, backup};
 use crate::config::keys;
 use crate::config::{Config, Deploy};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
+use crate::drill::due::{self, Due, FULL};
 use crate::drill::evidence::{self, Stored};
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -48,10 +50,17 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     };
     journal::refuse_open(memory.root())?;
     let (records, findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !super::spot::is_due("full", &records, config.drill.full_every, ctx.now) {
-        return Ok(super::spot::not_due("full", ctx));
+    if args.if_due && config.drill.full_every.is_none() {
+        let what = "nothing says when a full drill is due";
+        return Err(Error::refused(what, "set `full-every` in [drill], or leave out --if-due"));
     }
-    let mut before = gather::prepare(config.clone(), records.clone(), findings, ctx.env)?;
+    if args.if_due {
+        match due::drill(&records, FULL, config.drill.full_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(FULL, Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a full drill is due: {}", reason(why, ctx.now))),
+        }
+    }
+    let mut before = gather::prepare_near(config.clone(), records.clone(), findings, ctx.env, ctx.now)?;
     before.findings.extend(from_the_future(&before.plan, ctx.now));
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
@@ -205,7 +214,7 @@ fn dry_run(plan: &Plan, before: &Prepared, ctx: &Context) -> Exit {
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
         "kind": "full", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-        "steps": steps, "blockers": before.blockers, "not_tested": plan.not_tested(),
+        "steps": steps, "coverage": [], "blockers": before.blockers, "not_tested": plan.not_tested(),
     }));
     ctx.ui.result(&plan.to_string());
     for blocker in &before.blockers {
@@ -254,7 +263,7 @@ impl Supply for Supplies<'_> {
     }
 
     fn pick(&mut self) -> Result<Vec<Option<Picked>>> {
-        let now = gather::prepare(self.config.clone(), vec![], vec![], self.ctx.env)?;
+        let now = gather::prepare_near(self.config.clone(), vec![], vec![], self.ctx.env, self.ctx.now)?;
         if let Some(blocker) = now.blockers.first() {
             return Err(Error::refused(blocker.clone(), ""));
         }

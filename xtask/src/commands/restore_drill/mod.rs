@@ -1,4 +1,5 @@
-//! `restore-drill`: a file a kind of drill, and what all of them do alike: `frame` before, `report` behind.
+//! `restore-drill`: a file a kind of drill, which of them has its turn, and what all of them do alike: `frame` before,
+//! `report` behind.
 mod frame;
 mod full;
 mod history;
@@ -8,21 +9,56 @@ mod spot;
 
 use super::Context;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
+use crate::config::Config;
+use crate::drill::due::{Consent, SPOT, Turn, turn};
+use crate::drill::record;
 use crate::error::{Exit, Result};
+use jiff::Timestamp;
+use serde_json::json;
 
 /// Runs the verb.
 ///
 /// # Errors
 /// Those of the drill.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
-    if args.kind == DrillKind::Recover {
-        return recover::run(&super::root(ctx), args, ctx);
-    }
-    let config = super::configuration(ctx)?;
+    let config = || super::configuration(ctx);
     match args.kind {
-        DrillKind::Recover => recover::run(&config.root, args, ctx),
-        DrillKind::Full => full::run(config, args, ctx),
-        DrillKind::Spot => spot::run(config, args, ctx),
-        DrillKind::History => history::run(&config, ctx),
+        // The way back asks no configuration.
+        Some(DrillKind::Recover) => recover::run(&super::root(ctx), args, ctx),
+        None if args.if_due => by_turn(config()?, args, ctx),
+        None | Some(DrillKind::Spot) => spot::run(config()?, args, ctx),
+        Some(DrillKind::Full) => full::run(config()?, args, ctx),
+        Some(DrillKind::History) => history::run(&config()?, ctx),
     }
+}
+
+/// The drill that is due, if one is.
+fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
+    // What is damaged or missing of the records the drill itself tells.
+    let (records, _) = record::load(&config.drill.evidence_dir)?;
+    let consent = if args.yes { Consent::Given } else { Consent::Missing };
+    let cadence = (config.drill.spot_every, config.drill.full_every);
+    match turn(&records, cadence, consent, ctx.now) {
+        Turn::Full => full::run(config, args, ctx),
+        Turn::Spot => spot::run(config, args, ctx),
+        Turn::FullNeedsConsent => {
+            ctx.ui
+                .say("the full drill is due; with --if-due it replaces live data only where --yes is given");
+            Ok(not_due(SPOT, None, ctx))
+        }
+        Turn::Nothing(next) => Ok(not_due(SPOT, next, ctx)),
+    }
+}
+
+/// Tells that there is nothing to do before `next`.
+fn not_due(kind: &str, next: Option<Timestamp>, ctx: &Context) -> Exit {
+    let when = next.map_or(String::new(), |next| format!(" before {next}"));
+    ctx.ui.say(&format!("no drill is due{when}"));
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": kind, "result": "not_due",
+        "next_due_at": next.map(|next| next.to_string()), "evidence": null, "rto_seconds": null,
+        "rpo_seconds": null, "steps": [], "not_tested": [],
+    }));
+    ctx.told.idle();
+    Exit::Done
 }

@@ -3,7 +3,7 @@
 //!
 //! The journal is all that the way back needs: a `recovery.toml` that cannot be read is no obstacle.
 use super::frame::bare;
-use super::report::{Shown, remember, report};
+use super::report::{Shown, What, remember, report};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::values;
@@ -140,6 +140,7 @@ impl Closing<'_> {
                 rto_seconds: drilled.rto_seconds,
                 rpo_seconds,
                 loss_now_seconds,
+                coverage: vec![],
                 not_tested,
                 findings: drilled.findings.into_iter().chain(found).collect(),
                 judgement: Judgement { result: drilled.result, reasons: drilled.reasons },
@@ -149,7 +150,7 @@ impl Closing<'_> {
             let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
             let recorded = record::write(folder, sign_with, self.frame, &records, evidence)?;
             let shown =
-                shown.iter().map(|(index, archive)| Shown { kind: "verified", index: *index, archive });
+                shown.iter().map(|(index, archive)| Shown { what: What::Verified, index: *index, archive });
             remember(self.memory, &recorded, &shown.collect::<Vec<_>>(), ctx)?;
             Ok(recorded)
         };

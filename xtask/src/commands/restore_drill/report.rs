@@ -9,10 +9,19 @@ use crate::shown::show;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// An artifact of the record, by its index, where its archive lies, and what the drill has shown of it: `verified` or
-/// `damaged`.
+/// What a drill has shown of an artifact.
+pub(super) enum What {
+    /// All of it came back.
+    Verified,
+    /// What was restored of it came back; with earlier drills these are so many parts of all.
+    Sampled { parts: u32, of: u32 },
+    /// Its bytes are not those on record.
+    Damaged,
+}
+
+/// An artifact of the record, by its index, where its archive lies, and what the drill has shown of it.
 pub(super) struct Shown<'a> {
-    pub kind: &'static str,
+    pub what: What,
     pub index: usize,
     pub archive: &'a Path,
 }
@@ -27,12 +36,21 @@ pub(super) fn remember(memory: &Memory, recorded: &Recorded, shown: &[Shown], ct
         "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
         "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
     }))?;
-    for Shown { kind, index, archive } in shown {
+    for Shown { what, index, archive } in shown {
         let artifact = &evidence.artifacts[*index];
-        memory.record(&json!({
-            "kind": kind, "time": time, "set": artifact.set, "sha256": artifact.sha256,
+        let mut record = json!({
+            "kind": "verified", "time": time, "set": artifact.set, "sha256": artifact.sha256,
             "artifact": show(archive), "by": evidence.id,
-        }))?;
+        });
+        match what {
+            What::Verified => {}
+            What::Damaged => record["kind"] = "damaged".into(),
+            What::Sampled { parts, of } => {
+                record["kind"] = "sampled".into();
+                (record["parts"], record["of"]) = ((*parts).into(), (*of).into());
+            }
+        }
+        memory.record(&record)?;
     }
     Ok(())
 }
@@ -54,10 +72,15 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
         ctx.ui.document(&document(recorded));
     } else {
         let path = show(&recorded.json);
-        ctx.ui.result(&format!("{}\nevidence: {path}\n", summary(evidence)));
+        let coverage: String = evidence.coverage.iter().map(|one| format!("covered: {one}\n")).collect();
+        ctx.ui.result(&format!("{}\n{coverage}evidence: {path}\n", summary(evidence)));
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
+    ctx.told.of(
+        &format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word()),
+        &evidence.findings,
+    );
     exit
 }
 
@@ -67,7 +90,7 @@ fn summary(evidence: &Evidence) -> String {
         .iter()
         .map(|step| format!("{:<8} {:>9.3} s  {}", step.outcome, step.seconds, step.name));
     let mut lines: Vec<_> = steps.collect();
-    lines.push(format!("result: {}", evidence.result.word()));
+    lines.push(format!("result: {}{}", evidence.result.word(), evidence.sampled()));
     lines.join("\n")
 }
 
@@ -106,6 +129,7 @@ fn document(recorded: &Recorded) -> Value {
         "loss_now_seconds": evidence.loss_now_seconds,
         "steps": evidence.steps.iter().map(step).collect::<Vec<_>>(),
         "artifacts": evidence.artifacts,
+        "coverage": evidence.coverage,
         "not_tested": evidence.not_tested,
         "findings": evidence.findings,
     })

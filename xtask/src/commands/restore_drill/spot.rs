@@ -4,25 +4,29 @@
 //! proven. Reads destinations and the releases folder; writes only the evidence and a line of history. The
 //! live data is never touched by a spot drill.
 use super::frame::frame;
-use super::report::{Shown, remember, report};
+use super::report::{Shown, What, remember, report};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::{Seen, seen};
+use crate::commands::overdue::reason;
+use crate::commands::snapshot::of_commit;
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
-use crate::drill::evidence::{self, Stored, Verdict, newest};
+use crate::drill::due::{self, Due, SPOT};
+use crate::drill::evidence::{self, ArtifactRecord, Verdict};
 use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured::{self, Frame, Measured};
 use crate::drill::record::{self, Recorded};
 use crate::drill::rooms::{Monotonic, RealRooms};
+use crate::drill::rotation::{Coverage, Part, Took};
 use crate::drill::run::{Drilled, Spot};
-use crate::drill::steps::Role;
-use crate::drill::verdict::{damaged, from_the_future, judge, proven};
+use crate::drill::steps::{Kind, Role};
+use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
-use jiff::{SignedDuration, Timestamp};
+use crate::tools::gh;
 use serde_json::json;
 
 /// Runs it.
@@ -45,46 +49,20 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     };
     journal::refuse_open(memory.root())?;
     let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
-    if args.if_due && !is_due("spot", &records, config.drill.spot_every, ctx.now) {
-        return Ok(not_due("spot", ctx));
+    if args.if_due {
+        match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
+            Due::At(next) => return Ok(super::not_due(SPOT, Some(next), ctx)),
+            Due::Now(why) => ctx.ui.say(&format!("a spot drill is due: {}", reason(why, ctx.now))),
+        }
     }
-    let prepared = gather::prepare(config, records, record_findings, ctx.env)?;
+    let prepared = gather::prepare(config, records, record_findings, ctx.env, ctx.now)?;
     if args.dry_run {
         return Ok(dry_run(&prepared, ctx));
     }
-    let frame = frame("spot", &prepared.config.drill, args, ctx);
+    let frame = frame(SPOT, &prepared.config.drill, args, ctx);
     let (recorded, shown) = drill(&prepared, &frame, ctx)?;
     remember(&memory, &recorded, &shown, ctx)?;
     Ok(report(&recorded, prepared.try_later, ctx))
-}
-
-/// Due when the last verified spot drill lies at least `every` back, when there is none, and when no interval
-/// is configured. One that was not verified does not count; while it is the newest, it is due again at once.
-pub(super) fn is_due(kind: &str, records: &[Stored], every: Option<SignedDuration>, now: Timestamp) -> bool {
-    if newest(records).is_some_and(|record| record.evidence.result != Verdict::Verified) {
-        return true;
-    }
-    let verified = |r: &&Stored| r.evidence.kind == kind && r.evidence.result == Verdict::Verified;
-    // One that is dated in the future says nothing about when the next is due.
-    let times = records.iter().filter(verified).map(|r| r.evidence.started_at);
-    let last = times.filter(|time| *time <= now).max();
-    match (last, every) {
-        (Some(last), Some(every)) => now.duration_since(last) >= every,
-        _ => true,
-    }
-}
-
-/// Says that there is nothing to do.
-pub(super) fn not_due(kind: &str, ctx: &Context) -> Exit {
-    ctx.ui.say(&format!("no {kind} drill is due"));
-    if ctx.ui.json {
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": kind,
-            "result": "not_due", "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": [], "not_tested": [],
-        }));
-    }
-    Exit::Done
 }
 
 fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
@@ -94,10 +72,12 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
         ctx.ui.document(&json!({
             "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
             "kind": "spot", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": steps, "blockers": prepared.blockers, "not_tested": prepared.not_tested,
+            "steps": steps, "coverage": coverage(prepared, None, ctx),
+            "blockers": prepared.blockers, "not_tested": prepared.not_tested,
         }));
     } else {
         ctx.ui.result(&plan.to_string());
+        coverage(prepared, None, ctx).iter().for_each(|one| ctx.ui.say(&format!("so far: {one}")));
     }
     for blocker in &prepared.blockers {
         ctx.ui.say(&format!("in the way: {blocker}"));
@@ -109,6 +89,7 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 /// those whose bytes are not those on record.
 fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Recorded, Vec<Shown<'a>>)> {
     let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
+    let redaction = redaction.and(&tokens(ctx));
     let workspace = ctx.temporary();
     let drilled = Spot {
         plan: &prepared.plan,
@@ -119,21 +100,60 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
         workspace: &workspace,
         environment: &environment,
         redaction: &redaction,
+        rebuild: &|commit, left_out| of_commit(&prepared.config, commit, left_out),
     }
     .run(&Monotonic::start());
-    let mut shown = Vec::new();
-    for (kind, indices) in [
-        ("verified", proven(&prepared.plan, &drilled.runs)),
-        ("damaged", damaged(&prepared.plan, &drilled.runs)),
-    ] {
-        let archive = |index: usize| &*prepared.subjects[index].source.archive;
-        shown.extend(indices.into_iter().map(|index| Shown { kind, index, archive: archive(index) }));
-    }
+    let proven = proven(&prepared.plan, &drilled.runs);
+    let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
     let recorded =
         record::write(&drill.evidence_dir, drill.sign_with.as_deref(), frame, &prepared.records, evidence)?;
-    Ok((recorded, shown))
+    let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };
+    let mut all = Vec::new();
+    for index in proven {
+        let artifact = &recorded.evidence.artifacts[index];
+        // Of a part it is not said that the whole is verified, until all of them were.
+        let parts = artifact.part.as_ref().map(|part| (covered(prepared, artifact, part, ctx), part.of));
+        let what = match parts {
+            Some((parts, of)) if parts < of => What::Sampled { parts, of },
+            _ => What::Verified,
+        };
+        all.push(shown(index, what));
+    }
+    all.extend(damaged.into_iter().map(|index| shown(index, What::Damaged)));
+    Ok((recorded, all))
+}
+
+/// Of the forge: no check sees them, and none of them is to be told.
+fn tokens(ctx: &Context) -> Vec<(String, String)> {
+    gh::TOKENS.iter().filter_map(|name| Some(((*name).to_owned(), (ctx.env)(name)?))).collect()
+}
+
+fn took(artifact: &ArtifactRecord) -> Took {
+    Took {
+        kind: Kind { role: artifact.role, set: artifact.set.clone() },
+        file: artifact.path.clone(),
+        pick: artifact.pick,
+        part: artifact.part.clone(),
+        proven: artifact.proven == Some(true),
+    }
+}
+
+/// What the drills up to now have covered, this one among them if it has run.
+fn coverage(prepared: &Prepared, drilled: Option<&[ArtifactRecord]>, ctx: &Context) -> Vec<Coverage> {
+    let mut past = prepared.past.clone();
+    if let Some(artifacts) = drilled {
+        past.add(ctx.now, artifacts.iter().map(took).collect());
+    }
+    prepared.stock.iter().map(|stock| past.coverage(stock, ctx.now)).collect()
+}
+
+/// How many parts of an artifact are covered with this drill, which has shown `part`.
+fn covered(prepared: &Prepared, artifact: &ArtifactRecord, part: &Part, ctx: &Context) -> u32 {
+    let mut past = prepared.past.clone();
+    past.add(ctx.now, vec![Took { proven: true, ..took(artifact) }]);
+    past.parts_covered(&artifact.path, part.of)
 }
 
 fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
@@ -141,7 +161,10 @@ fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
     let mut findings = prepared.findings.clone();
     findings.extend(drilled.findings);
     findings.extend(from_the_future(plan, ctx.now));
+    findings.extend(stale(plan, &prepared.confirmed, ctx.now, prepared.config.drill.rpo_target));
     let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);
+    let ran = judgement.result != Verdict::CouldNotRun;
+    let coverage = coverage(prepared, ran.then_some(&drilled.artifacts[..]), ctx);
     let sets = plan.required.iter().filter(|kind| kind.role == Role::Data).map(|kind| &*kind.set);
     let end = measured::end(ctx.now, drilled.elapsed);
     Measured {
@@ -151,42 +174,10 @@ fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
             .filter(|_| evidence::all_restored(plan, &drilled.runs)),
         loss_now_seconds: evidence::loss_seconds(sets, &prepared.newest, end),
         steps: drilled.runs.into_iter().map(|run| measured::step(plan, run)).collect(),
+        coverage,
         not_tested: prepared.not_tested.clone(),
         findings,
         judgement,
         finished_at: end,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drill::evidence::tests::chain;
-
-    #[test]
-    fn due_counts_from_the_last_verified_drill() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let every = Some(SignedDuration::from_hours(24));
-        let mut records = chain();
-        assert!(is_due("spot", &[], every, at("2026-03-01T00:00:00Z")));
-        assert!(!is_due("spot", &records, every, at("2026-03-04T09:59:59Z")));
-        assert!(is_due("spot", &records, every, at("2026-03-04T10:00:00Z")));
-        assert!(is_due("spot", &records, None, at("2026-03-03T10:00:00Z")));
-        records[2].evidence.result = Verdict::NotVerified;
-        assert!(is_due("spot", &records, every, at("2026-03-03T10:00:01Z")), "a failed drill does not count");
-        let weekly = Some(SignedDuration::from_hours(24 * 7));
-        for result in [Verdict::NotVerified, Verdict::CouldNotRun] {
-            records[2].evidence.result = result;
-            assert!(
-                is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
-                "the newest was not verified"
-            );
-        }
-        records[2].evidence.result = Verdict::Verified;
-        records[1].evidence.result = Verdict::NotVerified;
-        assert!(
-            !is_due("spot", &records, weekly, at("2026-03-03T10:00:01Z")),
-            "one that was done again since"
-        );
     }
 }

@@ -7,16 +7,18 @@ use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::cli::SnapshotArgs as Args;
 use crate::destination::durable::{self, Run};
+use crate::destination::names::BundleName;
 use crate::destination::releases::{Bundle, Encoder, ReleaseLock};
 use crate::error::{Error, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
 use crate::restore::{Source, check, workers};
 use crate::shown::show;
-use crate::source::{Pour, PourError};
+use crate::source::{Listing, Pour, PourError};
 use crate::tools::git::Blobs;
 use sha2::{Digest as _, Sha256};
 use std::io;
+use std::path::Path;
 
 /// A bundle of this name is there: the same commit, whole, or in the way.
 pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
@@ -137,16 +139,36 @@ impl io::Write for Hashing {
 }
 
 fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding>, Summary), PourError> {
+    pack_listing(&plan.name, plan.contents(), blobs, sinks)
+}
+
+/// The manifest, packed, of a bundle that holds this.
+///
+/// # Errors
+/// When something of it cannot be read.
+pub(super) fn manifest_of(name: &BundleName, listing: &Listing, blobs: &mut Blobs) -> Result<Vec<u8>> {
+    let mut manifest = Vec::new();
+    let sinks = Sinks { archive: &mut io::sink(), manifest: &mut manifest };
+    let packed = pack_listing(name, listing, blobs, sinks);
+    packed.map_err(|error| at(Path::new(&name.tarball()), error))?;
+    Ok(manifest)
+}
+
+fn pack_listing(
+    name: &BundleName,
+    listing: &Listing,
+    blobs: &mut Blobs,
+    sinks: Sinks<'_>,
+) -> Result<(Vec<Finding>, Summary), PourError> {
     let header = Header {
         schema: SCHEMA,
-        archive: plan.name.tarball(),
-        created_at: plan.name.time.to_string(),
+        archive: name.tarball(),
+        created_at: name.time.to_string(),
         codec: Codec::Gzip,
         encoder: Codec::Gzip.encoder().into(),
         level: Codec::Gzip.level(),
         tool: TOOL.into(),
     };
-    let listing = plan.contents();
     writer::write(sinks, &header, Options { workers: workers(), tar_sha256: true }, |builder| {
         let mut pour = Pour::new(builder, Some(blobs.ahead(listing.objects())));
         listing.items.iter().cloned().try_for_each(|item| pour.add(item, None))?;

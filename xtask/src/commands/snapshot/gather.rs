@@ -14,6 +14,7 @@ use crate::source::{self, Listing, staged::Staged};
 use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
 use std::thread::ScopedJoinHandle;
 
 /// Reads the repository and decides what the bundle holds, what it is called and where it goes.
@@ -103,6 +104,24 @@ pub(super) fn gather(
         ));
     }
     Ok(plan)
+}
+
+/// The manifest, packed, of the bundle that a commit of this repository makes, without the paths that were `left_out` of
+/// it. The name and the time that it gives the bundle mean nothing.
+///
+/// # Errors
+/// When the commit, or something of it, cannot be read.
+pub(in crate::commands) fn of_commit(config: &Config, commit: &str, left_out: &[String]) -> Result<Vec<u8>> {
+    let repository = Repository::discover(&config.root)?
+        .ok_or_else(|| Error::refused(format!("{} is in no git repository", show(&config.root)), ""))?;
+    let mut blobs = repository.blobs()?;
+    let commit = repository.resolve(commit, &mut blobs)?;
+    let mut listing = source::git::list(&repository, &commit, &[], &mut blobs)?;
+    let left_out: HashSet<&str> = left_out.iter().map(String::as_str).collect();
+    listing.items.retain(|item| !left_out.contains(&*show_bytes(&item.entry.path)));
+    let version = short(&commit.sha).to_owned();
+    let name = BundleName { name: config.release.name.clone(), version, time: commit.time };
+    super::bundle::manifest_of(&name, &listing, &mut blobs)
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {

@@ -24,6 +24,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+pub(super) use gather::of_commit;
+
 /// What a snapshot will do.
 struct Plan {
     repository: Repository,
@@ -179,4 +181,5 @@ fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
         ctx.ui.result(&format!("pruned {path}"));
     }
     ctx.ui.findings(&outcome.findings);
+    ctx.told.of(&format!("{} {}", outcome.status, show(&plan.lock())), &outcome.findings);
 }

@@ -266,7 +266,8 @@ impl Full<'_> {
             }
             Step::NegativeControl(index) => {
                 let scratch = self.scratch()?.folder(&format!("control-{index}"))?;
-                control::negative(self.rooms, &self.picked(index)?.subject, &scratch)
+                let subject = &self.picked(index)?.subject;
+                control::negative(self.rooms, (&subject.source, subject.secret.as_ref()), &scratch)
             }
         }
     }
@@ -430,26 +431,29 @@ impl Full<'_> {
         self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }
 
-    /// Those of which every step passed.
+    /// Artifacts of which every step passed, by their index among those that were picked.
     fn shown(&self) -> Vec<(usize, PathBuf)> {
-        let picked =
-            self.state.picked.iter().enumerate().filter_map(|(at, picked)| Some((at, picked.as_ref()?)));
-        let steps = self.plan.steps();
-        let about = |step: &Step, at: usize| match *step {
-            Step::Checksums(of) | Step::Verify(of) | Step::NegativeControl(of) | Step::Restore(of) => {
-                of == at
-            }
-            Step::Compare(of) | Step::KeyFiles(of) => of == at,
+        let picked = self
+            .state
+            .picked
+            .iter()
+            .enumerate()
+            .filter_map(|(index, picked)| Some((index, picked.as_ref()?)));
+        let numbered = picked.enumerate().filter(|(_, (index, _))| self.is_proven(*index));
+        numbered.map(|(number, (_, picked))| (number, picked.subject.source.archive.clone())).collect()
+    }
+
+    fn is_proven(&self, index: usize) -> bool {
+        let about = |step: &Step| match *step {
+            Step::Checksums(of)
+            | Step::Verify(of)
+            | Step::NegativeControl(of)
+            | Step::Restore(of)
+            | Step::Compare(of)
+            | Step::KeyFiles(of) => of == index,
             _ => false,
         };
-        let all = |at: usize| {
-            steps.iter().filter(|step| about(step, at)).all(|step| self.state.passed.contains(step))
-        };
-        picked
-            .enumerate()
-            .filter(|(_, (at, _))| all(*at))
-            .map(|(number, (_, picked))| (number, picked.subject.source.archive.clone()))
-            .collect()
+        self.plan.steps().iter().filter(|step| about(step)).all(|step| self.state.passed.contains(step))
     }
 
     fn artifacts(&self) -> Vec<ArtifactRecord> {
@@ -464,6 +468,8 @@ impl Full<'_> {
                 bytes: read.map_or(planned.bytes, |(_, _, bytes)| *bytes),
                 created_at: planned.created_at,
                 pick: Pick::Latest,
+                part: None,
+                proven: Some(self.is_proven(index)),
             })
         };
         self.state.picked.iter().enumerate().filter_map(record).collect()

@@ -1,0 +1,287 @@
+//! Whose turn it is: the order in which older artifacts are drilled, which share of a sampled one, and how much of what is
+//! retained the drills on record have covered.
+//!
+//! Pure: former records and what is retained in, turns and numbers out. A queue without replacement: whatever is drilled
+//! goes to its end, and so does what is new. With so many older artifacts each that stays has its turn within as many
+//! drills, whatever is pruned or made meanwhile. Drills are counted in the order of their chain, not by the clock.
+use super::evidence::{Stored, Verdict};
+use super::steps::{Kind, Pick, Role};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A share of an artifact: the entries that begin in one of so many equal parts of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+/// What of an artifact was restored and compared, where that was not all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which parts, from 1; those in which no entry begins are passed over with one in which some do.
+    pub numbers: Vec<u32>,
+    /// Of how many.
+    pub of: u32,
+    /// Entries in them.
+    pub entries: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+}
+
+/// An artifact that is retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// Bare file name.
+    pub file: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// In how many parts it is drilled: 1 for all of it at once.
+    pub parts: u32,
+}
+
+/// What is retained of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stock {
+    /// The release, or a data set.
+    pub kind: Kind,
+    /// The newest.
+    pub latest: Retained,
+    /// All others.
+    pub older: Vec<Retained>,
+}
+
+/// What the drills up to now have covered of a kind; part of the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Release or data.
+    pub role: Role,
+    /// Name of the release or data set.
+    pub set: String,
+    /// Artifacts that are retained.
+    pub retained: u32,
+    /// Those of them of which every byte was restored and compared.
+    pub covered: u32,
+    /// None of them was covered longer ago; `None` while one was not.
+    #[serde(default)]
+    pub covered_since: Option<String>,
+    /// In so many drills every retained artifact has its turn.
+    pub every_artifact_in: u32,
+    /// In so many drills every byte of them has.
+    pub every_byte_in: u32,
+    /// So many of them are still needed, if nothing is made or pruned and all of them pass.
+    pub drills_needed: u32,
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { role, set, retained, covered, .. } = self;
+        write!(f, "{role} {set}: {covered} of {retained} artifacts covered")?;
+        if let Some(since) = &self.covered_since {
+            write!(f, " since {since}")?;
+        }
+        let drills = |count: u32| if count == 1 { "1 drill".to_owned() } else { format!("{count} drills") };
+        write!(f, "; every retained artifact is covered in {}", drills(self.every_artifact_in))?;
+        if self.every_byte_in != self.every_artifact_in {
+            write!(f, " in part, and every byte in {}", drills(self.every_byte_in))?;
+        }
+        match self.drills_needed {
+            0 => Ok(()),
+            needed => write!(f, "; still needed: {needed}"),
+        }
+    }
+}
+
+/// An artifact that a drill has taken.
+#[derive(Debug, Clone)]
+pub struct Took {
+    /// Of which kind.
+    pub kind: Kind,
+    /// Bare file name.
+    pub file: String,
+    /// Newest or older, as it was then.
+    pub pick: Pick,
+    /// What of it; `None` for all.
+    pub part: Option<Part>,
+    /// Whether that came back.
+    pub proven: bool,
+}
+
+/// The drills that ran, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    drills: Vec<(Timestamp, Vec<Took>)>,
+}
+
+impl Past {
+    /// Of the records of all drills, in the order of their chain.
+    pub fn of(records: &[Stored]) -> Self {
+        let mut past = Self::default();
+        for record in chained(records) {
+            let evidence = &record.evidence;
+            if evidence.result == Verdict::CouldNotRun {
+                continue;
+            }
+            let took = evidence.artifacts.iter().map(|artifact| Took {
+                kind: Kind { role: artifact.role, set: artifact.set.clone() },
+                file: artifact.path.clone(),
+                pick: artifact.pick,
+                part: artifact.part.clone(),
+                // Older records say it of the drill as a whole.
+                proven: artifact.proven.unwrap_or(evidence.result == Verdict::Verified),
+            });
+            past.add(evidence.started_at, took.collect());
+        }
+        past
+    }
+
+    /// One more.
+    pub fn add(&mut self, at: Timestamp, took: Vec<Took>) {
+        self.drills.push((at, took));
+    }
+
+    /// The older artifacts by their turn: indices, the next one first.
+    pub fn queue(&self, older: &[Retained], now: Timestamp) -> Vec<usize> {
+        let mut queue: Vec<usize> = (0..older.len()).collect();
+        queue.sort_by_cached_key(|index| {
+            let Retained { file, created_at, .. } = &older[*index];
+            (self.turn(file, *created_at, now), *created_at, file.clone())
+        });
+        queue
+    }
+
+    /// Behind the drill that took it last; else in front of the first drill that began after it was made. What is dated
+    /// in the future would never have its turn, and so has it at once.
+    fn turn(&self, file: &str, created_at: Timestamp, now: Timestamp) -> (usize, bool) {
+        let took = |(_, took): &(Timestamp, Vec<Took>)| took.iter().any(|took| took.file == file);
+        if let Some(last) = self.drills.iter().rposition(took) {
+            return (last, true);
+        }
+        if created_at > now {
+            return (0, false);
+        }
+        let first = self.drills.iter().position(|(at, _)| *at >= created_at);
+        (first.unwrap_or(self.drills.len()), false)
+    }
+
+    /// Every taking of an artifact, the oldest first.
+    fn takings<'a>(&'a self, file: &'a str) -> impl Iterator<Item = (Timestamp, &'a Took)> {
+        let of_drill = move |(at, took): &'a (Timestamp, Vec<Took>)| {
+            took.iter().filter(move |took| took.file == file).map(move |took| (*at, took))
+        };
+        self.drills.iter().flat_map(of_drill)
+    }
+
+    /// When each part of an artifact was covered last, of so many parts.
+    fn parts(&self, file: &str, of: u32) -> BTreeMap<u32, Timestamp> {
+        let mut covered = BTreeMap::new();
+        for (at, took) in self.takings(file).filter(|(_, took)| took.proven) {
+            match &took.part {
+                None => covered.extend((1..=of).map(|number| (number, at))),
+                Some(part) if part.of == of => {
+                    covered.extend(part.numbers.iter().map(|number| (*number, at)));
+                }
+                Some(_) => {}
+            }
+        }
+        covered
+    }
+
+    /// How many of so many parts of an artifact are covered.
+    pub fn parts_covered(&self, file: &str, of: u32) -> u32 {
+        self.parts(file, of).len() as u32
+    }
+
+    /// Since when every byte of an artifact is covered; `None` where it is not.
+    pub fn covered_since(&self, file: &str) -> Option<Timestamp> {
+        let kinds: BTreeSet<u32> =
+            self.takings(file).map(|(_, took)| took.part.as_ref().map_or(1, |part| part.of)).collect();
+        let whole = |of: u32| {
+            let parts = self.parts(file, of);
+            (parts.len() as u32 >= of).then(|| parts.into_values().min()).flatten()
+        };
+        kinds.into_iter().filter_map(whole).max()
+    }
+
+    /// Which share of an artifact has its turn: the next that was not covered yet. The shares of the latest go on from
+    /// those of the latest before it, so that each has its turn though no latest stays for long.
+    pub fn share(&self, kind: &Kind, file: &str, pick: Pick, of: u32) -> Share {
+        let covered = self.parts(file, of);
+        let same = |took: &&Took| match pick {
+            Pick::Latest => took.kind == *kind && took.pick == Pick::Latest,
+            Pick::Older => took.file == file,
+        };
+        let all = self.drills.iter().rev().flat_map(|(_, took)| took.iter().filter(same));
+        let mut parts = all.filter_map(|took| took.part.as_ref()).filter(|part| part.of == of);
+        let last = parts.find_map(|part| part.numbers.last().copied()).unwrap_or(0);
+        let mut turns = (0..of).map(|step| (last + step) % of + 1);
+        let next = turns.find(|number| !covered.contains_key(number)).unwrap_or(last % of + 1);
+        Share { number: next, of }
+    }
+
+    /// What is covered of a kind.
+    pub fn coverage(&self, stock: &Stock, now: Timestamp) -> Coverage {
+        let all = || std::iter::once(&stock.latest).chain(&stock.older);
+        let since: Vec<Option<Timestamp>> = all().map(|one| self.covered_since(&one.file)).collect();
+        let turns = (stock.older.len() as u32).max(1);
+        let parts = all().map(|one| one.parts.max(1)).max().unwrap_or(1);
+        Coverage {
+            role: stock.kind.role,
+            set: stock.kind.set.clone(),
+            retained: since.len() as u32,
+            covered: since.iter().flatten().count() as u32,
+            covered_since: since
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .and_then(|all| all.into_iter().min().map(|time| time.to_string())),
+            every_artifact_in: turns,
+            every_byte_in: turns * parts,
+            drills_needed: self.needed(stock, now),
+        }
+    }
+
+    /// Drills until every byte is covered, one older artifact and the latest each.
+    fn needed(&self, stock: &Stock, now: Timestamp) -> u32 {
+        let missing = |one: &Retained| match self.covered_since(&one.file) {
+            Some(_) => 0,
+            None => one.parts.max(1).saturating_sub(self.parts_covered(&one.file, one.parts.max(1))),
+        };
+        let queue = self.queue(&stock.older, now);
+        let mut queue: VecDeque<u32> = queue.into_iter().map(|index| missing(&stock.older[index])).collect();
+        let (mut drills, mut open) = (0, queue.iter().filter(|parts| **parts > 0).count());
+        while open > 0 {
+            let Some(parts) = queue.pop_front() else { break };
+            open -= usize::from(parts == 1);
+            queue.push_back(parts.saturating_sub(1));
+            drills += 1;
+        }
+        drills.max(missing(&stock.latest))
+    }
+}
+
+/// The records in the order in which they were written: each behind the one that it names, and by time where that one is
+/// not there.
+fn chained(records: &[Stored]) -> Vec<&Stored> {
+    let there: BTreeSet<&str> = records.iter().map(|record| record.sha256.as_str()).collect();
+    let mut waiting: VecDeque<&Stored> = records.iter().collect();
+    waiting.make_contiguous().sort_by_key(|record| (record.evidence.started_at, &record.file));
+    let (mut done, mut order) = (BTreeSet::new(), Vec::new());
+    while !waiting.is_empty() {
+        let ready = |record: &&Stored| match record.evidence.previous_sha256.as_deref() {
+            Some(previous) => !there.contains(previous) || done.contains(previous),
+            None => true,
+        };
+        let next = waiting.iter().position(ready).unwrap_or(0);
+        let Some(record) = waiting.remove(next) else { break };
+        done.insert(record.sha256.as_str());
+        order.push(record);
+    }
+    order
+}
+
+#[cfg(test)]
+#[path = "rotation_tests.rs"]
+mod tests;
