@@ -1,6 +1,23 @@
 //! The key files of a restored data set: there, inside, and not empty.
+use super::done::Done;
+use crate::error::{Error, Result};
+use crate::finding::Finding;
 use std::fs;
 use std::path::Path;
+
+/// The step of a drill: that they match the manifest was shown by the one before; here they must be there at all, hold
+/// something, and not be links that lead elsewhere. `folder` is the data set's in `root`, both as restored.
+pub(super) fn looked(root: &Path, folder: &Path, names: &[String]) -> Result<Done> {
+    let root = root.canonicalize().map_err(Error::io("resolve", root))?;
+    let (mut sound, mut findings) = (Vec::new(), Vec::new());
+    for name in names {
+        match wrong_with(&root, &root.join(folder).join(name)) {
+            None => sound.push(name.as_str()),
+            Some(what) => findings.push(Finding::error(name, what, "back up the right folder again")),
+        }
+    }
+    Ok(Done::looked(sound.len() as u64, format!("restored: {}", sound.join(", ")), findings))
+}
 
 /// What is wrong with the key file at `path`, which must lie in `root` (resolved) after following links.
 pub(super) fn wrong_with(root: &Path, path: &Path) -> Option<&'static str> {

@@ -7,7 +7,7 @@
 use super::control;
 use super::done::Done;
 use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
-use super::key_files::wrong_with;
+use super::key_files::looked;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
 use super::rotation::Part;
@@ -320,21 +320,8 @@ impl Spot<'_> {
         Ok(Done::looked(compared.entries, detail, compared.findings).through(compared.bytes))
     }
 
-    /// That they match the manifest was shown by the step before; here they must be there at all, hold
-    /// something, and not be links that lead elsewhere.
     fn key_files(&self, index: usize, state: &State) -> Result<Done> {
-        let root = state.restored(index)?;
-        let root = root.canonicalize().map_err(Error::io("resolve", root))?;
-        let folder = root.join(&self.subject(index)?.folder);
-        let mut sound = Vec::new();
-        let mut findings = Vec::new();
-        for name in &self.plan.artifacts[index].key_files {
-            match wrong_with(&root, &folder.join(name)) {
-                None => sound.push(name.as_str()),
-                Some(what) => findings.push(Finding::error(name, what, "back up the right folder again")),
-            }
-        }
-        Ok(Done::looked(sound.len() as u64, format!("restored: {}", sound.join(", ")), findings))
+        looked(state.restored(index)?, &self.subject(index)?.folder, &self.plan.artifacts[index].key_files)
     }
 
     fn release_check(&self, index: usize, state: &State) -> Result<Done> {

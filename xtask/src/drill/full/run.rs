@@ -13,7 +13,7 @@ use crate::destination::durable;
 use crate::drill::control;
 use crate::drill::done::Done;
 use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, rounded};
-use crate::drill::key_files::wrong_with;
+use crate::drill::key_files::looked;
 use crate::drill::rooms::{Rooms, Stopwatch};
 use crate::drill::run::checksums;
 use crate::drill::steps::{Pick, Role};
@@ -253,7 +253,10 @@ impl Full<'_> {
                     }
                 }
             }
-            Step::KeyFiles(index) => self.key_files(index),
+            Step::KeyFiles(index) => {
+                let folder = &self.picked(index)?.subject.folder;
+                looked(&self.restored(index)?, folder, &self.plan.targets[index].key_files)
+            }
             Step::Same(index) => self.compare_with_aside(index),
             Step::Place(index) => self.place(index),
             Step::Deploy(index) => {
@@ -358,20 +361,6 @@ impl Full<'_> {
         let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
         let detail = format!("{} entries, {} bytes{newest}", extracted.entries, extracted.bytes);
         Ok(Done::looked(extracted.entries, detail, extracted.findings).through(extracted.bytes))
-    }
-
-    fn key_files(&self, index: usize) -> Result<Done> {
-        let root = self.restored(index)?;
-        let root = root.canonicalize().map_err(Error::io("resolve", &root))?;
-        let folder = root.join(&self.picked(index)?.subject.folder);
-        let (mut sound, mut findings) = (Vec::new(), Vec::new());
-        for name in &self.plan.targets[index].key_files {
-            match wrong_with(&root, &folder.join(name)) {
-                None => sound.push(name.as_str()),
-                Some(what) => findings.push(Finding::error(name, what, "back up the right folder again")),
-            }
-        }
-        Ok(Done::looked(sound.len() as u64, format!("restored: {}", sound.join(", ")), findings))
     }
 
     /// A difference is no failure: files that were written since the backup, or left out of it, are live data. It decides
