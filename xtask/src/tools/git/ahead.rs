@@ -177,7 +177,7 @@ fn read<'a>(
         let mut places = Vec::with_capacity(wanted.len());
         for Wanted { id, size } in wanted {
             let place = store.find(id, *size);
-            let content = place.and_then(|place| store.read(&place, *size, &mut reader));
+            let content = place.and_then(|place| store.read(id, &place, *size, &mut reader));
             places.push(content.map(|content| {
                 bytes.extend_from_slice(content);
                 bytes.len() - content.len()..bytes.len()
