@@ -113,7 +113,8 @@ impl Store {
             Place::Packed(number, at) => self.packs.get(*number)?.read(*number, *at, reader)?,
             Place::Loose(file) => loose::read(file, usize::try_from(size).ok()?, reader)?,
         }
-        let digest = Sha1::new().chain_update(format!("blob {size}\0")).chain_update(&reader.object).finalize();
+        let digest =
+            Sha1::new().chain_update(format!("blob {size}\0")).chain_update(&reader.object).finalize();
         let whole = reader.object.len() as u64 == size && parse(id)? == <[u8; 20]>::from(digest);
         whole.then_some(&reader.object)
     }
