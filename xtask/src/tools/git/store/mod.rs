@@ -109,14 +109,18 @@ impl Store {
         size: u64,
         reader: &'a mut Reader,
     ) -> Option<&'a [u8]> {
+        let content = self.unpack(place, size, reader)?;
+        let digest = Sha1::new().chain_update(format!("blob {size}\0")).chain_update(content).finalize();
+        (parse(id)? == <[u8; 20]>::from(digest)).then_some(content)
+    }
+
+    /// The same, whatever its id.
+    fn unpack<'a>(&self, place: &Place, size: u64, reader: &'a mut Reader) -> Option<&'a [u8]> {
         match place {
             Place::Packed(number, at) => self.packs.get(*number)?.read(*number, *at, reader)?,
             Place::Loose(file) => loose::read(file, usize::try_from(size).ok()?, reader)?,
         }
-        let digest =
-            Sha1::new().chain_update(format!("blob {size}\0")).chain_update(&reader.object).finalize();
-        let whole = reader.object.len() as u64 == size && parse(id)? == <[u8; 20]>::from(digest);
-        whole.then_some(&reader.object)
+        (reader.object.len() as u64 == size).then_some(&reader.object)
     }
 }
 
