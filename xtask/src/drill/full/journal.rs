@@ -30,7 +30,7 @@ pub enum Phase {
 /// See the head of this file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
-    /// See [`SCHEMA_VERSION`].
+    /// See [`Journal::SCHEMA`].
     pub schema_version: u32,
     /// The drill's id.
     pub id: String,

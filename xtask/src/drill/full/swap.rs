@@ -45,7 +45,7 @@ pub struct Swap {
     pub what: String,
     /// The live folder, without links.
     pub live: PathBuf,
-    /// Which folder it is: see [`identity`]. `None` for one that was not there before the drill.
+    /// Which folder it is: its inode, and when it was made. `None` for one that was not there before the drill.
     pub identity: Option<String>,
     /// The same of what the drill puts in its place, once that is known.
     pub placed: Option<String>,
