@@ -213,6 +213,52 @@ fn live_data_is_never_hidden_without_a_word() {
     stack.run(&["restore-drill", "recover"]).ok().says(&["no full drill is open in"]);
 }
 
+/// With a wrong clock the newest backup is not the one that was just made: nothing of it takes the place of live data.
+#[test]
+fn what_is_not_the_fresh_backup_is_not_restored() {
+    for (clock, args) in [("2026-02-01T00:00:00Z", &["--keep-restored"][..]), ("2026-02-01T00:00:00Z", &[])] {
+        let stack = service::stack("", false);
+        stack.run(&["backup"]).ok();
+        stack.file("repo/.codex-api/new", "written since the backup");
+        let live = stack.listing("repo/.codex-api");
+        let said = stack.run_at(clock, &[&["restore-drill", "full", "--yes", "--json"], args].concat());
+        let document = taken_back(&stack, said, "pick", &live);
+        assert!(document.to_string().contains("which was just made"), "{document:#}");
+    }
+}
+
+/// A backup that is known to be partial is not restored over live data, whoever asks for it.
+#[test]
+fn errors_keep_no_restored_data_in_place() {
+    let stack = service::stack("", false);
+    stack.run(&["backup"]).ok();
+    let archive = stack.one("drive", ".tar.gz");
+    let line = format!(
+        "{{\"kind\": \"damaged\", \"time\": \"2026-03-10T12:00:00Z\", \"artifact\": \"{}\", \"schema\": 1}}",
+        archive.display()
+    );
+    stack.sh("repo", &format!("echo '{line}' >> .recovery/history.jsonl"));
+    stack.file("repo/.codex-api/new", "written since the backup");
+    let live = stack.listing("repo/.codex-api");
+    taken_back(&stack, full(&stack, &["--no-fresh-backup", "--keep-restored"]), "pick", &live);
+}
+
+/// A service that does not start keeps the drill open, and what was mended since counts.
+#[test]
+fn a_start_that_was_mended_ends_the_drill() {
+    let stack = service::stack("", false);
+    let live = stack.listing("repo/.codex-api");
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &text.replace("start = \"", "start = \"exit 7; "));
+    full(&stack, &[]).exits(1).says(&["the drill is open", "restore-drill recover"]);
+    stack.run(&["restore-drill", "recover"]).exits(1);
+    stack.run(&["backup"]).exits(3);
+    stack.file("repo/recovery.toml", &text);
+    stack.run(&["restore-drill", "recover"]).ok().says(&["the service was started on its data"]);
+    assert!(is_closed(&stack));
+    is_live(&stack, &live);
+}
+
 /// Evidence that finds no place keeps the service from nothing.
 #[test]
 fn a_drill_without_a_place_for_its_evidence_touches_nothing() {

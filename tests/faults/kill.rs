@@ -219,7 +219,8 @@ fn a_killed_prune_removes_nothing_that_was_to_stay() {
         only_whole_ones(stack, &before);
         assert_eq!(stack.listing("repo/.codex-api"), live, "live data was touched");
     });
-    assert!(half >= size(1, 5), "only {half} kills came between the first removal and the last");
+    // Of the few of the short form none may come there; the next test kills at each removal in turn.
+    assert!(half >= size(0, 5), "only {half} kills came between the first removal and the last");
 }
 
 /// A marker is there whole or not at all, wherever in its making the kill comes.

@@ -273,10 +273,13 @@ fn asides(memory: Option<&Memory>, ctx: &Context) -> Result<Vec<Item>> {
         // A link, or whoever moved it, may have made it the live folder.
         let live_is_elsewhere =
             Path::new(live).is_dir() && !resolved(Path::new(live)).starts_with(resolved(folder));
-        let (decision, reason) = match (*until <= ctx.now, live_is_elsewhere) {
-            (true, true) => (Decision::Remove, format!("left by {id} of {live}: it has had its time")),
-            (true, false) => (Decision::Keep, format!("left by {id}, and {live} is not there, or in it")),
-            (false, _) => (Decision::Keep, format!("left by {id} of {live}, kept until {until}")),
+        let (decision, reason) = match (until, live_is_elsewhere) {
+            (None, _) => (Decision::Keep, format!("left by {id}: what {live} was, and no backup may have")),
+            (Some(until), _) if *until > ctx.now => {
+                (Decision::Keep, format!("left by {id} of {live}, kept until {until}"))
+            }
+            (_, true) => (Decision::Remove, format!("left by {id} of {live}: it has had its time")),
+            (_, false) => (Decision::Keep, format!("left by {id}, and {live} is not there, or in it")),
         };
         let bytes = fs_extra::dir::get_size(folder).unwrap_or(0);
         Item { id: show(folder), decision, reasons: vec![reason], bytes }

@@ -358,11 +358,12 @@ impl Answer {
         }
         for aside in asides::there(history) {
             self.asides.push(json!({"folder": show(&aside.folder), "live": aside.live, "id": aside.id,
-                "until": aside.until.to_string()}));
-            let left = aside.until.duration_since(ctx.now);
-            let until = match left.is_negative() {
-                true => "may go: `cargo xtask prune` removes it".to_owned(),
-                false => format!("kept for {}", span(left)),
+                "until": aside.until.map(|until| until.to_string())}));
+            let left = aside.until.map(|until| until.duration_since(ctx.now));
+            let until = match left {
+                None => "kept until you remove it: no backup may have it".to_owned(),
+                Some(left) if left.is_negative() => "may go: `cargo xtask prune` removes it".to_owned(),
+                Some(left) => format!("kept for {}", span(left)),
             };
             self.row(["aside".into(), aside.live, until, show(&aside.folder)]);
         }

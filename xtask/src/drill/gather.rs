@@ -52,6 +52,8 @@ pub struct Prepared {
     pub findings: Vec<Finding>,
     /// What this drill will leave unproven.
     pub not_tested: Vec<String>,
+    /// That of it which no drill on this machine proves.
+    pub elsewhere: Vec<String>,
     /// When it was last confirmed, by bare file name, that a backup still holds what its source holds.
     pub confirmed: BTreeMap<String, Timestamp>,
     /// As of when the newest backup of each set is, drilled or not.
@@ -112,7 +114,8 @@ pub fn prepare(
     if choice.left > 0 {
         not_tested.push(format!("{} older artifacts, left for later drills", choice.left));
     }
-    not_tested.append(&mut backups.not_tested);
+    let elsewhere = std::mem::take(&mut backups.not_tested);
+    not_tested.extend(elsewhere.iter().cloned());
     let (try_later, stock) = (backups.try_later, choice.stock);
     Ok(Prepared {
         config,
@@ -126,6 +129,7 @@ pub fn prepare(
         try_later,
         findings,
         not_tested,
+        elsewhere,
         confirmed,
         newest,
     })

@@ -99,7 +99,8 @@ fn cut_value(value: &str, tail: &str) -> usize {
         .char_indices()
         .skip(1)
         .map(|(at, _)| &value[at..])
-        .find(|end| tail.starts_with(end))
+        // Of any value a few letters stand in front of something by chance.
+        .find(|end| end.len() >= SHORTEST_VALUE && tail.starts_with(end))
         .map_or(0, str::len)
 }
 

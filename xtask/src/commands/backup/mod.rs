@@ -174,11 +174,20 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     Ok(exit)
 }
 
-/// A backup of every set, for a drill, which holds the repository's lock: what was done, and what was found.
+/// What a backup for a drill came to.
+pub(super) struct Made {
+    /// In words.
+    pub detail: String,
+    /// The archive of each set that has one.
+    pub archives: BTreeMap<String, PathBuf>,
+    pub findings: Vec<Finding>,
+}
+
+/// A backup of every set, for a drill, which holds the repository's lock.
 ///
 /// # Errors
 /// As [`run`].
-pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<(String, Vec<Finding>)> {
+pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<Made> {
     let args = Args::default();
     let gathered = gathered(&args, ctx, select::select(&args, ctx, config)?)?;
     let (done, exit) = make(&args, ctx, config, Some(memory), gathered)?;
@@ -188,13 +197,15 @@ pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<(
     };
     let mut findings = findings(&done);
     if exit != Exit::Done && !finding::any_error(&findings) {
-        findings.push(Finding::error(
-            "backup",
-            "did not come to its end",
-            "see what it says when it is run alone",
-        ));
+        let repair = "see what it says when it is run alone";
+        findings.push(Finding::error("backup", "did not come to its end", repair));
     }
-    Ok((done.iter().map(line).collect::<Vec<_>>().join("; "), findings))
+    let archive = |done: &Done| Some((done.set.clone(), done.copy()?.archive.clone()));
+    Ok(Made {
+        detail: done.iter().map(line).collect::<Vec<_>>().join("; "),
+        archives: done.iter().filter_map(archive).collect(),
+        findings,
+    })
 }
 
 /// The sets of a run as they are found; the tools that they need are there.

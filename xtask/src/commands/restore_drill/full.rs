@@ -14,7 +14,8 @@ use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::drill::due::{self, Due, FULL};
-use crate::drill::evidence::{self, Stored};
+use crate::drill::evidence::{self, Stored, check_chain};
+use crate::drill::full::asides;
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
 use crate::drill::full::plan::{Plan, Target};
@@ -28,6 +29,7 @@ use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Pick, Role};
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
+use crate::finding::Finding;
 use crate::shown::show;
 use crate::tools::Tool;
 use jiff::Timestamp;
@@ -48,7 +50,16 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
-    journal::refuse_open(memory.root())?;
+    if let Some(open) = Journal::load(memory.root())? {
+        return Err(Error::refused(journal::open(&open), journal::NEXT));
+    }
+    if let Some(folder) = asides::strange(&config, &memory.history()?).first() {
+        let what = format!("{} was left by a full drill that nothing here remembers", show(folder));
+        return Err(Error::refused(
+            what,
+            "look for live data in it, move that back, and remove the folder by hand",
+        ));
+    }
     let (records, findings) = record::load(&config.drill.evidence_dir)?;
     if args.if_due && config.drill.full_every.is_none() {
         let what = "nothing says when a full drill is due";
@@ -60,8 +71,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
             Due::Now(why) => ctx.ui.say(&format!("a full drill is due: {}", reason(why, ctx.now))),
         }
     }
-    let mut before = gather::prepare_near(config.clone(), records.clone(), findings, ctx.env, ctx.now)?;
-    before.findings.extend(from_the_future(&before.plan, ctx.now));
+    let known = [findings, check_chain(&records)].concat();
+    let before = gather::prepare_near(config.clone(), records.clone(), vec![], ctx.env, ctx.now)?;
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
     let mut frame = frame("full", &config.drill, args, ctx);
@@ -86,19 +97,26 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         swaps,
         service,
         evidence_dir: config.drill.evidence_dir.clone(),
+        differs: false,
         keep_aside_seconds: config.drill.keep_aside.as_secs(),
         sign_with: config.drill.sign_with.clone(),
         artifacts: vec![],
         steps: vec![],
     };
-    let supply =
-        Supplies { config: &config, plan: &plan, memory: &memory, newest: before.newest.clone(), ctx };
+    let supply = Supplies {
+        config: &config,
+        plan: &plan,
+        memory: &memory,
+        newest: before.newest.clone(),
+        made: BTreeMap::new(),
+        ctx,
+    };
     let _folders = recover::folders(&journal, ctx)?;
-    carry_out(supply, before, journal, records, &frame)
+    carry_out(supply, (before, known), journal, records, &frame)
 }
 
 /// How the service is stopped, started and checked.
-fn service(config: &Config) -> Result<Service> {
+pub(super) fn service(config: &Config) -> Result<Service> {
     let drill = &config.drill;
     let missing: Vec<&str> =
         [("stop", drill.stop.is_none()), ("start", drill.start.is_none()), ("smoke", drill.smoke.is_empty())]
@@ -253,21 +271,25 @@ struct Supplies<'a> {
     memory: &'a Memory,
     /// As of when the newest backup of each set is.
     newest: BTreeMap<String, Timestamp>,
+    /// The backups that this drill has made, by set.
+    made: BTreeMap<String, PathBuf>,
     ctx: &'a Context,
 }
 
 impl Supply for Supplies<'_> {
     fn back_up(&mut self) -> Result<Fresh> {
-        let (detail, findings) = backup::fresh(self.ctx, self.config, self.memory)?;
-        Ok(Fresh { detail, findings })
+        let made = backup::fresh(self.ctx, self.config, self.memory)?;
+        self.made = made.archives;
+        Ok(Fresh { detail: made.detail, findings: made.findings })
     }
 
-    fn pick(&mut self) -> Result<Vec<Option<Picked>>> {
+    fn pick(&mut self) -> Result<(Vec<Option<Picked>>, Vec<Finding>)> {
         let now = gather::prepare_near(self.config.clone(), vec![], vec![], self.ctx.env, self.ctx.now)?;
         if let Some(blocker) = now.blockers.first() {
             return Err(Error::refused(blocker.clone(), ""));
         }
         self.newest = now.newest;
+        let mut against = from_the_future(&now.plan, self.ctx.now);
         let mut there: Vec<Picked> = now
             .plan
             .artifacts
@@ -280,13 +302,30 @@ impl Supply for Supplies<'_> {
             let at = there.iter().position(|picked| picked.planned.kind == target.kind)?;
             Some(there.swap_remove(at))
         };
-        Ok(self.plan.targets.iter().map(&mut of).collect())
+        let picked: Vec<Option<Picked>> = self.plan.targets.iter().map(&mut of).collect();
+        for picked in picked.iter().flatten() {
+            let (archive, set) = (&picked.subject.source.archive, &picked.planned.kind.set);
+            against.extend(now.findings.iter().filter(|finding| finding.path == show(archive)).cloned());
+            if picked.planned.kind.role == Role::Data
+                && let Some(made) = self.made.get(set).filter(|made| *made != archive)
+            {
+                let what = format!("is the newest by its date, and not {}, which was just made", show(made));
+                against.push(Finding::error(show(archive), what, "check the clocks: nothing is restored"));
+            }
+        }
+        Ok((picked, against))
     }
+}
+
+/// Looked at by spot drills.
+fn canaries(config: &Config) -> Vec<String> {
+    let watched = config.data.iter().filter(|set| set.proof.canary.is_some());
+    watched.map(|set| format!("the canary of {}: a spot drill looks for it", set.name)).collect()
 }
 
 fn carry_out(
     mut supply: Supplies<'_>,
-    before: Prepared,
+    (before, known): (Prepared, Vec<Finding>),
     journal: Journal,
     records: Vec<Stored>,
     frame: &Frame,
@@ -314,9 +353,9 @@ fn carry_out(
         supply: &mut supply,
         state: State::default(),
     };
-    let mut drilled = full.run(&watch, &before.findings);
+    let mut drilled = full.run(&watch, &known);
     let journal = full.journal;
-    drilled.findings.splice(0..0, before.findings);
+    drilled.findings.splice(0..0, known);
     let finished_at = measured::end(ctx.now, watch.elapsed());
     let sets = config.data.iter().map(|set| &*set.name);
     let ended = recover::Ended {
@@ -324,7 +363,7 @@ fn carry_out(
         // What a disaster would have left: the newest backup from before the drill.
         rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
         loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
-        not_tested: [plan.not_tested(), before.not_tested].concat(),
+        not_tested: [plan.not_tested(), canaries(config), before.elsewhere].concat(),
         finished_at,
     };
     let closing = recover::Closing { memory, redaction: &redaction, frame };

@@ -11,7 +11,7 @@ use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::drill::evidence::{Stored, Verdict};
 use crate::drill::full::back::{Commands, Why, bring_back};
-use crate::drill::full::journal::{Journal, Phase};
+use crate::drill::full::journal::{Journal, NEXT, Phase};
 use crate::drill::full::run::Drilled;
 use crate::drill::full::swap::Swap;
 use crate::drill::measured::{self, Frame, Measured};
@@ -22,7 +22,7 @@ use crate::drill::verdict::Judgement;
 use crate::error::{Exit, Result};
 use crate::finding::Finding;
 use crate::shown::show;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::json;
 use std::path::Path;
 
@@ -38,6 +38,11 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let _lock = lock::repository(memory.root(), "restore-drill", ctx.now)?;
     let Some(mut journal) = Journal::load(memory.root())? else { return Ok(nothing(root, ctx)) };
     let _folders = folders(&journal, ctx)?;
+    // What was mended since counts; where nothing can be read, what the drill began with.
+    if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| super::full::service(&config))
+    {
+        journal.service = service;
+    }
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);
     let secrets = values(journal.service.secrets.iter().map(String::as_str), ctx.env);
     let redaction = Redaction::new(&secrets, &environment);
@@ -59,7 +64,8 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let mut findings = returned.findings;
     let what = "was killed, or could not bring everything back: what it had shown counts for nothing";
-    findings.push(Finding::error(journal.id.clone(), what, "run the drill again"));
+    let next = if closed { "run the drill again" } else { NEXT };
+    findings.push(Finding::error(journal.id.clone(), what, next));
     journal.steps.extend(returned.steps);
     let drilled = Drilled {
         steps: journal.steps.clone(),
@@ -121,7 +127,7 @@ pub(super) struct Closing<'a> {
 
 impl Closing<'_> {
     /// Evidence first, then what is kept, then the journal goes: a kill in between leaves a drill that `recover` closes.
-    /// Evidence that cannot be written is told, and keeps no drill open.
+    /// Evidence that cannot be written keeps the journal, in which everything that was done stands.
     pub(super) fn close(
         &self,
         journal: &Journal,
@@ -160,22 +166,35 @@ impl Closing<'_> {
             ctx.ui.findings(&findings);
         }
         if opened && closed {
+            let on = if journal.differs { "what was restored" } else { "its data" };
+            ctx.ui.say(&format!("the service was started on {on}"));
+        }
+        let recorded = recorded.inspect_err(|_| {
+            if opened && closed {
+                ctx.ui.say(
+                    "only the evidence is missing: mend that, and run `cargo xtask restore-drill recover`",
+                );
+            }
+        })?;
+        if opened && closed {
             self.put_away(journal, ctx)?;
         }
-        Ok(report(&recorded?, false, ctx))
+        Ok(report(&recorded, false, ctx))
     }
 
     /// Removes what is needed no more, remembers what is kept, and closes the journal.
     fn put_away(&self, journal: &Journal, ctx: &Context) -> Result<()> {
         let keep = SignedDuration::from_secs(journal.keep_aside_seconds);
-        let until = ctx.now.saturating_add(keep).unwrap_or(ctx.now).to_string();
+        let until = ctx.now.saturating_add(keep).unwrap_or(ctx.now).round(Unit::Second).unwrap_or(ctx.now);
+        let until = (!journal.differs).then(|| until.to_string());
         for swap in &journal.swaps {
             for folder in swap.tidy()? {
                 self.memory.record(&json!({
                     "kind": "aside", "time": ctx.now.to_string(), "id": journal.id, "folder": show(&folder),
                     "live": show(&swap.live), "until": until,
                 }))?;
-                ctx.ui.say(&format!("{} is kept until {until}: {}", show(&swap.live), show(&folder)));
+                let until = until.as_deref().unwrap_or("you remove it");
+                ctx.ui.say(&format!("kept until {until}: {}, of {}", show(&folder), show(&swap.live)));
             }
         }
         Journal::close(self.memory.root())

@@ -19,8 +19,8 @@ pub struct Aside {
     pub id: String,
     /// The live folder that it belongs to.
     pub live: String,
-    /// Until when it is kept.
-    pub until: Timestamp,
+    /// Until when it is kept; `None`: until somebody removes it.
+    pub until: Option<Timestamp>,
 }
 
 /// Those that a history knows and nobody has removed, by the history.
@@ -31,7 +31,7 @@ pub fn known(history: &[Value]) -> Vec<Aside> {
         match record["kind"].as_str() {
             Some("aside") => {
                 let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
-                let Ok(until) = text("until").parse() else { continue };
+                let until = text("until").parse().ok();
                 asides.retain(|known| known.folder != folder);
                 asides.push(Aside { folder, id: text("id"), live: text("live"), until });
             }
@@ -79,7 +79,7 @@ mod tests {
         history.push(line("aside-removed", "/a"));
         let left = known(&history);
         assert!(left.len() == 1 && left[0].folder.ends_with("b") && left[0].live == "/srv/db", "{left:?}");
-        history.push(json!({"kind": "aside", "folder": "/c", "until": "never"}));
-        assert_eq!(known(&history), left, "what cannot be dated is never removed");
+        history.push(json!({"kind": "aside", "folder": "/c", "until": null}));
+        assert_eq!(known(&history).last().and_then(|aside| aside.until), None, "it stays");
     }
 }

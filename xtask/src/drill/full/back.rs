@@ -148,8 +148,7 @@ pub fn bring_back(
     }
     let name = format!("{what}: start the service");
     if !all_back {
-        let repair =
-            "nothing is lost: see to what is named here, and run `cargo xtask restore-drill recover`";
+        let repair = "see to what is named here, and run `cargo xtask restore-drill recover`";
         returned.findings.push(Finding::error("drill", "the live data is not back in its place", repair));
         returned.blocked(name, RUNS, "the live data is not back");
         return returned;
@@ -166,6 +165,10 @@ pub fn bring_back(
     if returned.step(commands, watch, name, RUNS, Severity::Error, start) {
         journal.phase = Phase::Kept;
         note(journal, &mut returned);
+    } else {
+        let what = "the live data is back, the service is not started, and the drill is open";
+        let repair = "mend `start` in recovery.toml, and run `cargo xtask restore-drill recover`";
+        returned.findings.push(Finding::error("drill", what, repair));
     }
     returned
 }

@@ -7,6 +7,7 @@ use crate::archive::FormatError;
 use crate::destination::{durable, read};
 use crate::drill::evidence::{ArtifactRecord, StepRecord, time};
 use crate::error::{Error, Result};
+use crate::shown::show;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -47,6 +48,8 @@ pub struct Journal {
     pub service: Service,
     /// Where its evidence goes.
     pub evidence_dir: PathBuf,
+    /// Whether what was restored stays though it is not what lies aside: that may be all there is of it, and is kept.
+    pub differs: bool,
     /// How long what lies aside is kept, in seconds.
     pub keep_aside_seconds: i64,
     /// The gpg key that signs it.
@@ -96,7 +99,10 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let malformed = |error: serde_json::Error| {
-            Error::format(&path)(FormatError::Malformed(format!("no journal of a drill: {error}")))
+            let what = format!("{} is not the journal of a drill that it should be: {error}", show(&path));
+            let next = "see whether live data lies in a `.recovery-full-…` folder beside its place, move it back, remove \
+                        the journal, and start the service";
+            Error::refused(what, next)
         };
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
         match value["schema_version"].as_u64() {
@@ -135,8 +141,11 @@ impl Journal {
 /// # Errors
 /// [`Error::Refused`] when a drill is open.
 pub fn refuse_open(memory: &Path) -> Result<()> {
-    let Some(journal) = Journal::load(memory)? else { return Ok(()) };
-    Err(Error::refused(open(&journal), NEXT))
+    match Journal::load(memory)? {
+        // Everything is where it is to be.
+        None | Some(Journal { phase: Phase::Kept, .. }) => Ok(()),
+        Some(journal) => Err(Error::refused(open(&journal), NEXT)),
+    }
 }
 
 /// What is said of an open drill.
@@ -173,6 +182,7 @@ pub(super) mod tests {
                 secrets: vec![],
             },
             evidence_dir: "/nowhere".into(),
+            differs: false,
             keep_aside_seconds: 0,
             sign_with: None,
             artifacts: vec![],

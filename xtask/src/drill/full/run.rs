@@ -127,13 +127,16 @@ impl Full<'_> {
                 let _ = self.journal.save(self.memory);
             }
         }
+        interrupted |= self.rooms.interrupted();
         if interrupted {
             reasons.push("it was interrupted".into());
             findings.push(Finding::error("drill", "was interrupted", "run it again"));
         }
         // The restored release of `deploy` may be in use until here.
         let scratch = self.state.scratch.take();
-        let closed = self.end(reasons.is_empty(), &mut findings, watch);
+        // What was found keeps nothing in place of live data that comes back whole.
+        let sound = !any_error(&findings) && !any_error(known);
+        let closed = self.end(reasons.is_empty(), sound, &mut findings, watch);
         drop(scratch);
         if (any_error(&findings) || any_error(known)) && reasons.is_empty() {
             reasons.push("errors were found".into());
@@ -159,12 +162,13 @@ impl Full<'_> {
     }
 
     /// Decides what stays, and brings back what does not. Whether nothing is left to be taken back.
-    fn end(&mut self, passed: bool, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) -> bool {
+    fn end(&mut self, passed: bool, sound: bool, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) -> bool {
         if !self.state.opened {
             return true;
         }
         let equal = self.state.same.iter().all(|same| *same);
-        if passed && (equal || self.plan.keep_restored) {
+        if passed && (equal || self.plan.keep_restored && sound) {
+            self.journal.differs = !equal;
             self.journal.phase = Phase::Kept;
             match self.journal.save(self.memory) {
                 Ok(()) => return true,
@@ -293,18 +297,19 @@ impl Full<'_> {
             return Err(error);
         }
         self.state.opened = true;
+        (self.commands.tell)(
+            "from here on, if this is cut off: `cargo xtask restore-drill recover` brings everything back",
+        );
         Ok(Done::pass("everything that the drill needs is there, and its journal is on disk"))
     }
 
     fn pick(&mut self) -> Result<Done> {
-        self.state.picked = self.supply.pick()?;
+        let (picked, mut findings) = self.supply.pick()?;
+        self.state.picked = picked;
         let missing = self.plan.targets.iter().zip(&self.state.picked).filter(|(_, picked)| picked.is_none());
         let repair = "make one with `cargo xtask backup` or `cargo xtask snapshot`";
-        let findings: Vec<_> = missing
-            .map(|(target, _)| {
-                Finding::error(target.kind.to_string(), "there is no artifact of it to restore", repair)
-            })
-            .collect();
+        let gone = "there is no artifact of it to restore";
+        findings.extend(missing.map(|(target, _)| Finding::error(target.kind.to_string(), gone, repair)));
         let files: Vec<&str> =
             self.state.picked.iter().flatten().map(|picked| picked.planned.file.as_str()).collect();
         Ok(Done::looked(files.len() as u64, files.join(", "), findings))
@@ -376,8 +381,8 @@ impl Full<'_> {
         let detail = match &compared.first {
             None => format!("{} entries, {} bytes: all the same", compared.entries, compared.bytes),
             Some(first) => format!(
-                "{} of {} entries differ, the first {first}: the live folder is to go back",
-                compared.differences, compared.entries
+                "{} differences, the first {first}: the live folder is to go back",
+                compared.differences
             ),
         };
         Ok(Done { checked: Some(compared.entries), ..Done::pass(detail).through(compared.bytes) })

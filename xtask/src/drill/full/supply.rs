@@ -29,9 +29,9 @@ pub trait Supply {
     /// # Errors
     /// When that cannot even be begun.
     fn back_up(&mut self) -> Result<Fresh>;
-    /// The newest artifact of each target that has one, in the plan's order.
+    /// The newest artifact of each target that has one, in the plan's order, and what is known against them.
     ///
     /// # Errors
-    /// When a destination or a key is out of reach.
-    fn pick(&mut self) -> Result<Vec<Option<Picked>>>;
+    /// When a destination or a key is out of reach, or the newest is not the backup that was just made.
+    fn pick(&mut self) -> Result<(Vec<Option<Picked>>, Vec<Finding>)>;
 }

@@ -359,7 +359,11 @@ fn free(work: &Path, kind: &str) -> PathBuf {
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let entries = match fs::read_dir(folder) {
+        // Removed already, by one that was killed behind it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("list", folder))?,
+    };
     let name = |entry: std::io::Result<fs::DirEntry>| {
         Ok(entry.map_err(Error::io("list", folder))?.file_name().to_string_lossy().into_owned())
     };
