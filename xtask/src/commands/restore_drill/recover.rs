@@ -155,8 +155,11 @@ impl Closing<'_> {
             let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
             let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
             let recorded = record::write(folder, sign_with, self.frame, &records, evidence)?;
-            let shown =
-                shown.iter().map(|(index, archive)| Shown { what: What::Verified, index: *index, archive });
+            let shown = shown.iter().map(|one| Shown {
+                what: if one.whole { What::Verified } else { What::Damaged },
+                index: one.index,
+                archive: &one.archive,
+            });
             remember(self.memory, &recorded, &shown.collect::<Vec<_>>(), ctx)?;
             Ok(recorded)
         };

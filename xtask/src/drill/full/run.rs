@@ -61,6 +61,19 @@ pub struct State {
     same: Vec<bool>,
     opened: bool,
     passed: Vec<Step>,
+    /// Targets whose artifact does not have the digests on record.
+    damaged: Vec<usize>,
+}
+
+/// What was shown of an artifact.
+#[derive(Debug)]
+pub struct Shown {
+    /// Its index among the artifacts.
+    pub index: usize,
+    /// Where its archive lies.
+    pub archive: PathBuf,
+    /// Restorable, or not what is on record.
+    pub whole: bool,
 }
 
 /// How a full drill went.
@@ -78,8 +91,8 @@ pub struct Drilled {
     pub reasons: Vec<String>,
     /// The recovery time, when all of it passed.
     pub rto_seconds: Option<f64>,
-    /// Artifacts, by their index among the artifacts, that were shown to be restorable, and where their archives lie.
-    pub shown: Vec<(usize, PathBuf)>,
+    /// What was shown of artifacts.
+    pub shown: Vec<Shown>,
     /// Whether anything was touched.
     pub opened: bool,
     /// Whether nothing is left to be taken back.
@@ -233,6 +246,7 @@ impl Full<'_> {
             Step::Pick => self.pick(),
             Step::Checksums(index) => {
                 let (done, read) = checksums(&self.picked(index)?.subject)?;
+                self.state.damaged.extend((done.outcome == Outcome::Fail).then_some(index));
                 self.state.read.extend(read.map(|(digest, bytes)| (index, digest, bytes)));
                 self.journal.artifacts = self.artifacts();
                 Ok(done)
@@ -425,18 +439,22 @@ impl Full<'_> {
         self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }
 
-    /// Artifacts of which every step passed, by their index among those that were picked.
-    fn shown(&self) -> Vec<(usize, PathBuf)> {
+    fn shown(&self) -> Vec<Shown> {
         let picked = self
             .state
             .picked
             .iter()
             .enumerate()
-            .filter_map(|(index, picked)| Some((index, picked.as_ref()?)));
-        let numbered = picked.enumerate().filter(|(_, (index, _))| self.is_proven(*index));
-        numbered.map(|(number, (_, picked))| (number, picked.subject.source.archive.clone())).collect()
+            .filter_map(|(target, picked)| Some((target, picked.as_ref()?)));
+        let shown = |(index, (target, picked)): (usize, (usize, &Picked))| {
+            let (whole, damaged) = (self.is_proven(target), self.state.damaged.contains(&target));
+            let archive = picked.subject.source.archive.clone();
+            (whole || damaged).then_some(Shown { index, archive, whole })
+        };
+        picked.enumerate().filter_map(shown).collect()
     }
 
+    /// Whether every step about the artifact of a target has passed.
     fn is_proven(&self, index: usize) -> bool {
         let about = |step: &Step| match *step {
             Step::Checksums(of)
