@@ -259,6 +259,31 @@ fn a_start_that_was_mended_ends_the_drill() {
     is_live(&stack, &live);
 }
 
+/// A drill that is at work is none that was cut off: others wait for it.
+#[test]
+fn a_drill_at_work_is_told_as_that() {
+    let stack = service::stack("", false);
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let (mark, go) = (stack.path("smoked"), stack.path("go"));
+    let wait = format!("touch {}; until test -e {}; do sleep 0.05; done", mark.display(), go.display());
+    stack.file("repo/recovery.toml", &text.replacen("smoke = [", &format!("smoke = [\"{wait}\", "), 1));
+    let live = stack.listing("repo/.codex-api");
+    let mut drill = stack.grouped(&["restore-drill", "full", "--yes"]).spawn().expect("starts");
+    while !mark.exists() {
+        assert!(drill.try_wait().expect("waits").is_none(), "the drill ended before its smoke test");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let lock = fs::read(stack.path("repo/.recovery/locks/repository")).expect("reads");
+    stack.run(&["status"]).says(&["is at work: `restore-drill`"]);
+    for args in [&["backup"][..], &["prune"], &["restore-drill"], &["restore-drill", "recover"]] {
+        stack.run(args).exits(75).says(&["restore-drill"]);
+    }
+    assert_eq!(fs::read(stack.path("repo/.recovery/locks/repository")).expect("reads"), lock);
+    stack.file("go", "");
+    assert!(drill.wait().expect("ends").success());
+    is_live(&stack, &live);
+}
+
 /// Evidence that finds no place keeps the service from nothing.
 #[test]
 fn a_drill_without_a_place_for_its_evidence_touches_nothing() {

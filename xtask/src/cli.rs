@@ -258,7 +258,7 @@ pub struct RestoreDrillArgs {
     /// Full drill: restore the newest backup that is there, and make none before.
     #[arg(long)]
     pub no_fresh_backup: bool,
-    /// Full drill: leave what was restored in place, whatever it is; the live data stays aside.
+    /// Full drill: leave what was restored in place, where no error was found; the live data stays aside.
     #[arg(long)]
     pub keep_restored: bool,
     /// Who sees to what the drill finds: it is written beside each error and warning.

@@ -346,14 +346,10 @@ impl Answer {
         }
         match Journal::load(memory.root()) {
             Ok(None) => {}
-            Ok(Some(journal)) => {
-                self.findings.push(match lock::repository(memory.root(), "status", ctx.now) {
-                    Err(Error::Busy { holder, .. }) => {
-                        Finding::info("drill", format!("is at work: {holder}"))
-                    }
-                    _ => Finding::error("drill", journal::open(&journal), journal::NEXT),
-                })
-            }
+            Ok(Some(journal)) => self.findings.push(match lock::holder_of(memory.root()) {
+                Some(holder) => Finding::info("drill", format!("is at work: {holder}")),
+                None => Finding::error("drill", journal::open(&journal), journal::NEXT),
+            }),
             Err(error) => self.findings.push(Finding::of("drill", &error)),
         }
         for aside in asides::there(history) {

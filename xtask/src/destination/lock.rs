@@ -47,6 +47,13 @@ pub fn repository(memory: &Path, command: &str, now: Timestamp) -> Result<Lock> 
     Ok(Lock { _file: file, passing: None })
 }
 
+/// Who holds the lock of a repository, if anybody does. Nothing is written for the answer.
+pub fn holder_of(memory: &Path) -> Option<String> {
+    let mut file = File::open(memory.join("locks/repository")).ok()?;
+    let held = flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK);
+    held.then(|| holder(&mut file))
+}
+
 /// Where locks of destinations lie: folders of this machine's own disk that everybody may write to. Always the same
 /// one, whoever runs, from a terminal or from cron.
 const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
