@@ -24,7 +24,7 @@ pub enum Phase {
     Open,
     /// They are back, or were never moved; the service is to run on them again.
     Back,
-    /// What was restored stays; the live folders lie aside for a while.
+    /// Everything is where it is to stay, the live folders in place or aside for a while; the evidence may be missing.
     Kept,
 }
 
