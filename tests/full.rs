@@ -211,6 +211,21 @@ fn live_data_is_never_hidden_without_a_word() {
     stack.run(&["prune"]);
     assert_eq!(stack.listing(&format!("{}/aside", aside[0])), live);
     stack.run(&["restore-drill", "recover"]).ok().says(&["no full drill is open in"]);
+    stack.run(&["restore-drill", "full", "--yes"]).exits(3).says(&["nothing here remembers", folder]);
+}
+
+/// One that was killed before it had begun leaves empty folders, and they are in nobody's way.
+#[test]
+fn what_a_drill_leaves_that_had_not_begun_goes_with_the_next() {
+    let stack = service::stack("", false);
+    for (folder, file) in [("one", ".gitignore"), ("two", ".recovery-new")] {
+        stack.file(&format!("repo/.recovery-full-{folder}/{file}"), "*\n");
+    }
+    stack.run(&["backup"]).ok();
+    stack.run(&["status"]).ok();
+    full(&stack, &[]).ok();
+    let left = asides(&stack);
+    assert!(!left.iter().any(|path| path.ends_with("one") || path.ends_with("two")), "{left:?}");
 }
 
 /// With a wrong clock the newest backup is not the one that was just made: nothing of it takes the place of live data.

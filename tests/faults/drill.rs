@@ -28,6 +28,8 @@ fn recovered(stack: &Stack, live: &str) {
     }
     assert!(is_closed(stack));
     is_live(stack, live);
+    let status = stack.run_at(LATER, &["status"]);
+    assert!(!status.shown().contains("nothing here remembers"), "{}", status.shown());
 }
 
 /// A stack whose drill takes all its ways: the live folder goes back at its end, since a cache is in no backup.

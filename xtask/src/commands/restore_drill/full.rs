@@ -30,6 +30,7 @@ use crate::drill::steps::{Pick, Role};
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
+use crate::restore::scratch;
 use crate::shown::show;
 use crate::tools::Tool;
 use jiff::Timestamp;
@@ -112,6 +113,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         ctx,
     };
     let _folders = recover::folders(&journal, ctx)?;
+    scratch::sweep(asides::hollow(&config))?;
     carry_out(supply, (before, known), journal, records, &frame)
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A private folder of a drill that holds live data, or what was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,21 @@ pub fn there(history: &[Value]) -> Vec<Aside> {
     known(history).into_iter().filter(|aside| aside.folder.is_dir()).collect()
 }
 
-/// Private folders of drills beside the folders that a full drill replaces, or in `aside-dir`, that no record names: with
-/// the memory of the repository, its word on them was lost.
+/// Private folders of drills that hold something and that no record names: with the memory of the repository, its word on
+/// them was lost.
 pub fn strange(config: &Config, history: &[Value]) -> Vec<PathBuf> {
+    let known = known(history);
+    let strange = |path: &PathBuf| !is_hollow(path) && !known.iter().any(|aside| aside.folder == *path);
+    private(config).into_iter().filter(strange).collect()
+}
+
+/// Those that hold nothing: a drill was killed before it had begun.
+pub fn hollow(config: &Config) -> Vec<PathBuf> {
+    private(config).into_iter().filter(|path| is_hollow(path)).collect()
+}
+
+/// Private folders of drills beside the folders that a full drill replaces, and in `aside-dir`.
+fn private(config: &Config) -> Vec<PathBuf> {
     let deployed = match &config.drill.deploy {
         Some(Deploy::Folder(folder)) => Some(folder),
         _ => None,
@@ -57,14 +69,22 @@ pub fn strange(config: &Config, history: &[Value]) -> Vec<PathBuf> {
     let live = config.data.iter().map(|set| &set.source).chain(deployed);
     let beside = live.filter_map(|folder| Some(resolved(folder).parent()?.to_owned()));
     let places: BTreeSet<PathBuf> = beside.chain(config.drill.aside_dir.clone()).collect();
-    let known = known(history);
     let named = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir()
     };
     let entries = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
-    let strange = |path: &PathBuf| !known.iter().any(|aside| aside.folder == *path);
-    entries.map(|entry| entry.path()).filter(named).filter(strange).collect()
+    entries.map(|entry| entry.path()).filter(named).collect()
 }
+
+/// What cannot be looked into is not hollow.
+fn is_hollow(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| IGNORE.contains(&&*entry.file_name().to_string_lossy())))
+    })
+}
+
+/// What is in a private folder before anything of value is: its `.gitignore`, whole or not.
+const IGNORE: [&str; 2] = [".gitignore", ".recovery-new"];
 
 #[cfg(test)]
 mod tests {
