@@ -395,7 +395,7 @@ impl Full<'_> {
         let detail = match &compared.first {
             None => format!("{} entries, {} bytes: all the same", compared.entries, compared.bytes),
             Some(first) => format!(
-                "{} differences, the first {first}: the live folder is to go back",
+                "differences: {}, the first {first}: the live folder is to go back",
                 compared.differences
             ),
         };
