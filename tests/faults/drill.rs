@@ -179,14 +179,19 @@ fn a_full_drill_in_which_a_call_fails_is_brought_back() {
     let live = stack.listing("repo/.codex-api");
     stack.run(&DRILL).ok();
     let mut dice = Dice::named("full drill, calls");
+    // Each run a minute after the one before it: where each of them makes a backup, one clock that stands still would soon
+    // give them names of the future.
+    let mut clock = (0..).map(|run| format!("2026-03-10T{:02}:{:02}:00Z", 12 + run / 60, run % 60));
+    let mut next = || clock.next().expect("a minute");
     let faults =
         [("renameat2", "EIO"), ("fsync", "EIO"), ("write", "ENOSPC"), ("mkdir", "ENOSPC"), ("syncfs", "EIO")];
     for (call, error) in faults {
-        let calls = traced(&stack, call, "");
-        assert!(calls > 0, "a drill makes no {call}");
+        let calls = traced(&stack, &next(), call, "");
+        let said = std::fs::read_to_string(stack.path("trace.said")).expect("reads");
+        assert!(calls > 0, "a drill makes no {call}: {said}");
         let mut hits = 0;
         for number in dice.some((1..=calls).collect(), size(2, 25)) {
-            let hit = traced(&stack, call, &format!("inject={call}:error={error}:when={number}"));
+            let hit = traced(&stack, &next(), call, &format!("inject={call}:error={error}:when={number}"));
             hits += hit;
             count("faults", hit);
             recovered(&stack, &live);
@@ -197,7 +202,7 @@ fn a_full_drill_in_which_a_call_fails_is_brought_back() {
 
 /// A drill under `strace`, its main thread alone: the service lives longer. Returns how many such calls were made, or with
 /// `inject` how many were hit.
-fn traced(stack: &Stack, call: &str, inject: &str) -> usize {
+fn traced(stack: &Stack, now: &str, call: &str, inject: &str) -> usize {
     let plain = stack.command(&DRILL);
     let log = stack.path("trace.log");
     let mut command = Command::new("strace");
@@ -207,7 +212,9 @@ fn traced(stack: &Stack, call: &str, inject: &str) -> usize {
     }
     command.arg(plain.get_program()).args(plain.get_args()).current_dir(stack.path("repo"));
     command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("RECOVERY_NOW", now);
+    let said = std::fs::File::create(stack.path("trace.said")).expect("creates");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
     command.status().expect("starts");
     let log = std::fs::read_to_string(log).expect("reads");
     if inject.is_empty() { log.lines().count() } else { log.matches("(INJECTED").count() }
