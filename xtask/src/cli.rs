@@ -55,11 +55,13 @@ pub enum Color {
 pub enum Verb {
     /// Bundle a commit: tarball, manifest, lock, SHA256SUMS.
     #[command(
+        args_override_self = true,
         after_help = "Examples:\n  cargo xtask snapshot --dry-run\n  cargo xtask snapshot --keep 3 --prune\n  cargo xtask snapshot --rev v1.0.1"
     )]
     Snapshot(SnapshotArgs),
     /// Archive data sets to their destination.
     #[command(
+        args_override_self = true,
         after_help = "Examples:\n  cargo xtask backup --dry-run\n  cargo xtask backup --mount-check --keep 3 --prune\n  cargo xtask backup --source .codex-api --dest /mnt/drive/backups"
     )]
     Backup(BackupArgs),
@@ -91,6 +93,12 @@ pub enum Verb {
         after_help = "Examples:\n  cargo xtask schedule cron\n  (crontab -l; cargo xtask schedule cron) | crontab -\n  cargo xtask schedule systemd --env-file /etc/recovery.env | sudo sh"
     )]
     Schedule(ScheduleArgs),
+    /// Start a service on an image that was snapshotted before (Docker).
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:\n  cargo xtask rollback --env prod --dry-run\n  cargo xtask rollback --env prod --from-lock releases/api-v1.0.1-2026-11-23T174512Z.lock.json\n  cargo xtask rollback --env dev --image-id sha256:0123…"
+    )]
+    Rollback(RollbackArgs),
     /// Write a commented recovery.toml with what was detected.
     #[command(after_help = "Examples:\n  cargo xtask init --dry-run\n  cargo xtask init")]
     Init(InitArgs),
@@ -108,6 +116,7 @@ impl Verb {
             Self::Prune(_) => "prune",
             Self::Status(_) => "status",
             Self::Schedule(_) => "schedule",
+            Self::Rollback(_) => "rollback",
             Self::Init(_) => "init",
         }
     }
@@ -140,6 +149,15 @@ pub struct SnapshotArgs {
     /// Write the lock alone.
     #[arg(long)]
     pub no_tarball: bool,
+    /// Name this docker image after the bundle too, and record it in the lock.
+    #[arg(long, value_name = "REF", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub docker_image: Option<String>,
+    /// What stands before `:ENV-TIME` in that name [default: `image` of [docker], else the release's name].
+    #[arg(long, value_name = "P", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub docker_tag_prefix: Option<String>,
+    /// With --prune: the docker tags that the locks of removed bundles have recorded go too.
+    #[arg(long, requires = "prune")]
+    pub prune_docker: bool,
     /// Bundle tracked files as they lie in the working tree, local edits and all.
     #[arg(long, conflicts_with = "rev")]
     pub allow_dirty: bool,
@@ -324,12 +342,56 @@ pub struct PruneArgs {
     /// Keep the newest N of each series, whatever the configuration says.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
+    /// The docker tags that the locks of removed bundles have recorded go too.
+    #[arg(long)]
+    pub prune_docker: bool,
     /// Take over backups of our sets that this repository does not remember making.
     #[arg(long)]
     pub adopt: bool,
     /// Accept that backups are gone, after you have looked where they went.
     #[arg(long)]
     pub forget_lost: bool,
+}
+
+/// Which environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Environments {
+    /// `prod` of [docker].
+    Prod,
+    /// `dev` of [docker].
+    Dev,
+    /// First the one, then the other.
+    #[default]
+    Both,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Which environments.
+    #[arg(long, value_enum, value_name = "ENV", default_value_t)]
+    pub env: Environments,
+    /// The lock that names the image, of any generation [default: the newest lock that names one of this environment].
+    #[arg(long, value_name = "PATH")]
+    pub from_lock: Option<PathBuf>,
+    /// The image, by its id or by any name of it; goes before --from-lock.
+    #[arg(long, value_name = "SHA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub image_id: Option<String>,
+    /// What the image is to be called [default: the environment's `tag` of [docker], `latest` or `dev`].
+    #[arg(long, value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub tag: Option<String>,
+    /// Where saved images lie [default: `backup-dir` of [docker], else ~/.cache/codex-backups].
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// The compose file of prod, in place of its `compose-files`.
+    #[arg(long, value_name = "FILE")]
+    pub prod_compose: Option<PathBuf>,
+    /// The same of dev.
+    #[arg(long, value_name = "FILE")]
+    pub dev_compose: Option<PathBuf>,
+    /// Print what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `init`.

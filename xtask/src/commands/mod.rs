@@ -11,9 +11,11 @@ pub mod prune;
 pub mod restore;
 pub mod restore_drill;
 pub mod retain;
+pub mod rollback;
 mod room;
 pub mod schedule;
 pub mod snapshot;
+mod stale_tags;
 pub mod status;
 pub mod verify;
 
@@ -88,6 +90,7 @@ fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
         Verb::Prune(args) => prune::run(args, ctx),
         Verb::Status(args) => status::run(args, ctx),
         Verb::Schedule(args) => schedule::run(args, ctx),
+        Verb::Rollback(args) => rollback::run(args, ctx),
         Verb::Init(args) => init::run(args, ctx),
     }
 }

@@ -1,5 +1,6 @@
 //! `prune`: one plan over bundles and backups, each decision with its reason, and its execution.
 use super::retain::Removal;
+use super::stale_tags::StaleTags;
 use super::{Context, retain};
 use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
@@ -48,6 +49,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     let halves = halves(folder, &known)?;
     findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
+    // First of all whether docker answers: where it does not, nothing is removed.
+    let tags = match args.prune_docker {
+        true => StaleTags::plan(folder, &bundles, memory.as_ref())?,
+        false => StaleTags::default(),
+    };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
     for place in &config.destinations {
         match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
@@ -66,6 +72,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let mut items = [&bundles[..], &halves, &asides].concat();
     items.extend(plans.iter().flat_map(|plan| plan.items.iter().chain(&plan.swept).cloned()));
+    items.extend(tags.items());
     let mut done = !bundles.is_empty();
     let freed = if args.dry_run {
         done |= !plans.is_empty();
@@ -75,6 +82,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let mut removal = Removal::default();
         let there = bundles_there.iter().map(|bundle| show(&bundle.lock_path)).collect();
         let releases = Releases { folder, there, halves: &halves, bundles: &bundles };
+        tags.announce(memory.as_ref(), ctx.now)?;
         if let Err(error) = releases.execute(ctx, memory.as_ref(), &mut known, &mut removal) {
             failed.push((folder, error));
         }
@@ -91,6 +99,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             if interrupted() {
                 break;
             }
+        }
+        match tags.remove(memory.as_ref(), ctx.now, &mut removal) {
+            Ok(found) => findings.extend(found),
+            Err(error) => failed.push((&config.root, error)),
         }
         as_done(&mut items, &removal);
         removal.freed

@@ -1,6 +1,7 @@
 //! Retention as the verbs use it: candidates from the catalogues, the pure plan, and its execution, which removes the
 //! marker first, so that a run that is killed leaves an incomplete artifact and never a marker without its data.
 use super::Context;
+use super::stale_tags::StaleTags;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
 use crate::destination::memory::{Known, Memory};
@@ -142,7 +143,7 @@ pub fn plan_bundles(
 ) -> Result<Vec<Item>> {
     let (bundles, findings) = releases::scan(folder)?;
     let mut candidates: Vec<Candidate> =
-        bundles.iter().filter(|bundle| bundle.lock.name == name).map(|b| candidate(b, known)).collect();
+        bundles.iter().filter(|bundle| bundle.release() == Some(name)).map(|b| candidate(b, known)).collect();
     candidates.extend(extra);
     let mut items = plan(&candidates, &Policy::newest(keep), ctx.now);
     if finding::any_error(&findings) {
@@ -166,13 +167,15 @@ fn pinned(bundle: &Bundle) -> bool {
     keep(&bundle.lock_path) || bundle.tarball.as_deref().is_some_and(keep)
 }
 
-/// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit, and a lock alone
-/// evicts no bundle.
+/// A bundle counts among its like: one that was staged from a working tree never evicts one of a commit, a lock alone
+/// evicts no bundle, and what the shell tool has made and what we make do not evict each other.
 fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
     let path = bundle.tarball.as_deref().map(show).unwrap_or_default();
+    let release = bundle.release().unwrap_or_default();
+    let series = bundle_series(release, bundle.lock.dirty, bundle.lock.tarball.is_none());
     Candidate {
         id: show(&bundle.lock_path),
-        series: bundle_series(&bundle.lock.name, bundle.lock.dirty, bundle.lock.tarball.is_none()),
+        series: if bundle.is_of_shell() { format!("{series} (of the shell tool)") } else { series },
         time: bundle.lock.time(),
         state: match () {
             () if known.damaged.contains(&path) || bundle.missing().is_some() => State::Damaged,
@@ -193,15 +196,37 @@ pub fn prune_bundles(
     name: &str,
     keep: u32,
     protect: &Path,
+    docker: DockerTags,
     memory: &Memory,
     ctx: &Context,
 ) -> Result<(Vec<String>, Vec<Finding>)> {
     let (_, mut wrong) = releases::scan(folder)?;
     wrong.retain(|finding| finding.severity == Severity::Error);
     let items = except(plan_bundles(folder, name, keep, None, &memory.known()?, ctx)?, protect);
+    let tags = match docker {
+        DockerTags::Prune => StaleTags::plan(folder, &items, Some(memory))?,
+        DockerTags::Leave => StaleTags::default(),
+    };
     let mut removal = Removal::default();
+    tags.announce(Some(memory), ctx.now)?;
     apply_bundles(folder, &items, Some(memory), ctx.now, &mut removal)?;
+    wrong.extend(tags.remove(Some(memory), ctx.now, &mut removal)?);
     Ok((removal.gone, wrong))
+}
+
+/// Whether the docker tags of bundles go with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DockerTags {
+    /// They go.
+    Prune,
+    /// They stay.
+    Leave,
+}
+
+impl From<bool> for DockerTags {
+    fn from(prune: bool) -> Self {
+        if prune { Self::Prune } else { Self::Leave }
+    }
 }
 
 /// A plan without the bundle that the run is about.

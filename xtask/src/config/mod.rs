@@ -3,6 +3,7 @@
 //! `raw` is the file as it is written; this is what it means. Reads the file and the names of packages; writes
 //! nothing.
 mod detect;
+pub mod docker;
 mod files;
 pub mod keys;
 pub mod live;
@@ -21,6 +22,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use detect::VersionFrom;
+pub use docker::{Deployment, Docker};
 use files::read_small;
 pub use files::{Files, beneath};
 pub use notify::Notify;
@@ -42,6 +44,8 @@ pub struct Config {
     pub drill: Drill,
     /// `[notify]`.
     pub notify: Notify,
+    /// `[docker]`.
+    pub docker: Docker,
 }
 
 /// `[release]`.
@@ -246,7 +250,8 @@ impl Config {
             .collect::<Result<_, _>>()?;
         let drill = raw.drill.resolve(&at)?;
         let notify = raw.notify.resolve(&at)?;
-        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify })
+        let docker = raw.docker.resolve(&release.name, &at)?;
+        Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify, docker })
     }
 
     /// What no single key is to blame for.

@@ -32,6 +32,8 @@ pub(super) struct Raw {
     pub drill: RawDrill,
     #[serde(default)]
     pub notify: RawNotify,
+    #[serde(default)]
+    pub docker: RawDocker,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -143,6 +145,27 @@ pub(super) struct RawNotify {
     ping_url_file: Option<String>,
     timeout: Option<String>,
     environment: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawDocker {
+    pub image: Option<String>,
+    pub backup_dir: Option<String>,
+    #[serde(default)]
+    pub prod: RawDeployment,
+    #[serde(default)]
+    pub dev: RawDeployment,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawDeployment {
+    pub tag: Option<String>,
+    pub service: Option<String>,
+    pub compose_files: Option<Vec<String>>,
+    pub project: Option<String>,
+    pub env_file: Option<String>,
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Raw> {

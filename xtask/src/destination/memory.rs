@@ -45,6 +45,8 @@ pub struct Known {
     pub pruned: HashSet<String>,
     /// Those whose removal was begun, and neither ended nor given up: they are there, or gone, or in part.
     pub doomed: HashSet<String>,
+    /// Docker tags whose locks were pruned, with the ids of their images: a run has begun to remove them, and not ended it.
+    pub untagging: BTreeMap<String, String>,
     /// Of how many parts of an artifact drills have shown that they come back, and how many it has.
     pub sampled: BTreeMap<String, (u64, u64)>,
 }
@@ -194,6 +196,13 @@ impl Memory {
                 && record["status"] != "damaged"
             {
                 known.bundled.extend(time.map(|time| (lock.to_owned(), time)));
+            }
+            match (record["kind"].as_str(), record["tag"].as_str(), record["image_id"].as_str()) {
+                (Some("untagging"), Some(tag), Some(id)) => {
+                    drop(known.untagging.insert(tag.to_owned(), id.to_owned()));
+                }
+                (Some("untagged"), Some(tag), _) => drop(known.untagging.remove(tag)),
+                _ => {}
             }
             let (Some(kind), Some(path)) = (record["kind"].as_str(), record["artifact"].as_str()) else {
                 continue;

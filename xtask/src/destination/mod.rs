@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod durable;
 mod history;
+pub mod images;
 pub mod lock;
 pub mod marker;
 pub mod memory;

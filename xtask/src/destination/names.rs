@@ -20,6 +20,16 @@ pub fn parse_stamp(text: &str) -> Option<Timestamp> {
     (stamp(time) == text).then_some(time)
 }
 
+/// A time as locks have it: RFC 3339; or as the shell tools before this one wrote it, which is a stamp, or one with dashes
+/// in its time.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let dashes = || {
+        let time = DateTime::strptime("%Y-%m-%dT%H-%M-%SZ", text).ok()?;
+        Offset::UTC.to_timestamp(time).ok()
+    };
+    text.parse().ok().or_else(|| parse_stamp(text)).or_else(dashes)
+}
+
 /// The name of one backup: `<series>-<stamp>.tar.<gz|zst>[.gpg]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactName {
@@ -115,6 +125,14 @@ impl BundleName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_every_lock_are_read() {
+        for text in ["2025-09-12T23:57:31Z", "2025-09-12T235731Z", "2025-09-12T23-57-31Z"] {
+            assert_eq!(parse_time(text).map(stamp).as_deref(), Some("2025-09-12T235731Z"), "{text}");
+        }
+        assert_eq!(parse_time("last spring"), None);
+    }
 
     #[test]
     fn names_come_back() {

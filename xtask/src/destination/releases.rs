@@ -3,7 +3,9 @@
 //! The lock keeps the names of the shell tool that this one replaces, so its readers go on working. A bundle's age is
 //! its lock's `created_at`, never a file's time.
 use super::durable;
+use super::images::is_of_images;
 use super::marker::Sums;
+use super::names::parse_time;
 use crate::archive::FormatError;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -49,9 +51,15 @@ pub struct ReleaseLock {
     /// Of the tarball's bytes.
     #[serde(default)]
     pub tarball_sha256: Option<String>,
-    /// Legacy image tag.
+    /// The tag that an image was given, if one belongs to it.
     #[serde(default)]
     pub docker_tag: Option<String>,
+    /// That image's id: `sha256:…`.
+    #[serde(default)]
+    pub image_id: Option<String>,
+    /// Its digests in registries, `NAME@sha256:…`, sorted.
+    #[serde(default)]
+    pub repo_digests: Vec<String>,
     /// Where it was published.
     #[serde(default)]
     pub release_url: Option<String>,
@@ -108,7 +116,7 @@ impl ReleaseLock {
 
     /// When it was made.
     pub fn time(&self) -> Option<Timestamp> {
-        self.created_at.parse().ok()
+        parse_time(&self.created_at)
     }
 }
 
@@ -134,10 +142,12 @@ pub fn read(path: &Path) -> Result<ReleaseLock> {
     serde_json::from_slice(&text).map_err(wrong)
 }
 
-/// Whether a lock is of the generation before bundles: `{"images": [...]}`.
-fn of_images(path: &Path) -> bool {
+/// Of a lock of the generation before bundles, `{"images": [...]}`, the environments whose images it names.
+fn of_images(path: &Path) -> Option<String> {
     let parsed = super::read::small(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    parsed.is_some_and(|lock| lock["images"].is_array() && lock["version"].is_null())
+    let lock = parsed.filter(is_of_images)?;
+    let environments = lock["images"].as_array()?.iter().filter_map(|image| image["env"].as_str());
+    Some(environments.map(|name| show(Path::new(name))).collect::<Vec<_>>().join(", "))
 }
 
 /// One bundle.
@@ -156,6 +166,22 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// The release that it belongs to. A lock of the shell tool says it by its name alone,
+    /// `<release>-<version>-<created_at>.lock.json`.
+    pub fn release(&self) -> Option<&str> {
+        if !self.lock.name.is_empty() {
+            return Some(&self.lock.name);
+        }
+        let stem = self.lock_path.file_name()?.to_str()?.strip_suffix(LOCK)?;
+        let end = format!("-{}-{}", self.lock.version, self.lock.created_at);
+        stem.strip_suffix(&end).filter(|release| !release.is_empty())
+    }
+
+    /// Whether the shell tool before this one has made it.
+    pub fn is_of_shell(&self) -> bool {
+        self.lock.schema_version == 0
+    }
+
     /// The tarball or manifest that its lock lists, and that is gone.
     pub fn missing(&self) -> Option<&str> {
         let files = [(&self.lock.tarball, &self.tarball), (&self.lock.manifest, &self.manifest)];
@@ -178,8 +204,11 @@ pub fn scan(folder: &Path) -> Result<(Vec<Bundle>, Vec<Finding>)> {
         if !path.to_string_lossy().ends_with(".lock.json") {
             continue;
         }
-        if of_images(&path) {
-            let what = "is a lock of image snapshots, which holds no bundle; it is left alone";
+        if let Some(environments) = of_images(&path) {
+            let what = format!(
+                "is a lock of image snapshots ({environments}), which holds no bundle: it is left alone, and \
+                 `cargo xtask rollback --from-lock` reads it"
+            );
             findings.push(Finding::info(show(&path), what));
             continue;
         }
@@ -321,7 +350,7 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
 }
 
 /// How the names of locks end.
-const LOCK: &str = ".lock.json";
+pub(super) const LOCK: &str = ".lock.json";
 
 /// The digests of these bundles: tarball and manifest by the lock's word, and the lock's own.
 fn sums(bundles: &[Bundle]) -> Result<Sums> {

@@ -1,7 +1,7 @@
 //! The way back with plain tools, for the day when this one is not at hand.
 use super::Source;
 use crate::archive::codec::Codec;
-use crate::tools::ssh::quoted;
+use crate::tools::ssh::{quoted, word};
 use std::path::Path;
 
 /// Shell lines that check an archive and unpack it into `to` with `sha256sum`, `gpg`, `zstd` and `tar`; `variable`
@@ -33,13 +33,8 @@ pub fn recipe(source: &Source, fetch: Option<&str>, to: &Path, variable: Option<
     lines
 }
 
-/// A word for a POSIX shell.
+/// A word for a POSIX shell, never taken for an option.
 fn quote(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        quoted(&text)
-    }
+    if text.starts_with('-') { quoted(&text) } else { word(&text) }
 }

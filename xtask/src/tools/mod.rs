@@ -5,6 +5,7 @@
 //! process group of its own; one-shot calls have a deadline, and a stream that stands still is ended (`idle`).
 pub mod cargo;
 pub mod curl;
+pub mod docker;
 pub mod gh;
 pub mod git;
 pub mod gpg;
@@ -43,6 +44,8 @@ pub enum Tool {
     Gh,
     /// Tells a check that a run went well, or not.
     Curl,
+    /// Names images, and starts services on them.
+    Docker,
 }
 
 impl Tool {
@@ -57,6 +60,7 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Gh => "gh",
             Self::Curl => "curl",
+            Self::Docker => "docker",
         }
     }
 
@@ -71,6 +75,7 @@ impl Tool {
             Self::Ssh => "openssh-client",
             Self::Gh => "gh",
             Self::Curl => "curl",
+            Self::Docker => "docker.io",
         }
     }
 }
@@ -160,8 +165,17 @@ fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
 
 /// What a program that did not start calls for: to be installed, if that is why.
 fn not_started(text: &str, error: &std::io::Error) -> Error {
-    const ALL: [Tool; 8] =
-        [Tool::Git, Tool::Rsync, Tool::Gpg, Tool::Mountpoint, Tool::Sqlite3, Tool::Ssh, Tool::Gh, Tool::Curl];
+    const ALL: [Tool; 9] = [
+        Tool::Git,
+        Tool::Rsync,
+        Tool::Gpg,
+        Tool::Mountpoint,
+        Tool::Sqlite3,
+        Tool::Ssh,
+        Tool::Gh,
+        Tool::Curl,
+        Tool::Docker,
+    ];
     let program = text.split(' ').next().unwrap_or_default();
     let tool = ALL.into_iter().find(|tool| tool.command() == program);
     match tool.map(|tool| preflight(&[tool])) {

@@ -84,6 +84,12 @@ pub(super) fn besides(names: &[&str]) -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| names.contains(&&*name.to_string_lossy())).collect()
 }
 
+/// All of our environment but these variables: for the one tool whose files may ask for any.
+pub(super) fn all_but(hidden: &[String]) -> Vec<(OsString, OsString)> {
+    let shown = |name: &OsStr| !hidden.iter().any(|hidden| *hidden == name.to_string_lossy());
+    std::env::vars_os().filter(|(name, _)| shown(name)).collect()
+}
+
 /// An xshell command for duct, which can wait with a deadline.
 pub(super) fn expression(command: xshell::Cmd<'_>) -> Expression {
     from_command(&command.into())

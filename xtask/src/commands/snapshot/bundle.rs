@@ -1,5 +1,6 @@
 //! One bundle in its folder: made, or found whole. Its lock is written last: without it there is no bundle.
 use super::super::{TOOL, at};
+use super::image::Tagging;
 use super::{Outcome, Plan, short};
 use crate::archive::codec::Codec;
 use crate::archive::hex;
@@ -73,6 +74,7 @@ pub(super) fn create(
     args: &Args,
     plan: &Plan,
     existing: Option<ReleaseLock>,
+    image: Option<&Tagging>,
     blobs: &mut Blobs,
 ) -> Result<Outcome> {
     if let Some(lock) = &existing {
@@ -105,13 +107,17 @@ pub(super) fn create(
         let what = worst.map_or(String::new(), |f| format!("{} {}", f.path, f.what));
         return Err(Error::refused(what, "a bundle is whole or not made at all"));
     }
-    let lock = lock_of(args, plan, &summary, (sha256, manifest_sha256), &all);
+    let mut lock = lock_of(args, plan, &summary, (sha256, manifest_sha256), &all);
+    if let Some(alone) = &existing {
+        lock.release_url.clone_from(&alone.release_url);
+        lock.docker_tag.clone_from(&alone.docker_tag);
+        lock.image_id.clone_from(&alone.image_id);
+        lock.repo_digests.clone_from(&alone.repo_digests);
+    }
+    image.map_or(Ok(()), |image| image.apply(&mut lock))?;
     match existing {
         None => drop(run.write(&plan.lock(), lock.render().as_bytes())?),
-        Some(alone) => {
-            let lock = ReleaseLock { release_url: alone.release_url, ..lock.clone() };
-            durable::replace(&plan.lock(), lock.render().as_bytes(), 0o644)?;
-        }
+        Some(_) => durable::replace(&plan.lock(), lock.render().as_bytes(), 0o644)?,
     }
     run.commit();
     Ok(Outcome { status: "created", lock, findings: all })
@@ -193,6 +199,8 @@ fn lock_of(
         tarball: (!args.no_tarball).then(|| plan.name.tarball()),
         tarball_sha256: Some(sha256),
         docker_tag: None,
+        image_id: None,
+        repo_digests: Vec::new(),
         release_url: None,
         keep: Some(plan.keep.unwrap_or(3)),
         name: plan.name.name.clone(),

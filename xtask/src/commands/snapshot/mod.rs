@@ -5,7 +5,9 @@
 //! what makes a bundle: without it there is none.
 mod bundle;
 mod gather;
+mod image;
 
+use super::stale_tags::StaleTags;
 use super::{Context, retain};
 use crate::cli::SnapshotArgs as Args;
 use crate::destination::lock;
@@ -25,6 +27,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 pub(super) use gather::of_commit;
+use image::Tagging;
 
 /// What a snapshot will do.
 struct Plan {
@@ -52,6 +55,11 @@ impl Plan {
 
     fn lock(&self) -> PathBuf {
         self.folder.join(self.name.lock())
+    }
+
+    /// The lock of this bundle, where it is there.
+    fn existing(&self) -> Result<Option<ReleaseLock>> {
+        self.lock().exists().then(|| releases::read(&self.lock())).transpose()
     }
 
     /// What goes into the bundle.
@@ -83,27 +91,35 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut blobs = repository.blobs()?;
     let memory = Memory::at(&config.root);
     let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
+    let existing = plan.existing()?;
+    let image = image::plan(args, &config, &plan, existing.as_ref())?;
     if args.dry_run {
-        return show_plan(args, ctx, &memory, &plan);
+        return show_plan(args, ctx, &memory, &plan, image.as_ref());
     }
     memory.open()?;
     let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
-    let existing = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
-    let mut outcome = match existing {
+    let mut outcome = match plan.existing()? {
         // A lock that was made alone gets its tarball; otherwise what is there must be whole.
         Some(lock) if lock.tarball.is_some() || args.no_tarball => {
-            bundle::unchanged(&plan, lock, args.no_tarball)?
+            let mut outcome = bundle::unchanged(&plan, lock, args.no_tarball)?;
+            if let Some(image) = image.as_ref().filter(|_| outcome.status == "unchanged")
+                && image.add(&plan, &mut outcome.lock)?
+            {
+                outcome.status = "tagged";
+            }
+            outcome
         }
-        existing => bundle::create(args, &plan, existing, &mut blobs)?,
+        existing => bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?,
     };
     let made = plan.lock();
-    let new = (outcome.status == "created").then_some(made.as_path());
+    let new = ["created", "tagged"].contains(&outcome.status).then_some(made.as_path());
     releases::write_sums(&plan.folder, new, &HashSet::new())?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
-            retain::prune_bundles(&plan.folder, &plan.name.name, plan.keep.unwrap_or(3), &made, &memory, ctx)?
+            let (name, keep, docker) = (&plan.name.name, plan.keep.unwrap_or(3), args.prune_docker.into());
+            retain::prune_bundles(&plan.folder, name, keep, &made, docker, &memory, ctx)?
         }
         false => Default::default(),
     };
@@ -117,7 +133,13 @@ fn short(sha: &str) -> &str {
     sha.get(..12).unwrap_or(sha)
 }
 
-fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result<Exit> {
+fn show_plan(
+    args: &Args,
+    ctx: &Context,
+    memory: &Memory,
+    plan: &Plan,
+    image: Option<&Tagging>,
+) -> Result<Exit> {
     let listing = plan.contents();
     let alone = |lock: ReleaseLock| lock.tarball.is_none() && !args.no_tarball;
     let there = plan.lock().exists() && !alone(releases::read(&plan.lock())?);
@@ -133,7 +155,12 @@ fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result
             });
             let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);
             let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
-            retain::except(items, &plan.lock())
+            let mut items = retain::except(items, &plan.lock());
+            if args.prune_docker {
+                let tags = StaleTags::plan(&plan.folder, &items, Some(memory))?;
+                items.extend(tags.items());
+            }
+            items
         }
         false => Vec::new(),
     };
@@ -143,7 +170,7 @@ fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result
         "schema_version": 1, "command": "snapshot", "status": status, "dry_run": true,
         "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
         "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
-        "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
+        "docker_tag": image.map(|image| &image.tag), "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
     }));
     listing.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
     let verb = if there { "would verify" } else { "would write" };
@@ -157,6 +184,7 @@ fn show_plan(args: &Args, ctx: &Context, memory: &Memory, plan: &Plan) -> Result
         listing.items.len(),
         crate::ui::bytes(listing.bytes())
     ));
+    image.iter().for_each(|image| ctx.ui.result(&image.planned()));
     for path in &pruned {
         ctx.ui.result(&format!("would prune {path}"));
     }
@@ -171,12 +199,13 @@ fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {
         "schema_version": 1, "command": "snapshot", "status": outcome.status, "dry_run": false,
         "tarball": tarball, "lock": show(&plan.lock()), "sha256": lock.tarball_sha256, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
         "version": lock.version, "entries": lock.entries, "dirty": lock.dirty, "tar_sha256": lock.tar_sha256,
-        "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
+        "docker_tag": lock.docker_tag, "excluded": lock.excluded, "findings": outcome.findings, "pruned": pruned,
     }));
     lock.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
     ctx.ui.result(&format!("{} {}", outcome.status, tarball.unwrap_or_else(|| show(&plan.lock()))));
     ctx.ui.result(&format!("sha256 {}", lock.tarball_sha256.as_deref().unwrap_or("-")));
     ctx.ui.result(&format!("commit {} · {} entries", lock.git_sha, lock.entries));
+    lock.docker_tag.iter().for_each(|tag| ctx.ui.result(&format!("docker image {tag}")));
     for path in pruned {
         ctx.ui.result(&format!("pruned {path}"));
     }
