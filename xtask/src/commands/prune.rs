@@ -179,6 +179,7 @@ fn plan<'a>(
         None => None,
     };
     let mut items = retain::plan_backups(&mine, None, &policy, known.as_ref(), ctx.now);
+    items.extend(catalog.shell.iter().filter(|artifact| own(config, &artifact.name.series)).map(of_shell));
     let mut swept = sweep(config, &catalog, ctx.now);
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
@@ -361,6 +362,12 @@ pub fn not_on_record(
     Some(Finding::warning(show(&place.place.path), what, repair))
 }
 
+/// What the shell tool before this one has made goes by no rule.
+fn of_shell(artifact: &Artifact) -> Item {
+    let reasons = vec!["made by the shell tool: it is never pruned; remove it by hand".into()];
+    Item { id: show(&artifact.archive), decision: Decision::Keep, reasons, bytes: artifact.bytes }
+}
+
 /// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old.
 fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
     let item = |path: &PathBuf| {
@@ -379,7 +386,7 @@ fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
 /// How full a destination is against its quota; an error over it, a warning from the alert level on.
 pub fn quota(place: &Destination, catalog: &Catalog, freed: u64) -> Option<Finding> {
     let quota = place.quota?;
-    let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum::<u64>().saturating_sub(freed);
+    let used = catalog.used().saturating_sub(freed);
     let percent = used.saturating_mul(100) / quota;
     let what =
         format!("holds {} of its quota of {} ({percent} %)", crate::ui::bytes(used), crate::ui::bytes(quota));

@@ -37,6 +37,7 @@ struct Answer {
     drills: Vec<Value>,
     destinations: Vec<Value>,
     asides: Vec<Value>,
+    shell: Vec<Value>,
     rows: Vec<Vec<String>>,
     findings: Vec<Finding>,
     metrics: Metrics,
@@ -62,7 +63,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     ctx.ui.document(
         &json!({"schema_version": 1, "command": "status", "status": status, "releases": answer.releases,
         "data": answer.data, "drills": answer.drills, "destinations": answer.destinations,
-        "asides": answer.asides, "findings": answer.findings}),
+        "asides": answer.asides, "shell_backups": answer.shell, "findings": answer.findings}),
     );
     table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
     ctx.ui.findings(&answer.findings);
@@ -129,7 +130,7 @@ impl Answer {
                     continue;
                 }
             };
-            let used: u64 = catalog.complete.iter().map(|artifact| artifact.bytes).sum();
+            let used = catalog.used();
             self.destinations.push(
                 json!({"name": place.name, "path": show(&place.place.path), "available": true,
                 "used_bytes": used, "free_bytes": state.free_bytes, "quota_bytes": place.quota,
@@ -172,8 +173,26 @@ impl Answer {
             for set in sets_at(config, place) {
                 self.set(config, ctx, set, place, &catalog, &known);
             }
+            self.of_shell(ctx, &catalog);
         }
         Ok(())
+    }
+
+    /// What the shell tool before this one has left: it restores, and counts for nothing.
+    fn of_shell(&mut self, ctx: &Context, catalog: &Catalog) {
+        self.shell.extend(catalog.shell.iter().map(|artifact| {
+            json!({"archive": show(&artifact.archive), "set": artifact.name.series,
+                "created_at": artifact.name.time.to_string(), "bytes": artifact.bytes})
+        }));
+        let series: BTreeSet<&str> = catalog.shell.iter().map(|artifact| &*artifact.name.series).collect();
+        for name in series {
+            let all: Vec<&Artifact> =
+                catalog.shell.iter().filter(|artifact| artifact.name.series == name).collect();
+            let Some(newest) = all.last() else { continue };
+            let old = format!("newest {} old, of the shell tool", span(age(ctx, newest.name.time)));
+            let bytes = bytes(all.iter().map(|artifact| artifact.bytes).sum());
+            self.row(["shell".into(), name.to_owned(), old, format!("{} kept, {bytes}", all.len())]);
+        }
     }
 
     /// Of a destination that is not there, what this repository remembers.

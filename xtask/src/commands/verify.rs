@@ -2,8 +2,9 @@
 //! is damaged.
 use super::{Context, overdue};
 use crate::cli::VerifyArgs as Args;
+use crate::config::keys::DEFAULT_VARIABLE;
 use crate::config::{Config, Encryption, keys};
-use crate::destination::catalog::Artifact;
+use crate::destination::catalog::{Artifact, is_of_shell};
 use crate::destination::memory::Memory;
 use crate::destination::mount::Mounted;
 use crate::destination::place::Place;
@@ -103,8 +104,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             Err(error) => return Err(error),
         };
         let sound = !finding::any_error(&found);
-        // Without a marker nothing was compared with what was written.
-        let proven = sound && subject.source.marker.is_some();
+        // Without a marker nothing was compared with what was written, and without a key nothing was read.
+        let proven = sound && subject.source.marker.is_some() && result.entries > 0;
         if proven || !sound && subject.is_there() {
             let kind = if proven { "verified" } else { "damaged" };
             findings.extend(note(memory.as_ref(), kind, subject, ctx));
@@ -152,9 +153,44 @@ fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Findin
     if let Some((remote, artifact)) = &subject.far {
         return there(remote, artifact);
     }
-    let secret = keys::opening(subject.source.encrypted, subject.encryption.as_ref(), ctx.env)?;
-    let mut checked = restore::check(&subject.source, secret.as_ref())?;
+    let source = &subject.source;
+    if is_of_shell(&source.archive) {
+        return of_shell(subject, ctx);
+    }
+    let secret = keys::opening(source.encrypted, subject.encryption.as_ref(), ctx.env)?;
+    let mut checked = restore::check(source, secret.as_ref())?;
     let findings = std::mem::take(&mut checked.findings);
+    Ok((checked, findings))
+}
+
+/// What the shell tool has made is read through where there is its key, and else compared with its digest. That it has no
+/// manifest, and where its `.sha256` says that it lay, is no news.
+fn of_shell(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
+    let source = &subject.source;
+    let encryption = keys::encryption_of(&source.archive, subject.encryption.as_ref(), ctx.env);
+    let secret = match keys::opening(source.encrypted, encryption.as_ref(), ctx.env) {
+        Ok(secret) => secret,
+        Err(_) if source.encrypted => None,
+        Err(error) => return Err(error),
+    };
+    let mut checked = match source.encrypted && secret.is_none() {
+        false => restore::check(source, secret.as_ref())?,
+        true => {
+            let what =
+                "is encrypted, and there is no key: it was compared with its digest, and not read through";
+            let mut findings = restore::check_stored(source)?;
+            findings
+                .push(Finding::info(source.name(), format!("{what} (the key goes into {DEFAULT_VARIABLE})")));
+            restore::Checked { findings, ..restore::Checked::default() }
+        }
+    };
+    let mut findings = std::mem::take(&mut checked.findings);
+    if source.marker.is_some() {
+        findings
+            .iter_mut()
+            .filter(|finding| finding.severity == Severity::Warning)
+            .for_each(|finding| finding.severity = Severity::Info);
+    }
     Ok((checked, findings))
 }
 
@@ -252,9 +288,13 @@ fn gather(
                 }
             }
         }
-        for artifact in &catalog.complete {
+        let newest_of_shell = |artifact: &Artifact| {
+            let mut series = catalog.shell.iter().filter(|other| other.name.series == artifact.name.series);
+            catalog.latest(&artifact.name.series, None).is_none() && series.next_back() == Some(artifact)
+        };
+        for artifact in catalog.complete.iter().chain(&catalog.shell) {
             let newest = catalog.latest(&artifact.name.series, None).is_some_and(|newest| newest == artifact);
-            if newest || !args.latest {
+            if newest || !args.latest || newest_of_shell(artifact) {
                 let far = place.place.remote.clone().map(|remote| (remote, artifact.clone()));
                 let seen = Some((place.place.clone(), mounted.clone()));
                 subjects.push(Subject {

@@ -1,8 +1,10 @@
 //! Which passphrase or public keys belong to an archive: the destination's word, else the variable that the runbook
 //! names. The environment is handed in, and a value never leaves its [`Secret`].
 use super::{Config, Encryption};
+use crate::destination::catalog::is_of_shell;
 use crate::error::Result;
 use crate::tools::gpg::{Key, Secret};
+use std::path::Path;
 
 /// Where the passphrase is when the configuration does not say.
 pub const DEFAULT_VARIABLE: &str = "CODEX_BACKUP_GPG_KEY";
@@ -25,6 +27,13 @@ pub fn opening(encrypted: bool, encryption: Option<&Encryption>, env: Env) -> Re
             None => Ok(None),
         },
     }
+}
+
+/// How a destination's archive may be opened: what the shell tool has made has the passphrase of its own variable, where that
+/// is set.
+pub fn encryption_of(archive: &Path, encryption: Option<&Encryption>, env: Env) -> Option<Encryption> {
+    let own = is_of_shell(archive) && env(DEFAULT_VARIABLE).is_some();
+    encryption.filter(|_| !own).cloned()
 }
 
 /// What an archive is encrypted to.

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,9 @@ pub struct Catalog {
     pub complete: Vec<Artifact>,
     /// Archives and manifests that never got a marker, and what a copy to another machine left of them.
     pub incomplete: Vec<PathBuf>,
+    /// What the shell tool before this one has made, in folders `YYYY-MM-DD`, by series, then time: listed, verified and
+    /// restored, and never counted or pruned.
+    pub shell: Vec<Artifact>,
     /// Markers whose archive is gone, backups without their manifest.
     pub findings: Vec<Finding>,
 }
@@ -61,6 +65,11 @@ impl Catalog {
     /// Backups of one series, oldest first.
     pub fn series<'a>(&'a self, series: &'a str) -> impl DoubleEndedIterator<Item = &'a Artifact> {
         self.complete.iter().filter(move |artifact| artifact.name.series == series)
+    }
+
+    /// Bytes of all backups, the shell tool's too.
+    pub fn used(&self) -> u64 {
+        self.complete.iter().chain(&self.shell).map(|artifact| artifact.bytes).sum()
     }
 
     /// The archives, as they are shown.
@@ -82,16 +91,38 @@ pub fn scan(destination: &Path) -> Result<Catalog> {
     let mut days = BTreeMap::new();
     for year in folders(destination, 4)? {
         for day in folders(&year, 5)? {
-            // A folder is no backup, whatever its name; what cannot be looked at may be one.
-            let length = |name: String| match fs::metadata(day.join(&name)) {
-                Ok(meta) => (!meta.is_dir()).then_some((name, Some(meta.len()))),
-                Err(_) => Some((name, None)),
-            };
-            let files = names(&day)?.into_iter().filter_map(length).collect();
-            days.insert(day, files);
+            days.insert(day.clone(), files(&day)?);
         }
     }
-    Ok(listing(days))
+    let mut catalog = listing(days);
+    for day in folders(destination, 10)?.into_iter().filter(|day| is_day(day)) {
+        list_shell_day(&day, &files(&day)?, &mut catalog);
+    }
+    catalog.shell.sort_by(by_series_and_time);
+    Ok(catalog)
+}
+
+/// The files of a folder and their lengths. A folder is no backup, whatever its name; what cannot be looked at may be one.
+fn files(day: &Path) -> Result<BTreeMap<String, Option<u64>>> {
+    let length = |name: String| match fs::metadata(day.join(&name)) {
+        Ok(meta) => (!meta.is_dir()).then_some((name, Some(meta.len()))),
+        Err(_) => Some((name, None)),
+    };
+    Ok(names(day)?.into_iter().filter_map(length).collect())
+}
+
+fn by_series_and_time(a: &Artifact, b: &Artifact) -> std::cmp::Ordering {
+    (&a.name.series, a.name.time).cmp(&(&b.name.series, b.name.time))
+}
+
+/// Whether an archive lies where the shell tool before this one has put its backups: in a folder `YYYY-MM-DD`.
+pub fn is_of_shell(archive: &Path) -> bool {
+    archive.parent().is_some_and(is_day)
+}
+
+fn is_day(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.len() == 10 && name.parse::<Date>().is_ok()
 }
 
 /// The catalogue of these files: by day, by name, with their lengths in bytes where they can be read.
@@ -100,7 +131,7 @@ pub fn listing(days: BTreeMap<PathBuf, BTreeMap<String, Option<u64>>>) -> Catalo
     for (day, files) in &days {
         list_day(day, files, &mut catalog);
     }
-    catalog.complete.sort_by(|a, b| (&a.name.series, a.name.time).cmp(&(&b.name.series, b.name.time)));
+    catalog.complete.sort_by(by_series_and_time);
     catalog
 }
 
@@ -199,9 +230,55 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
     }
 }
 
+/// The shell tool wrote an archive and its `.sha256`, and no manifest.
+fn list_shell_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Catalog) {
+    for (file, length) in files {
+        let Some(name) = ArtifactName::parse(file) else { continue };
+        let (marker, archive) = (name.marker(), day.join(file));
+        let (Some(Some(of_marker)), Some(archive_bytes)) = (files.get(&marker), *length) else {
+            let what = "has no .sha256 that can be read: the shell tool may have been stopped before its end";
+            let repair =
+                "`cargo xtask verify` on it reads it through; remove it by hand when nobody needs it";
+            catalog.findings.push(Finding::warning(show(&archive), what, repair));
+            continue;
+        };
+        catalog.shell.push(Artifact {
+            manifest: day.join(name.manifest()),
+            marker: day.join(marker),
+            bytes: archive_bytes + of_marker,
+            archive_bytes,
+            has_manifest: false,
+            pinned: true,
+            archive,
+            name,
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_shell_tool_has_made_is_listed_apart() {
+        let home = tempfile::tempdir().expect("a folder");
+        for (day, names) in [
+            (
+                "2025-11-01",
+                &["a-2025-11-01T010000Z.tar.gz", "a-2025-11-01T010000Z.tar.gz.sha256", "notes"][..],
+            ),
+            ("2025-11-02", &["a-2025-11-02T010000Z.tar.gz.gpg"]),
+            ("2025-13-02", &["a-2025-11-03T010000Z.tar.gz", "a-2025-11-03T010000Z.tar.gz.sha256"]),
+        ] {
+            fs::create_dir(home.path().join(day)).expect("creates");
+            names.iter().for_each(|name| fs::write(home.path().join(day).join(name), "xy").expect("writes"));
+        }
+        let catalog = scan(home.path()).expect("scans");
+        assert!(catalog.complete.is_empty() && catalog.incomplete.is_empty());
+        assert_eq!(catalog.shell.iter().map(|one| one.bytes).collect::<Vec<_>>(), [4]);
+        assert!(is_of_shell(&catalog.shell[0].archive) && !is_of_shell(Path::new("/d/2025/11-01/a.tar.gz")));
+        assert_eq!(catalog.findings.len(), 1, "{:?}", catalog.findings);
+    }
 
     #[test]
     fn only_what_has_its_marker_is_a_backup() {

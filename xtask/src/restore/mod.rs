@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub use check::{Checked, check, check_part};
+pub use check::{Checked, check, check_part, check_stored};
 pub use extract::{Extracted, extract, extract_part, extract_whole};
 pub use sample::{Located, locate, with_part};
 pub use select::{Select, Window};

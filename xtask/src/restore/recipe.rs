@@ -13,7 +13,12 @@ pub fn recipe(source: &Source, fetch: Option<&str>, to: &Path, variable: Option<
     if let Some(marker) = &source.marker {
         let bare = quote(Path::new(marker.file_name().unwrap_or_default()));
         let ignore = if bare == "SHA256SUMS" { " --ignore-missing" } else { "" };
-        lines.push(format!("sha256sum --check{ignore} {bare}"));
+        // A path in it leads to where the archive once lay.
+        let elsewhere = source.read_marker().ok().flatten().is_some_and(|(_, odd)| !odd.is_empty());
+        lines.push(match elsewhere {
+            true => format!("sed 's|  .*/|  |' {bare} | sha256sum --check"),
+            false => format!("sha256sum --check{ignore} {bare}"),
+        });
     }
     let to = quote(to);
     lines.push(format!("mkdir -p {to}"));

@@ -27,6 +27,9 @@ const PROBE: Duration = Duration::from_secs(30);
 /// What docker says when its daemon has looked, and there is no such image.
 const NOT_THERE: &str = "no such image";
 
+/// What docker says of a plugin that it does not have, by version.
+const NO_COMPOSE: [&str; 2] = ["unknown command", "is not a docker command"];
+
 /// An image as `docker image inspect` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Image {
@@ -166,11 +169,15 @@ impl Compose {
     /// # Errors
     /// [`Error::MissingTools`] without the plugin; [`Error::Tool`] when it does not.
     pub fn check(&self) -> Result<()> {
-        if !ended(&["compose", "version"], "docker compose version", OnInterrupt::End)?.status.success() {
+        let text = "docker compose version";
+        let output = ended(&["compose", "version"], text, OnInterrupt::End)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() && NO_COMPOSE.iter().any(|words| said.contains(words)) {
             let next = "install docker's compose plugin: `apt-get install docker-compose-plugin` from docker's own \
                         packages, or `docker-compose` from Debian's";
             return Err(Error::MissingTools { tools: vec!["docker compose".into()], next: next.into() });
         }
+        done(text, &output)?;
         let text = "docker compose config";
         let next = "mend what it names; nothing was changed";
         let output = self.run(&self.args(&["config", "--quiet"]), text)?;

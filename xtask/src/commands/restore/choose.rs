@@ -4,8 +4,9 @@
 //! same name. Of the copies of one backup those on record as good go before damaged ones. Nothing is read but names,
 //! lengths and, where two may be copies of each other, markers.
 use super::super::Context;
+use crate::config::keys::{Env, encryption_of};
 use crate::config::{Config, Destination, Encryption};
-use crate::destination::catalog::Artifact;
+use crate::destination::catalog::{Artifact, is_of_shell};
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
 use crate::destination::remote::Remote;
@@ -44,11 +45,11 @@ impl Copy {
     }
 }
 
-impl From<(&Artifact, &Destination)> for Copy {
-    fn from((artifact, place): (&Artifact, &Destination)) -> Self {
+impl Copy {
+    fn of(artifact: &Artifact, place: &Destination, env: Env) -> Self {
         Self {
             source: Source::from(artifact),
-            encryption: place.encryption.clone(),
+            encryption: encryption_of(&artifact.archive, place.encryption.as_ref(), env),
             far: place.place.remote.clone().map(|remote| (remote, artifact.clone())),
             fetched: None,
         }
@@ -74,7 +75,7 @@ pub(super) fn find(
     let path = ctx.path(Path::new(what));
     let place = super::super::destination_around(config, &path)?;
     if path.is_file() {
-        let encryption = place.and_then(|place| place.encryption.clone());
+        let encryption = encryption_of(&path, place.and_then(|place| place.encryption.as_ref()), ctx.env);
         let copy = Copy { source: Source::of_file(&path)?, encryption, far: None, fetched: None };
         return Ok(Found { copies: vec![copy], findings: Vec::new() });
     }
@@ -82,7 +83,9 @@ pub(super) fn find(
     for place in &config.destinations {
         match place.place.look(false) {
             Ok((_, catalog)) => {
-                let there = catalog.series(what).filter(|found| at.is_none_or(|at| found.name.time <= at));
+                let shell = catalog.shell.iter().filter(|artifact| artifact.name.series == what);
+                let there = catalog.series(what).chain(shell);
+                let there = there.filter(|found| at.is_none_or(|at| found.name.time <= at));
                 candidates.extend(there.map(|artifact| Candidate {
                     own: is_on_record(known, artifact),
                     artifact: artifact.clone(),
@@ -118,7 +121,7 @@ pub(super) fn find(
     findings.extend(told(chosen, &others));
     let there = |path: &String| candidates.iter().any(|other| show(&other.artifact.archive) == *path);
     findings.extend(missing(known, what, (time, at), &there));
-    Ok(Found { copies: ranked(known, copies, &mut findings), findings })
+    Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings })
 }
 
 fn none(what: &str, at: Option<Timestamp>) -> Error {
@@ -143,7 +146,12 @@ fn is_copy(one: &Candidate<'_>, other: &Candidate<'_>) -> bool {
 }
 
 /// Good ones first, and of those the nearer, then what was verified.
-fn ranked(known: &Known, mut copies: Vec<&Candidate<'_>>, findings: &mut Vec<Finding>) -> Vec<Copy> {
+fn ranked(
+    known: &Known,
+    mut copies: Vec<&Candidate<'_>>,
+    findings: &mut Vec<Finding>,
+    env: Env,
+) -> Vec<Copy> {
     let is_damaged = |copy: &Candidate<'_>| known.is_damaged(&copy.artifact);
     copies.sort_by_key(|copy| {
         let verified = known.verified.contains(&show(&copy.artifact.archive));
@@ -156,12 +164,16 @@ fn ranked(known: &Known, mut copies: Vec<&Candidate<'_>>, findings: &mut Vec<Fin
             Finding::warning(show(&copy.artifact.archive), what, "`cargo xtask verify` says what is damaged")
         }));
     }
-    copies.into_iter().map(|copy| Copy::from((&copy.artifact, copy.place))).collect()
+    copies.into_iter().map(|copy| Copy::of(&copy.artifact, copy.place, env)).collect()
 }
 
 /// What is not on record: the one that was chosen, or a newer one that was not.
 fn told(chosen: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<Finding> {
     let path = |of: &Candidate<'_>| show(&of.artifact.archive);
+    if is_of_shell(&chosen.artifact.archive) {
+        let what = "was made by the shell tool before this one: there is nothing newer, and no manifest to compare with";
+        return Some(Finding::warning(path(chosen), what, "make a backup with `cargo xtask backup`"));
+    }
     if !chosen.own {
         let what = "is not on record here: nothing says which repository or machine has made it";
         let repair = "see that it is what you mean; `--at` restores another one";
