@@ -3,9 +3,11 @@
 mod format;
 mod json;
 mod markdown;
+mod migrate;
 mod safety;
 mod wrong;
 
+use super::docker::engine::Engine;
 use super::support::Stack;
 use markdown::{blocks, page, prose, root, section, spans, table, tables};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +28,10 @@ pub(crate) fn spans_of(text: &str) -> Vec<String> {
     spans(text)
 }
 
-/// A stack in which `cargo xtask` runs the tool, and nothing else of `cargo` is there.
+/// A stack in which `cargo xtask` runs the tool, and nothing else of `cargo` is there; with a docker that has an image.
 fn stack() -> Stack {
     let stack = Stack::new();
+    Engine::of(&stack).image('a', &["acme-api:latest"]);
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = xtask ] || exit 101\nshift\nexec '{}' \"$@\"\n",
         env!("CARGO_BIN_EXE_xtask")
@@ -179,6 +182,20 @@ fn shown_keys(example: &str) -> BTreeSet<String> {
         }
     }
     keys
+}
+
+/// What stands in the inline tables of an example.
+#[test]
+fn the_complete_example_shows_every_key_of_a_deployment() {
+    let (example, structs) = (complete_example(&page("README.md")), raw_structs());
+    let line = example.lines().find(|line| line.starts_with("prod = {")).expect("a deployment");
+    assert_eq!(structs["RawDeployment"].len(), 5, "{structs:?}");
+    let lost: Vec<&String> = structs["RawDeployment"]
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| !line.contains(&format!("{key} = ")))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?} in {line}");
 }
 
 #[test]

@@ -1,3 +1,3 @@
 //! What the shell tool before this one has left, and who still calls its scripts.
-mod old;
-mod scripts;
+pub(crate) mod old;
+pub(crate) mod scripts;

@@ -1,6 +1,7 @@
 //! `docs/schemas/`: real documents of real runs are as their schema says, and broken ones are not.
 //!
 //! No schema lets a field through that it does not name: whoever adds one to a document describes it, or fails here.
+use super::docker::engine::Engine;
 use super::support::{Stack, outcome};
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -94,6 +95,18 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
         let read = |name: String| fs::read(stack.path(folder).join(name)).expect("reads");
         names.map(|name| serde_json::from_slice(&read(name)).expect("JSON")).collect()
     };
+    // Images: recorded, rolled back to (which fails once), and with a stale name.
+    let engine = Engine::of(&stack);
+    engine.image('a', &["acme-api:latest"]);
+    engine.set(&format!("images/{}", "a".repeat(64)), "ghcr.io/acme/api@sha256:00\n");
+    for version in ["10", "11"] {
+        stack.commit(version, &format!("2026-03-{version}T08:30:00Z"));
+        engine.run(&["snapshot", "--docker-image", "acme-api:latest", "--version", version]).ok();
+    }
+    engine.run(&["snapshot", "--version", "11", "--keep", "1", "--prune", "--prune-docker"]).ok();
+    engine.run(&["rollback", "--env", "prod"]).ok();
+    stack.file("repo/docker-compose.yml", "services:\n");
+    engine.run(&["rollback", "--env", "prod"]).exits(3);
     // A full drill, whose start keeps a copy of its journal; and what it has left, removed.
     let full = Stack::new();
     full.configure(
@@ -158,6 +171,21 @@ fn printed() -> Vec<Value> {
     let mut found: Vec<Value> =
         calls.iter().map(|args| stack.run_at(LATER, &[args, &["--json"][..]].concat()).json()).collect();
     found.push(stack.run(&["no-such-verb", "--json"]).exits(2).json());
+    let engine = Engine::of(&stack);
+    engine.image('a', &["acme-api:latest"]);
+    stack.file("drive/2025-11-01/codex-api-2025-11-01T030000Z.tar.gz", "");
+    stack.file("drive/2025-11-01/codex-api-2025-11-01T030000Z.tar.gz.sha256", "");
+    for args in [
+        &["snapshot", "--docker-image", "acme-api:latest", "--json"][..],
+        &["rollback", "--env", "prod", "--json"],
+        &["rollback", "--env", "prod", "--dry-run", "--json"],
+        &["prune", "--prune-docker", "--json"],
+        &["status", "--json"],
+    ] {
+        found.push(engine.run(args).json());
+    }
+    stack.file("repo/docker-compose.yml", "services:\n");
+    found.push(engine.run(&["rollback", "--env", "prod", "--json"]).exits(3).json());
     found
 }
 
@@ -183,6 +211,9 @@ fn every_stored_document_is_as_its_schema_says() {
         "drill",
         "aside",
         "aside-removed",
+        "untagging",
+        "untagged",
+        "rollback",
     ];
     for kind in known {
         assert!(kinds.contains(kind), "no {kind} in {kinds:?}");

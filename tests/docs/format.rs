@@ -1,5 +1,6 @@
 //! `docs/format.md`, held against the code's constants and against artifacts that the tool has written.
 use super::markdown::{blocks, fields, page, section, spans, table};
+use crate::docker::engine::Engine;
 use crate::support::{Stack, outcome};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,6 +216,7 @@ fn the_history_has_the_records_that_the_page_says_and_no_others() {
     stack.configure(&format!("confirm = 'true'\n[drill]\n{service}"));
     stack.run_at(LATER, &["restore-drill", "full", "--yes"]).ok();
     stack.run_at("2026-03-20T12:00:00Z", &["prune"]).ok();
+    images(&stack);
     let common = ["schema", "kind", "time", "sum"].map(str::to_owned);
     let shown: BTreeSet<(String, BTreeSet<String>)> = table(section(&text, "The history"), "kind")
         .iter()
@@ -228,6 +230,20 @@ fn the_history_has_the_records_that_the_page_says_and_no_others() {
         })
         .collect();
     assert_eq!(shown, real);
+}
+
+/// An image that is recorded, rolled back to, and loses its name with its lock.
+fn images(stack: &Stack) {
+    let engine = Engine::of(stack);
+    engine.image('a', &["acme-api:latest"]);
+    let snapshot = ["snapshot", "--keep", "1", "--prune", "--prune-docker"];
+    for version in ["8", "9"] {
+        stack.commit(version, &format!("2026-03-2{version}T08:30:00Z"));
+        engine
+            .run(&[&snapshot[..], &["--docker-image", "acme-api:latest", "--version", version]].concat())
+            .ok();
+    }
+    engine.run(&["rollback", "--env", "prod"]).ok();
 }
 
 /// The version that a real document of this kind has.
