@@ -15,11 +15,11 @@ fn here(text: &str, drive: &str) -> String {
 fn the_commands_of_the_page_work_in_their_order() {
     let stack = stack();
     let (page, drive) = (page("docs/migrate.md"), stack.path("drive").display().to_string());
-    checkout(&stack, "repo/tools/stack-recovery");
     for (stamp, ending) in [("2025-11-01T030000Z", ""), ("2025-11-02T030000Z", ".gpg")] {
         shell_backup(&stack, stamp, ending);
     }
     shell_bundle(&stack, "1.0.0", "2025-11-01T101500Z");
+    checkout(&stack, "repo/tools/stack-recovery");
     let images = format!(
         r#"{{"created_at": "2025-09-12T23-57-31Z", "images": [{{"env": "prod", "image_id": "{}", "archival_tag": "acme-api:x"}}]}}"#,
         id('b')
