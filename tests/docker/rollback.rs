@@ -297,7 +297,8 @@ fn a_docker_that_fails_or_kills_the_run_at_any_call_loses_no_name() {
                 break;
             }
             disturbed += 1;
-            let tagged = engine.calls().iter().any(|call| call.starts_with("image tag"));
+            let calls = engine.calls();
+            let tagged = calls.iter().any(|call| call.starts_with("image tag"));
             assert!(engine.images().contains('b'), "{how} at {at}");
             let has_name =
                 engine.names().iter().any(|name| name.ends_with(" b") && !name.starts_with("acme-api:dev"));
@@ -310,11 +311,10 @@ fn a_docker_that_fails_or_kills_the_run_at_any_call_loses_no_name() {
                     "at {at}"
                 );
                 if tagged {
-                    said.says(&[
-                        "acme-api:latest names",
-                        "may be stopped, or run on either image",
-                        "docker compose",
-                    ]);
+                    let started = calls.iter().any(|call| call.contains(" up "));
+                    let service =
+                        if started { "may be stopped, or run on either image" } else { "was not touched" };
+                    said.says(&["acme-api:latest names", service, "docker compose"]);
                 }
             }
             engine.unset("fail");
@@ -355,6 +355,20 @@ fn a_failed_environment_ends_the_run_and_the_other_is_not_begun() {
         document["findings"][0]["what"].as_str().is_some_and(|what| what.contains("no such service: app"))
     );
     assert_eq!((engine.named("acme-api:latest"), engine.named("acme-api:dev")), (Some('b'), Some('b')));
+}
+
+#[test]
+fn a_full_drill_that_is_open_comes_first() {
+    let stack = Stack::new();
+    stack.configure(
+        "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json journal.json\"\nsmoke = [\"true\"]\n",
+    );
+    let engine = deployed(&stack);
+    engine.run(&["backup"]).ok();
+    engine.run_with(&[("RECOVERY_NOW", "2026-03-11T12:00:00Z")], &["restore-drill", "full", "--yes"]).ok();
+    stack.sh("repo", "cp journal.json .recovery/drill.json");
+    engine.run(&["rollback", "--env", "prod"]).exits(3).says(&["full drill", "recover"]);
+    assert_eq!(engine.named("acme-api:latest"), Some('b'));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::cli::{Environments, RollbackArgs as Args};
 use crate::config::{Config, Deployment, keys};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
+use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
@@ -35,6 +36,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(tag) = args.tag.as_ref().filter(|tag| !docker::is_tag(tag)) {
         return Err(Error::Usage(format!("--tag {tag:?} is not NAME:TAG as docker takes it")));
     }
+    let memory = super::memory(&config);
+    // The service that is to be started may stand on data that a drill has put in place.
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     docker::reachable()?;
     let mut findings = Vec::new();
     let plans = environments(args.env)
@@ -47,7 +51,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         report(args, ctx, &plans, &done, &findings);
         return Ok(finding::exit(&findings));
     }
-    let memory = super::memory(&config);
     let _held = match &memory {
         Some(memory) => {
             memory.open()?;

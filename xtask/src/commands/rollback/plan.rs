@@ -80,10 +80,15 @@ impl Plan {
     /// Does it.
     pub(super) fn execute(&self) -> Done {
         let mut image_id = None;
-        match self.switch(&mut image_id).and_then(|()| self.compose.up()) {
+        let switched = self.switch(&mut image_id);
+        let service = match &switched {
+            Ok(()) => "may be stopped, or run on either image",
+            Err(_) => "was not touched",
+        };
+        match switched.and_then(|()| self.compose.up()) {
             Ok(()) => Done { status: "done", image_id, ..Done::default() },
             Err(error) => {
-                let finding = self.failed(&error);
+                let finding = self.failed(&error, service);
                 Done { status: "failed", image_id, finding: Some(finding), error: Some(error) }
             }
         }
@@ -126,7 +131,7 @@ impl Plan {
     }
 
     /// Puts the canonical tag back, and says what state that leaves.
-    fn failed(&self, error: &Error) -> Finding {
+    fn failed(&self, error: &Error, service: &str) -> Finding {
         let tag = &self.canonical;
         let named = match (&self.before, &self.kept) {
             (Some(before), Some(kept)) => match docker::tag(&before.id, tag, OnInterrupt::GoOn) {
@@ -140,7 +145,7 @@ impl Plan {
             (None, _) => format!("{tag} was no name before, and may be one now"),
         };
         let what = format!(
-            "is not rolled back: {}. {named}. The service {} may be stopped, or run on either image",
+            "is not rolled back: {}. {named}. The service {} {service}",
             error.chain(),
             self.compose.service
         );
