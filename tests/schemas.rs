@@ -99,11 +99,11 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
     let engine = Engine::of(&stack);
     engine.image('a', &["acme-api:latest"]);
     engine.set(&format!("images/{}", "a".repeat(64)), "ghcr.io/acme/api@sha256:00\n");
-    for version in ["10", "11"] {
-        stack.commit(version, &format!("2026-03-{version}T08:30:00Z"));
+    for version in ["6", "7"] {
+        stack.commit(version, &format!("2026-03-0{version}T08:30:00Z"));
         engine.run(&["snapshot", "--docker-image", "acme-api:latest", "--version", version]).ok();
     }
-    engine.run(&["snapshot", "--version", "11", "--keep", "1", "--prune", "--prune-docker"]).ok();
+    engine.run(&["snapshot", "--version", "7", "--keep", "1", "--prune", "--prune-docker"]).ok();
     engine.run(&["rollback", "--env", "prod"]).ok();
     stack.file("repo/docker-compose.yml", "services:\n");
     engine.run(&["rollback", "--env", "prod"]).exits(3);

@@ -238,7 +238,7 @@ fn images(stack: &Stack) {
     engine.image('a', &["acme-api:latest"]);
     let snapshot = ["snapshot", "--keep", "1", "--prune", "--prune-docker"];
     for version in ["8", "9"] {
-        stack.commit(version, &format!("2026-03-2{version}T08:30:00Z"));
+        stack.commit(version, &format!("2026-03-0{version}T08:30:00Z"));
         engine
             .run(&[&snapshot[..], &["--docker-image", "acme-api:latest", "--version", version]].concat())
             .ok();

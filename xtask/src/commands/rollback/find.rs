@@ -81,7 +81,7 @@ pub(super) fn wanted(
             }
         }
     };
-    for reference in wanted.id.iter().chain(&wanted.name).filter(|reference| !is_reference(reference)) {
+    if let Some(reference) = wanted.id.iter().chain(&wanted.name).find(|reference| !is_reference(reference)) {
         let next = "look at it: docker would take that for something else";
         return Err(Error::refused(format!("{} names {reference:?}, which is no image", wanted.by), next));
     }
