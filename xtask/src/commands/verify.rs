@@ -105,7 +105,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         };
         let sound = !finding::any_error(&found);
         // Without a marker nothing was compared with what was written, and without a key nothing was read.
-        let proven = sound && subject.source.marker.is_some() && result.entries > 0;
+        let read = result.entries > 0 || subject.far.is_some();
+        let proven = sound && subject.source.marker.is_some() && read;
         if proven || !sound && subject.is_there() {
             let kind = if proven { "verified" } else { "damaged" };
             findings.extend(note(memory.as_ref(), kind, subject, ctx));

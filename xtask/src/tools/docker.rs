@@ -179,7 +179,7 @@ impl Compose {
         }
         done(text, &output)?;
         let text = "docker compose config";
-        let next = "mend what it names; nothing was changed";
+        let next = "mend what it names, or name the other environment with --env; nothing was changed";
         let output = self.run(&self.args(&["config", "--quiet"]), text)?;
         done(text, &output).map_err(|error| with_next(error, next))
     }
