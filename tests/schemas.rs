@@ -144,7 +144,8 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
 fn printed() -> Vec<Value> {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\nrpo-target = \"1h\"\n");
-    let calls: [&[&str]; 22] = [
+    let lock = "releases/acme-api-v1.4.2-2026-03-01T083000Z.lock.json";
+    let calls: [&[&str]; 23] = [
         &["snapshot", "--dry-run"],
         &["snapshot"],
         &["snapshot"],
@@ -159,6 +160,7 @@ fn printed() -> Vec<Value> {
         &["restore-drill", "recover"],
         &["restore-drill", "history"],
         &["verify", "--evidence"],
+        &["verify", "--rebuild", lock],
         &["restore", "codex-api", "--explain"],
         &["restore", "codex-api", "--to", "../back"],
         &["restore", "codex-api", "--to", "../back"],

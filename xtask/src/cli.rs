@@ -67,7 +67,7 @@ pub enum Verb {
     Backup(BackupArgs),
     /// Check artifacts: every digest, every entry against its manifest.
     #[command(
-        after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --latest\n  cargo xtask verify releases/api-v1.0.1-2026-11-23T174512Z.tar.gz\n  cargo xtask verify --evidence"
+        after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --latest\n  cargo xtask verify releases/api-v1.0.1-2026-11-23T174512Z.tar.gz\n  cargo xtask verify --rebuild releases/api-v1.0.1-2026-11-23T174512Z.lock.json\n  cargo xtask verify --evidence"
     )]
     Verify(VerifyArgs),
     /// Restore the latest backup of a set, or any archive file, into a new folder.
@@ -219,6 +219,9 @@ pub struct VerifyArgs {
     /// The evidence of drills alone: its chain, its pages and rows, its signatures.
     #[arg(long, conflicts_with_all = ["artifacts", "latest", "all", "if_due"])]
     pub evidence: bool,
+    /// Make release bundles once more from their commits, in a fresh clone, and compare: tar stream, bytes, entries.
+    #[arg(long, value_name = "LOCK|TARBALL", num_args = 1.., conflicts_with_all = ["artifacts", "latest", "all", "evidence", "if_due"])]
+    pub rebuild: Vec<PathBuf>,
     /// Only what was not read and compared for `verify-every`.
     #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
     pub if_due: bool,

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod manifest;
 #[cfg(test)]
 mod properties;
+pub mod raw;
 pub mod reader;
 pub mod sha256;
 pub mod writer;

@@ -8,6 +8,7 @@ mod metrics;
 mod notify;
 mod overdue;
 pub mod prune;
+mod rebuild;
 pub mod restore;
 pub mod restore_drill;
 pub mod retain;

@@ -58,6 +58,9 @@ impl Subject {
 /// # Errors
 /// When an artifact that was named cannot be read; damage is a finding.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    if !args.rebuild.is_empty() {
+        return super::rebuild::run(args, ctx);
+    }
     let config = super::configuration(ctx)?;
     if args.evidence {
         return super::evidence::verify(&config, ctx);

@@ -1,7 +1,7 @@
 //! The files that a configuration is read from: one that the user has named, and those at a repository's root.
 use crate::destination::read;
 use crate::error::{Error, Result};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 /// Gives the text of a file at a repository's root; `None` when there is none.
@@ -27,11 +27,13 @@ pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
     move |name| {
         let path = root.join(name);
         match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::io("read", &path)(error)),
             Ok(_) => {}
         }
         let text = String::from_utf8(read::small(&path)?);
-        text.map(Some).map_err(|_| Error::io("read", &path)(std::io::ErrorKind::InvalidData.into()))
+        text.map(Some).map_err(|_| Error::io("read", &path)(ErrorKind::InvalidData.into()))
     }
 }

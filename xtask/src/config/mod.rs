@@ -10,6 +10,7 @@ pub mod live;
 mod notify;
 pub mod proof;
 mod raw;
+mod release;
 
 use crate::archive::codec::Codec;
 use crate::destination::mount::resolved;
@@ -21,11 +22,11 @@ use jiff::SignedDuration;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-pub use detect::VersionFrom;
 pub use docker::{Deployment, Docker};
 use files::read_small;
 pub use files::{Files, beneath};
 pub use notify::Notify;
+pub use release::{Release, VersionFrom};
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -46,27 +47,6 @@ pub struct Config {
     pub notify: Notify,
     /// `[docker]`.
     pub docker: Docker,
-}
-
-/// `[release]`.
-#[derive(Debug, Clone)]
-pub struct Release {
-    /// Default: the package's name, else the folder's.
-    pub name: String,
-    /// Where the version comes from; found out when it is not set.
-    pub version_from: Option<VersionFrom>,
-    /// Default `releases`.
-    pub output_dir: PathBuf,
-    /// gitignore patterns.
-    pub exclude: Vec<String>,
-    /// Untracked output to stage beside the tracked files.
-    pub include: Vec<String>,
-    /// How many bundles `--prune` leaves.
-    pub keep: Option<u32>,
-    /// Default `prod`.
-    pub env: String,
-    /// Whether the file says anything of it.
-    pub configured: bool,
 }
 
 /// `[data.NAME]`.
@@ -212,11 +192,13 @@ impl Config {
             None => files("recovery.toml")?,
         };
         let raw = raw::parse(&path, text.as_deref().unwrap_or_default())?;
+        let wrong = |(what, next)| Error::Config { path: path.clone(), what, next };
+        let release_root = release::root(raw.release.root.as_deref()).map_err(wrong)?;
         let name = match &raw.release.name {
             Some(name) => name.clone(),
-            None => detect::name(root, files)?,
+            None => detect::name(root, &release_root, files)?,
         };
-        let config = Self::resolve(root, text.is_some().then(|| path.clone()), name, raw)
+        let config = Self::resolve(root, text.is_some().then(|| path.clone()), (release_root, name), raw)
             .map_err(|(what, next)| Error::Config { path: path.clone(), what, next })?;
         config.check().map_err(|(what, next)| Error::Config { path, what, next })?;
         Ok(config)
@@ -225,22 +207,11 @@ impl Config {
     fn resolve(
         root: &Path,
         file: Option<PathBuf>,
-        name: String,
+        (release_root, name): (String, String),
         raw: raw::Raw,
     ) -> Result<Self, (String, String)> {
         let at = |path: &str| clean(&root.join(path));
-        let release = raw.release;
-        let configured = release != raw::RawRelease::default();
-        let release = Release {
-            configured,
-            name,
-            version_from: release.version_from.as_deref().map(detect::version_from).transpose()?,
-            output_dir: at(release.output_dir.as_deref().unwrap_or("releases")),
-            exclude: release.exclude,
-            include: release.include,
-            keep: release.keep.map(|keep| raw::count("release.keep", keep)).transpose()?,
-            env: release.env.unwrap_or_else(|| "prod".into()),
-        };
+        let release = Release::resolve(raw.release, release_root, name, &at)?;
         let data =
             raw.data.into_iter().map(|(name, set)| set.resolve(name, &at)).collect::<Result<_, _>>()?;
         let destinations = raw

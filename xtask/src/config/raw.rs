@@ -7,6 +7,7 @@ use crate::destination::place::Place;
 use crate::destination::remote::Remote;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
+use crate::source::policy::{Lfs, Submodules};
 use crate::source::rules::Databases;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The newest schema that is read.
 const SCHEMA: u32 = 1;
 /// A mistake, and what to write instead.
-type Mistake = (String, String);
+pub(super) type Mistake = (String, String);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -48,6 +49,14 @@ pub(super) struct RawRelease {
     pub include: Vec<String>,
     pub keep: Option<i64>,
     pub env: Option<String>,
+    pub root: Option<String>,
+    #[serde(default)]
+    pub submodules: Submodules,
+    #[serde(default)]
+    pub lfs: Lfs,
+    #[serde(default)]
+    pub allow_secrets: Vec<String>,
+    pub max_file_size: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,7 +223,7 @@ pub(super) fn count(key: &str, value: i64) -> Result<u32, Mistake> {
     })
 }
 
-fn bytes(key: &str, text: &str) -> Result<u64, Mistake> {
+pub(super) fn bytes(key: &str, text: &str) -> Result<u64, Mistake> {
     let wrong =
         || (format!("{key} is {text:?}, not a size"), "write it like \"15 GB\" or \"500 MiB\"".to_owned());
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -10,6 +10,7 @@ use crate::archive::FormatError;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
+use crate::tools::git::Submodule;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,10 +97,16 @@ pub struct ReleaseLock {
     /// Staged from a working tree, not from a commit alone.
     #[serde(default)]
     pub dirty: bool,
-    /// Paths left out by `exclude` and `export-ignore`.
+    /// The folder of the repository that it holds, and that its paths are relative to; `None` for all of it.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// The submodules in it.
+    #[serde(default)]
+    pub submodules: Vec<Submodule>,
+    /// Paths left out by `exclude` and `export-ignore`, relative to `root`.
     #[serde(default)]
     pub excluded: Vec<String>,
-    /// Submodules, LFS pointers and the like.
+    /// What was found, and did not refuse it.
     #[serde(default)]
     pub reported: Vec<Finding>,
     /// Name and version of the tool.
@@ -107,7 +114,27 @@ pub struct ReleaseLock {
     pub tool_version: String,
 }
 
+/// What of its commit a bundle holds, by its lock's word: all that a second making of it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// The folder of the commit; empty for all of it.
+    pub root: String,
+    /// Paths that are left out.
+    pub left_out: Vec<String>,
+    /// Whether submodules are in it.
+    pub submodules: bool,
+}
+
 impl ReleaseLock {
+    /// What of its commit the bundle holds.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            root: self.root.clone().unwrap_or_default(),
+            left_out: self.excluded.clone(),
+            submodules: self.submodules.iter().any(|module| module.included),
+        }
+    }
+
     /// The file: indented JSON and a line end.
     pub fn render(&self) -> String {
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
@@ -143,7 +170,7 @@ pub fn read(path: &Path) -> Result<ReleaseLock> {
 }
 
 /// Of a lock of the generation before bundles, `{"images": [...]}`, the environments whose images it names.
-fn of_images(path: &Path) -> Option<String> {
+pub fn of_images(path: &Path) -> Option<String> {
     let parsed = super::read::small(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let lock = parsed.filter(is_of_images)?;
     let environments = lock["images"].as_array()?.iter().filter_map(|image| image["env"].as_str());

@@ -72,7 +72,7 @@ impl Spot<'_> {
     pub(super) fn commit(&self, index: usize, state: &State) -> Result<Done> {
         let planned = &self.plan.artifacts[index];
         let commit = planned.demands.commit.as_deref().unwrap_or_default();
-        let listed = (self.rebuild)(commit, &self.subject(index)?.left_out)?;
+        let listed = (self.rebuild)(commit, &self.subject(index)?.scope)?;
         let mut bytes = &listed[..];
         let mut groups = Groups::open(&mut bytes, Codec::Gzip).map_err(Error::format(Path::new(commit)))?;
         let mut records = VecDeque::new();

@@ -161,8 +161,14 @@ fn sampled(share: Share) -> Stage {
     for (index, (set, blocks)) in [("app", 1), ("db", 4)].into_iter().enumerate() {
         let source = archive(stage.stored.path(), set, blocks);
         let digests = Digests::Marker(source.marker.clone().expect("a marker"));
-        stage.subjects[index] =
-            Subject { source, far: None, secret: None, digests, folder: "live".into(), left_out: vec![] };
+        stage.subjects[index] = Subject {
+            source,
+            far: None,
+            secret: None,
+            digests,
+            folder: "live".into(),
+            scope: Scope::default(),
+        };
     }
     stage.plan.artifacts[1].demands.sample = Some(share);
     stage

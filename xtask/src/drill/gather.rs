@@ -15,7 +15,7 @@ use crate::destination::catalog::Artifact;
 use crate::destination::memory::{self, Memory};
 use crate::destination::mount::Durability;
 use crate::destination::names::ArtifactName;
-use crate::destination::releases::{self, Bundle};
+use crate::destination::releases::{self, Bundle, ReleaseLock, Scope};
 use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
@@ -90,7 +90,7 @@ pub fn prepare(
             now,
             canary: &|backup| canary(&known, backup),
             far: &|backup| backups.far.get(&backup.archive).map(|remote| remote.host.name.clone()),
-            has_commit: &|commit| commits.has(commit),
+            has_commit: &|lock| commits.has(lock),
         },
     );
     findings.extend(choice.picked.iter().filter_map(|(_, taken)| match *taken {
@@ -222,10 +222,19 @@ impl Commits {
         Self { repository: repository.and_then(with_blobs) }
     }
 
-    fn has(&self, commit: &str) -> bool {
-        let is_name = commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let Some((repository, blobs)) = self.repository.as_ref().filter(|_| is_name) else { return false };
-        repository.resolve(commit, &mut blobs.borrow_mut()).is_ok_and(|found| found.sha == commit)
+    fn has(&self, lock: &ReleaseLock) -> bool {
+        let Some(((repository, blobs), commit)) = self.repository.as_ref().zip(lock.git_commit.as_deref())
+        else {
+            return false;
+        };
+        let here = repository.has(commit, &mut blobs.borrow_mut()).unwrap_or(false);
+        let scope = lock.scope();
+        if !here || !scope.submodules {
+            return here;
+        }
+        let lent = repository.with_submodules(commit, &scope.root).map(|(_, lent)| lent).unwrap_or_default();
+        let mut included = lock.submodules.iter().filter(|module| module.included);
+        included.all(|module| lent.iter().any(|other| other.commit == module.commit))
     }
 }
 
@@ -427,7 +436,7 @@ fn subjects(
                     far,
                     secret,
                     digests: Digests::Marker(backup.marker.clone()),
-                    left_out: Vec::new(),
+                    scope: Scope::default(),
                     folder: folder.into(),
                 });
             }
@@ -447,7 +456,7 @@ fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {
         far: None,
         secret: None,
         digests: Digests::Lock(digests),
-        left_out: bundle.lock.excluded.clone(),
+        scope: bundle.lock.scope(),
         folder: PathBuf::new(),
     }))
 }

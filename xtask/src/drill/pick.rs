@@ -5,7 +5,7 @@ use super::demands::{Canary, Demands, Published};
 use super::rotation::{Past, Retained, Stock};
 use super::steps::{Kind, Pick, Planned, Role};
 use crate::destination::catalog::Artifact;
-use crate::destination::releases::Bundle;
+use crate::destination::releases::{Bundle, ReleaseLock};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -52,8 +52,8 @@ pub struct Known<'a> {
     pub canary: &'a dyn Fn(&Artifact) -> Option<Canary>,
     /// The machine that a backup is fetched from, if it is another.
     pub far: &'a dyn Fn(&Artifact) -> Option<String>,
-    /// Whether the repository has a commit.
-    pub has_commit: &'a dyn Fn(&str) -> bool,
+    /// Whether the repository has what a bundle was made of: its commit, and those of the submodules in it.
+    pub has_commit: &'a dyn Fn(&ReleaseLock) -> bool,
 }
 
 /// The data set that a series belongs to: a series is named after its set, with an optional suffix. Where
@@ -162,7 +162,7 @@ fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planne
         has_manifest: bundle.manifest.is_some(),
         key_files: vec![],
         demands: Demands {
-            commit: bundle.lock.git_commit.clone().filter(|commit| (known.has_commit)(commit)),
+            commit: bundle.lock.git_commit.clone().filter(|_| (known.has_commit)(&bundle.lock)),
             published: bundle.lock.release_url.as_deref().and_then(Published::at),
             ..Demands::default()
         },

@@ -14,6 +14,7 @@ use super::rotation::Part;
 use super::steps::{Plan, Step};
 use super::subject::{Digests, Subject, on_record};
 use super::verdict::{Interrupted, proven};
+use crate::destination::releases::Scope;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{self, Owner, Scratch};
@@ -27,8 +28,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Gives the manifest, packed, of the bundle that a commit makes without some paths.
-pub type Rebuild<'a> = dyn Fn(&str, &[String]) -> Result<Vec<u8>> + 'a;
+/// Gives the manifest, packed, of the bundle that a commit makes, as far as it is in the scope.
+pub type Rebuild<'a> = dyn Fn(&str, &Scope) -> Result<Vec<u8>> + 'a;
 
 /// A spot drill that is ready to run.
 pub struct Spot<'a> {

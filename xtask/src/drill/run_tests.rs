@@ -217,7 +217,7 @@ impl Stage {
                 secret: None,
                 digests,
                 folder: "live".into(),
-                left_out: vec![],
+                scope: Scope::default(),
             });
         }
         let artifacts = vec![planned(Role::Release, "app"), planned(Role::Data, "db")];
@@ -423,8 +423,14 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
     for (index, set) in ["app", "db"].iter().enumerate() {
         let source = archive(stage.stored.path(), set, 1);
         let digests = Digests::Marker(source.marker.clone().expect("a marker"));
-        stage.subjects[index] =
-            Subject { source, far: None, secret: None, digests, folder: "live".into(), left_out: vec![] };
+        stage.subjects[index] = Subject {
+            source,
+            far: None,
+            secret: None,
+            digests,
+            folder: "live".into(),
+            scope: Scope::default(),
+        };
     }
     let (drilled, verdict) = stage.run(&crate::drill::rooms::RealRooms);
     assert_eq!(verdict, Verdict::Verified, "{drilled:#?}");

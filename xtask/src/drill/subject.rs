@@ -3,6 +3,7 @@
 use crate::destination::catalog::Artifact;
 use crate::destination::marker;
 use crate::destination::read;
+use crate::destination::releases::Scope;
 use crate::destination::remote::Remote;
 use crate::error::Result;
 use crate::finding::Finding;
@@ -23,8 +24,8 @@ pub struct Subject {
     pub secret: Option<Secret>,
     /// What its files must hash to.
     pub digests: Digests,
-    /// Paths of the commit that are not in a bundle, by its lock's word.
-    pub left_out: Vec<String>,
+    /// What of its commit a bundle holds, by its lock's word.
+    pub scope: Scope,
     /// Folder in the archive that the key files are relative to.
     pub folder: PathBuf,
 }

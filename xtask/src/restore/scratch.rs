@@ -1,4 +1,4 @@
-//! The private folder of a drill, a backup or a restore: everything that is restored, staged or fetched lives in it, and it
+//! The private folder of a drill, a backup, a restore or a rebuild: everything that is restored, staged, fetched or cloned lives in it, and it
 //! goes away with its owner.
 //!
 //! What lies in it is as confidential as the live data, and of an encrypted backup it lies here in the clear:
@@ -21,6 +21,8 @@ pub enum Owner {
     Backup,
     /// Restores into it, beside the target, and fetches into it.
     Restore,
+    /// Clones into it.
+    Rebuild,
 }
 
 impl Owner {
@@ -29,6 +31,7 @@ impl Owner {
         match self {
             Self::Drill => "recovery-drill-",
             Self::Backup => "recovery-backup-",
+            Self::Rebuild => "recovery-rebuild-",
             // Beside the folders of a user, who need not see it.
             Self::Restore => ".recovery-restore-",
         }

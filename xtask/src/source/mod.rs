@@ -8,6 +8,7 @@ pub mod folder;
 pub mod git;
 pub mod live;
 pub mod mirror;
+pub mod policy;
 pub mod rules;
 pub mod sqlite;
 pub mod staged;
@@ -22,7 +23,7 @@ use crate::archive::entry::{Entry, Kind, order};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
-use crate::tools::git::{Ahead, Wanted};
+use crate::tools::git::{Ahead, Submodule, Wanted};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
@@ -93,6 +94,8 @@ pub struct Listing {
     pub findings: Vec<Finding>,
     /// Paths left out by the user's patterns; a folder stands for what is in it.
     pub excluded: Vec<String>,
+    /// The submodules of a commit, as they stand in it.
+    pub submodules: Vec<Submodule>,
 }
 
 impl Listing {

@@ -1,10 +1,12 @@
 //! A bundle's entries from the working tree, for `--allow-dirty` and `include`: copied by rsync into a private
 //! folder first, so that what is archived holds still, then dressed like a commit's entries.
+use super::policy::{self, Candidate, Policy};
 use super::{Content, Item, Listing, patterns};
 use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::error::{Error, Result};
 use crate::shown::show_bytes;
 use crate::tools::rsync;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -18,11 +20,18 @@ pub struct Staged {
     pub folder: TempDir,
 }
 
-/// Copies `files` (relative to `root`) and lists the copies with `time` for every entry.
+/// Copies `files` (relative to `root`) and lists the copies with `time` for every entry, and what `rules` say of them.
+/// `git archive` would fill placeholders in in those that are `substituted`.
 ///
 /// # Errors
 /// When rsync or the file system fails.
-pub fn stage(root: &Path, files: &[Vec<u8>], exclude: &[String], time: Mtime) -> Result<Staged> {
+pub fn stage(
+    root: &Path,
+    files: &[Vec<u8>],
+    exclude: &[String],
+    time: Mtime,
+    (rules, substituted): (&Policy, &HashSet<Vec<u8>>),
+) -> Result<Staged> {
     let folder = tempfile::tempdir().map_err(Error::io("create", &std::env::temp_dir()))?;
     let exclude = patterns(exclude)?;
     let mut listing = Listing::default();
@@ -39,9 +48,23 @@ pub fn stage(root: &Path, files: &[Vec<u8>], exclude: &[String], time: Mtime) ->
     }
     rsync::stage(root, &wanted, folder.path())?;
     for path in wanted {
-        listing.items.extend(item(folder.path(), &path, time)?);
+        let Some(item) = item(folder.path(), &path, time)? else { continue };
+        if let Content::Live(copy) = &item.content {
+            let (size, export_subst) = (item.entry.size, substituted.contains(&path));
+            let content = match policy::wanted(&path, size, export_subst) {
+                true => std::fs::read(copy).map_err(Error::io("read", copy))?,
+                false => Vec::new(),
+            };
+            rules.of_file(
+                Candidate { path: &path, size, content: &content, export_subst },
+                &mut listing.findings,
+            );
+        }
+        listing.items.push(item);
     }
     listing.sort();
+    let names = rules.of_names(listing.items.iter().map(|item| &item.entry.path[..]));
+    listing.findings.extend(names);
     Ok(Staged { listing, folder })
 }
 

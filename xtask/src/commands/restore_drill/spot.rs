@@ -100,7 +100,7 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
         workspace: &workspace,
         environment: &environment,
         redaction: &redaction,
-        rebuild: &|commit, left_out| of_commit(&prepared.config, commit, left_out),
+        rebuild: &|commit, scope| of_commit(&prepared.config, commit, scope),
     }
     .run(&Monotonic::start());
     let proven = proven(&prepared.plan, &drilled.runs);

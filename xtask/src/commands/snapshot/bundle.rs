@@ -24,7 +24,7 @@ use std::path::Path;
 /// A bundle of this name is there: the same commit, whole, or in the way.
 pub(super) fn unchanged(plan: &Plan, lock: ReleaseLock, lock_only: bool) -> Result<Outcome> {
     check_lock(plan, &lock)?;
-    let mut findings = plan.listing.findings.clone();
+    let mut findings = plan.findings.clone();
     let tarball = plan.tarball();
     if !lock_only && lock.tarball.is_some() {
         let bundle = Bundle {
@@ -57,7 +57,12 @@ pub(super) fn check_lock(plan: &Plan, lock: &ReleaseLock) -> Result<()> {
         format!("is of another commit ({})", lock.git_sha)
     } else if lock.env != plan.env {
         format!("is for the environment {:?}, not {:?}", lock.env, plan.env)
-    } else if lock.excluded != contents.excluded || lock.entries != contents.items.len() as u64 {
+    } else if lock.root != plan.root {
+        format!("holds another folder of this commit ({})", lock.root.as_deref().unwrap_or("all of it"))
+    } else if lock.submodules != contents.submodules
+        || lock.excluded != contents.excluded
+        || lock.entries != contents.items.len() as u64
+    {
         "holds other files of this commit: it was made with other patterns".to_owned()
     } else {
         return Ok(());
@@ -100,7 +105,7 @@ pub(super) fn create(
     if interrupted() {
         return Err(Error::Interrupted);
     }
-    let mut all = plan.listing.findings.clone();
+    let mut all = plan.findings.clone();
     all.extend(findings);
     if finding::any_error(&all) {
         let worst = all.iter().find(|f| f.severity == finding::Severity::Error);
@@ -160,7 +165,11 @@ pub(super) fn manifest_of(name: &BundleName, listing: &Listing, blobs: &mut Blob
     Ok(manifest)
 }
 
-fn pack_listing(
+/// Writes the archive and the manifest of a bundle that holds this.
+///
+/// # Errors
+/// When something of it cannot be read or written.
+pub(in crate::commands) fn pack_listing(
     name: &BundleName,
     listing: &Listing,
     blobs: &mut Blobs,
@@ -213,6 +222,8 @@ fn lock_of(
         manifest_sha256,
         entries: summary.entries,
         dirty: plan.dirty,
+        root: plan.root.clone(),
+        submodules: listing.submodules.clone(),
         excluded: listing.excluded.clone(),
         // Local edits are this machine's, not the commit's: the lock must be the same everywhere.
         reported: reported.iter().filter(|f| f.severity != finding::Severity::Info).cloned().collect(),

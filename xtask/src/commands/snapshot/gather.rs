@@ -1,6 +1,7 @@
 //! What a bundle will hold, what it is called and where it goes. Reads the repository; writes only the staged copy of a
 //! working tree, into a private folder.
 use super::super::Context;
+use super::tags::{Tagged, disagreement};
 use super::{Plan, short};
 use crate::archive::entry::Mtime;
 use crate::cli::SnapshotArgs as Args;
@@ -10,6 +11,8 @@ use crate::destination::releases;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::{show, show_bytes};
+use crate::source::git::{Except, Take, list};
+use crate::source::policy::Submodules;
 use crate::source::{self, Listing, staged::Staged};
 use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
@@ -30,6 +33,19 @@ pub(super) fn gather(
 ) -> Result<Plan> {
     let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"), blobs)?;
     let release = release(ctx, config, repository.is_bare(), &commit, blobs)?;
+    let repository = match release.submodules {
+        Submodules::Include => repository.with_submodules(&commit.sha, &release.root)?.0,
+        Submodules::Record => repository,
+    };
+    if release.submodules == Submodules::Include {
+        *blobs = repository.blobs()?;
+    }
+    let take = Take {
+        root: &release.root,
+        except: Except::Patterns(&release.exclude),
+        submodules: release.submodules,
+        policy: Some(&release.policy),
+    };
     if let Some(epoch) = (ctx.env)("SOURCE_DATE_EPOCH") {
         let wrong = || Error::Usage(format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"));
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
@@ -39,7 +55,7 @@ pub(super) fn gather(
     let (tags, edited, listing) = std::thread::scope(|scope| {
         let tags = scope.spawn(|| repository.tags(&commit));
         let edited = scope.spawn(|| Ok(!repository.is_bare() && repository.is_dirty()?));
-        let listing = source::git::list(&repository, &commit, &release.exclude, blobs);
+        let listing = list(&repository, &commit, take, blobs);
         (joined(tags), joined(edited), listing)
     });
     let (edited, listing) = (edited?, listing?);
@@ -57,6 +73,14 @@ pub(super) fn gather(
         false => None,
     };
     let version = version(args, &release, &commit, blobs)?;
+    let tagged = Tagged {
+        name: &release.name,
+        root: &release.root,
+        version: &version,
+        is_given: args.version.is_some(),
+    };
+    let mut findings = staged.as_ref().map_or(&listing, |staged| &staged.listing).findings.clone();
+    findings.extend(disagreement(&tagged, &commit.tags));
     let (version, time) = match dirty {
         true => (format!("{version}-dirty"), whole_seconds(ctx.now)),
         false => (version, commit.time),
@@ -67,8 +91,10 @@ pub(super) fn gather(
         env: args.env.clone().unwrap_or_else(|| config.release.env.clone()),
         repository,
         commit,
+        root: (!release.root.is_empty()).then_some(release.root),
         listing,
         staged,
+        findings,
         dirty,
         leftovers: Vec::new(),
         keep: args.keep.or(config.release.keep),
@@ -77,9 +103,15 @@ pub(super) fn gather(
         // No two working trees are the same bundle, not even in one second.
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
     }
+    look_around(args, &mut plan, edited)?;
+    Ok(plan)
+}
+
+/// What is there already, and whether there is anything to bundle. The working tree may be `edited`.
+fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
     let whole = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
     if let Some(lock) = &whole {
-        super::bundle::check_lock(&plan, lock)?;
+        super::bundle::check_lock(plan, lock)?;
     }
     if whole.is_none_or(|lock| lock.tarball.is_none()) && !args.no_tarball {
         let files = [plan.tarball(), plan.manifest()];
@@ -87,11 +119,11 @@ pub(super) fn gather(
     }
     for file in &plan.leftovers {
         let what = "is there without a lock, and so is no bundle; it is made anew";
-        plan.listing.findings.push(Finding::info(show(file), what));
+        plan.findings.push(Finding::info(show(file), what));
     }
     if edited && !args.allow_dirty {
         let what = "has local edits; they are not in the bundle, which holds the commit";
-        plan.listing.findings.push(Finding::info(show(plan.repository.root()), what));
+        plan.findings.push(Finding::info(show(plan.repository.root()), what));
     }
     if plan.contents().files() == 0 {
         let what = format!(
@@ -103,25 +135,7 @@ pub(super) fn gather(
             "look at `exclude` in recovery.toml and at export-ignore in .gitattributes",
         ));
     }
-    Ok(plan)
-}
-
-/// The manifest, packed, of the bundle that a commit of this repository makes, without the paths that were `left_out` of
-/// it. The name and the time that it gives the bundle mean nothing.
-///
-/// # Errors
-/// When the commit, or something of it, cannot be read.
-pub(in crate::commands) fn of_commit(config: &Config, commit: &str, left_out: &[String]) -> Result<Vec<u8>> {
-    let repository = Repository::discover(&config.root)?
-        .ok_or_else(|| Error::refused(format!("{} is in no git repository", show(&config.root)), ""))?;
-    let mut blobs = repository.blobs()?;
-    let commit = repository.resolve(commit, &mut blobs)?;
-    let mut listing = source::git::list(&repository, &commit, &[], &mut blobs)?;
-    let left_out: HashSet<&str> = left_out.iter().map(String::as_str).collect();
-    listing.items.retain(|item| !left_out.contains(&*show_bytes(&item.entry.path)));
-    let version = short(&commit.sha).to_owned();
-    let name = BundleName { name: config.release.name.clone(), version, time: commit.time };
-    super::bundle::manifest_of(&name, &listing, &mut blobs)
+    Ok(())
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
@@ -147,6 +161,14 @@ fn release(
 }
 
 /// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
+/// A path of the repository from the folder that is released; `None` when it is not in it.
+fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
+    match root {
+        "" => Some(path),
+        root => path.strip_prefix(root.as_bytes())?.strip_prefix(b"/"),
+    }
+}
+
 fn stage(
     args: &Args,
     release: &Release,
@@ -161,10 +183,24 @@ fn stage(
         ));
     }
     preflight(&[Tool::Rsync])?;
-    let tracked = repository.tracked_files()?;
-    let attributes = repository.attributes_of(&commit.sha)?.paths(&tracked)?;
-    let ignored = |path: &Vec<u8>| attributes.get(path).is_some_and(|of| of.export_ignore);
-    let (ignored, mut files): (Vec<_>, Vec<_>) = tracked.into_iter().partition(ignored);
+    let tracked = repository.tracked_files(release.submodules == Submodules::Include)?;
+    let attributes = repository.attributes_of(&commit.sha)?.paths(&tracked, &release.root)?;
+    let left_out: HashSet<&str> = listing.excluded.iter().map(String::as_str).collect();
+    let (mut files, mut ignored, mut substituted) = (Vec::new(), Vec::new(), HashSet::new());
+    for path in tracked {
+        let Some(below) = below(&path, &release.root) else { continue };
+        let attributes = attributes.get(&path).cloned().unwrap_or_default();
+        // What is in a submodule has attributes of its own, which the commit's listing knows.
+        if attributes.export_ignore || left_out.contains(&*show_bytes(below)) {
+            ignored.push(show_bytes(below));
+            continue;
+        }
+        if attributes.export_subst {
+            substituted.insert(below.to_vec());
+        }
+        files.push(below.to_vec());
+    }
+    let root = repository.root().join(&release.root);
     if !args.allow_dirty && repository.is_dirty()? {
         return Err(Error::refused(
             "`include` stages from the working tree, and tracked files have local edits",
@@ -172,7 +208,7 @@ fn stage(
         ));
     }
     for pattern in &release.include {
-        let found = source::staged::expand(repository.root(), pattern)?;
+        let found = source::staged::expand(&root, pattern)?;
         if found.is_empty() {
             let what = format!("`include` names {pattern:?}, and nothing is there");
             return Err(Error::refused(what, "build it first, or take it out of recovery.toml"));
@@ -182,9 +218,12 @@ fn stage(
     files.sort();
     files.dedup();
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };
-    let mut staged = source::staged::stage(repository.root(), &files, &release.exclude, time)?;
-    staged.listing.findings.extend(listing.findings.iter().cloned());
-    staged.listing.excluded.extend(ignored.iter().map(|path| show_bytes(path)));
+    let look = (&release.policy, &substituted);
+    let mut staged = source::staged::stage(&root, &files, &release.exclude, time, look)?;
+    let is_module = |finding: &&Finding| listing.submodules.iter().any(|module| module.path == finding.path);
+    staged.listing.findings.extend(listing.findings.iter().filter(is_module).cloned());
+    staged.listing.submodules.clone_from(&listing.submodules);
+    staged.listing.excluded.extend(ignored);
     staged.listing.excluded.sort();
     Ok(staged)
 }

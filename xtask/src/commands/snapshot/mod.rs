@@ -1,11 +1,13 @@
 //! `snapshot`: a commit as a release bundle: tarball, manifest, lock, `SHA256SUMS`.
 //!
 //! gather (repository, commit, listing) → plan (names, what is there already) → check (nothing of another commit in
-//! the way) → execute (archive) → verify (read back) → record (lock, sums, history). The lock is written last of
+//! the way, nothing in it that refuses it) → execute (archive) → verify (read back) → record (lock, sums, history). The lock is written last of
 //! what makes a bundle: without it there is none.
+mod again;
 mod bundle;
 mod gather;
 mod image;
+mod tags;
 
 use super::stale_tags::StaleTags;
 use super::{Context, retain};
@@ -26,7 +28,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-pub(super) use gather::of_commit;
+pub(super) use again::{listing, of_commit};
+pub(super) use bundle::pack_listing;
 use image::Tagging;
 
 /// What a snapshot will do.
@@ -36,8 +39,12 @@ struct Plan {
     name: BundleName,
     folder: PathBuf,
     env: String,
+    /// The folder of the repository that is released; `None` for all of it.
+    root: Option<String>,
     listing: Listing,
     staged: Option<Staged>,
+    /// What there is to say of it; an error refuses it.
+    findings: Vec<Finding>,
     dirty: bool,
     /// Files of this bundle without a lock: a run was killed before its end, or the lock was taken away.
     leftovers: Vec<PathBuf>,
@@ -93,7 +100,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
     let existing = plan.existing()?;
     let image = image::plan(args, &config, &plan, existing.as_ref())?;
-    if args.dry_run {
+    if args.dry_run || finding::any_error(&plan.findings) {
         return show_plan(args, ctx, &memory, &plan, image.as_ref());
     }
     memory.open()?;
@@ -165,15 +172,23 @@ fn show_plan(
         false => Vec::new(),
     };
     let pruned: Vec<String> = retain::removed(&pruned);
-    let status = if there { "exists" } else { "planned" };
+    let status = match (finding::any_error(&plan.findings), there) {
+        (true, _) => "refused",
+        (false, true) => "exists",
+        (false, false) => "planned",
+    };
     ctx.ui.document(&json!({
-        "schema_version": 1, "command": "snapshot", "status": status, "dry_run": true,
+        "schema_version": 1, "command": "snapshot", "status": status, "dry_run": args.dry_run,
         "tarball": show(&plan.tarball()), "lock": show(&plan.lock()), "sha256": null, "git_sha": short(&plan.commit.sha), "git_commit": plan.commit.sha,
         "version": plan.name.version, "entries": listing.items.len(), "source_bytes": listing.bytes(),
-        "docker_tag": image.map(|image| &image.tag), "excluded": listing.excluded, "findings": plan.listing.findings, "pruned": pruned,
+        "docker_tag": image.map(|image| &image.tag), "excluded": listing.excluded, "findings": plan.findings, "pruned": pruned,
     }));
     listing.excluded.iter().for_each(|path| ctx.ui.detail(&format!("left out {path}")));
-    let verb = if there { "would verify" } else { "would write" };
+    let verb = match status {
+        "refused" => "refused, nothing is written:",
+        "exists" => "would verify",
+        _ => "would write",
+    };
     if !args.no_tarball {
         ctx.ui.result(&format!("{verb} {}", show(&plan.tarball())));
     }
@@ -188,8 +203,9 @@ fn show_plan(
     for path in &pruned {
         ctx.ui.result(&format!("would prune {path}"));
     }
-    ctx.ui.findings(&plan.listing.findings);
-    Ok(Exit::Done)
+    ctx.ui.findings(&plan.findings);
+    ctx.told.of(&format!("{status} {}", show(&plan.lock())), &plan.findings);
+    Ok(finding::exit(&plan.findings))
 }
 
 fn report(ctx: &Context, plan: &Plan, outcome: &Outcome, pruned: &[String]) {

@@ -3,10 +3,10 @@
 //! It runs in an empty git folder of its own that only borrows the objects, since a clone's `info/attributes` and a user's
 //! settings would make the same commit another bundle elsewhere.
 use super::super::{failed, output_of, output_with};
-use super::{Repository, clean};
+use super::{ALTERNATES, Repository, clean};
 use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use tempfile::{Builder, TempDir};
@@ -17,16 +17,24 @@ use xshell::{Shell, cmd};
 pub struct Attributes {
     /// It is left out of a release, itself or with a folder above it.
     pub export_ignore: bool,
+    /// `git archive` fills `$Format:…$` in it in.
+    pub export_subst: bool,
     /// The value of `text`; empty without one.
     pub text: Vec<u8>,
     /// The value of `eol`.
     pub eol: Vec<u8>,
 }
 
+/// Whether a path is that of a file of attributes.
+pub fn is_attributes(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes")
+}
+
 /// Where a commit's attributes can be asked for.
 pub struct AttributesOf {
     home: TempDir,
     objects: PathBuf,
+    borrowed: Option<OsString>,
 }
 
 impl Repository {
@@ -39,7 +47,7 @@ impl Repository {
         let objects = self.root.join(OsStr::from_bytes(objects.strip_suffix(b"\n").unwrap_or(&objects)));
         let home = Builder::new().prefix("attributes-").tempdir();
         let home = home.map_err(Error::io("create", &std::env::temp_dir()))?;
-        let made = AttributesOf { home, objects };
+        let made = AttributesOf { home, objects, borrowed: self.alternates() };
         let shell = made.shell()?;
         // What `git init` makes, less what the user's templates would add.
         let format = if commit.len() == 64 { "[extensions]\nobjectFormat = sha256\n" } else { "" };
@@ -55,14 +63,12 @@ impl Repository {
 }
 
 impl AttributesOf {
-    /// What they say of `paths`, which are those of the commit; those without any word are not among them.
+    /// What they say of `paths`, which are those of the commit below the folder `root`; those without any word are not
+    /// among them. The folder itself is never left out.
     ///
     /// # Errors
     /// When git fails.
-    pub fn paths(&self, paths: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, Attributes>> {
-        if !any(paths) {
-            return Ok(HashMap::new());
-        }
+    pub fn paths(&self, paths: &[Vec<u8>], root: &str) -> Result<HashMap<Vec<u8>, Attributes>> {
         // A folder that is left out leaves out what is in it.
         let asked: BTreeSet<&[u8]> = paths.iter().flat_map(|path| prefixes(path)).collect();
         let mut input = asked.into_iter().collect::<Vec<_>>().join(&0);
@@ -70,7 +76,7 @@ impl AttributesOf {
         let shell = self.shell()?;
         let ask = cmd!(
             shell,
-            "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore text eol"
+            "git -c core.attributesFile=/dev/null check-attr --cached -z --stdin export-ignore export-subst text eol"
         );
         let answer = output_with(ask, input)?;
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
@@ -80,7 +86,9 @@ impl AttributesOf {
         }
         let value = |path: &[u8], name: &[u8]| said.get(path).and_then(|of| of.get(name)).copied();
         let of = |path: &Vec<u8>| Attributes {
-            export_ignore: prefixes(path).any(|part| value(part, b"export-ignore") == Some(b"set")),
+            export_ignore: prefixes(path)
+                .any(|part| part.len() > root.len() && value(part, b"export-ignore") == Some(b"set")),
+            export_subst: value(path, b"export-subst") == Some(b"set"),
             text: value(path, b"text").unwrap_or_default().to_vec(),
             eol: value(path, b"eol").unwrap_or_default().to_vec(),
         };
@@ -93,15 +101,13 @@ impl AttributesOf {
         shell.set_var("GIT_ATTR_NOSYSTEM", "1");
         shell.set_var("GIT_DIR", self.home.path());
         shell.set_var("GIT_OBJECT_DIRECTORY", &self.objects);
+        if let Some(borrowed) = &self.borrowed {
+            shell.set_var(ALTERNATES, borrowed);
+        }
         // Else each path is answered with a write of its own.
         shell.set_var("GIT_FLUSH", "0");
         Ok(shell)
     }
-}
-
-/// Whether there are attributes among these paths.
-fn any(paths: &[Vec<u8>]) -> bool {
-    paths.iter().any(|path| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes"))
 }
 
 /// The folders above a path, and the path.

@@ -1,12 +1,15 @@
-//! git: what a commit holds, read from its objects. Never writes to a repository.
+//! git: what a commit holds, read from its objects. Never writes to a repository but a new one of its own ([`copy`]).
 mod ahead;
 mod attributes;
+mod copy;
 mod objects;
 mod store;
+mod submodules;
 
 pub use ahead::{Ahead, Wanted};
-pub use attributes::{Attributes, AttributesOf};
+pub use attributes::{Attributes, AttributesOf, is_attributes};
 pub use objects::Blobs;
+pub use submodules::{Lent, Submodule};
 
 use super::{failed, output_of, shell_in};
 use crate::error::{Error, Result};
@@ -16,11 +19,16 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
+/// git's mode of a submodule.
+pub const SUBMODULE: u32 = 0o160_000;
+
 /// A repository, with a working tree or bare.
 #[derive(Debug, Clone)]
 pub struct Repository {
     root: PathBuf,
     bare: bool,
+    /// Folders of objects of other repositories that are looked into besides.
+    borrowed: Vec<PathBuf>,
 }
 
 /// A commit.
@@ -57,6 +65,9 @@ fn clean(folder: &Path) -> Result<Shell> {
     Ok(shell)
 }
 
+/// Where git looks for objects besides.
+const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
@@ -76,11 +87,15 @@ impl Repository {
         };
         let answer = answer.strip_suffix(b"\n").unwrap_or(&answer).to_vec();
         if let Some(folder) = answer.strip_prefix(b"true\n") {
-            return Ok(Some(Self { root: PathBuf::from(OsStr::from_bytes(folder)), bare: true }));
+            return Ok(Some(Self {
+                root: PathBuf::from(OsStr::from_bytes(folder)),
+                bare: true,
+                borrowed: Vec::new(),
+            }));
         }
         let root = output_of(cmd!(shell, "git rev-parse --show-toplevel"))?;
         let root = root.strip_suffix(b"\n").unwrap_or(&root).to_vec();
-        Ok(Some(Self { root: PathBuf::from(OsString::from_vec(root)), bare: false }))
+        Ok(Some(Self { root: PathBuf::from(OsString::from_vec(root)), bare: false, borrowed: Vec::new() }))
     }
 
     /// The top of the working tree, or the bare repository.
@@ -95,6 +110,9 @@ impl Repository {
 
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
         let shell = clean(&self.root)?;
+        if let Some(borrowed) = self.alternates() {
+            shell.set_var(ALTERNATES, borrowed);
+        }
         output_of(cmd!(shell, "git {args...}"))
     }
 
@@ -144,6 +162,14 @@ impl Repository {
             .collect()
     }
 
+    /// The names of its remotes.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn remotes(&self) -> Result<Vec<String>> {
+        Ok(text(self.git(&["remote"])?).lines().map(str::to_owned).collect())
+    }
+
     /// Whether tracked files differ from the commit; untracked ones do not count.
     ///
     /// # Errors
@@ -152,12 +178,13 @@ impl Repository {
         Ok(!self.git(&["status", "--porcelain", "-z", "--untracked-files=no"])?.is_empty())
     }
 
-    /// Files in the index.
+    /// Files in the index; with those in checked-out submodules where they are wanted.
     ///
     /// # Errors
     /// When git fails.
-    pub fn tracked_files(&self) -> Result<Vec<Vec<u8>>> {
-        let listed = self.git(&["ls-files", "-z"])?;
+    pub fn tracked_files(&self, in_submodules: bool) -> Result<Vec<Vec<u8>>> {
+        let args: &[&str] = if in_submodules { &["--recurse-submodules"] } else { &[] };
+        let listed = self.git(&[&["ls-files", "-z"], args].concat())?;
         Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
 }

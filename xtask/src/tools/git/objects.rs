@@ -49,7 +49,8 @@ impl Repository {
             .args(["cat-file", "--batch"])
             .current_dir(&self.root)
             .env_clear()
-            .envs(environment());
+            .envs(environment())
+            .envs(self.alternates().map(|folders| (super::ALTERNATES, folders)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().map_err(|error| not_started(TOOL, &error))?;
         let (Some(ask), Some(answer)) = (child.stdin.take(), child.stdout.take()) else {
@@ -66,7 +67,8 @@ impl Repository {
     fn store(&self) -> Option<Store> {
         let answer = self.git(&["rev-parse", "--git-path", "objects", "--glob=refs/replace/"]).ok()?;
         let objects = answer.strip_suffix(b"\n").filter(|folder| !folder.contains(&b'\n'))?;
-        Some(Store::open(&self.root().join(OsStr::from_bytes(objects))))
+        let own = self.root().join(OsStr::from_bytes(objects));
+        Some(Store::open(&[&[own], &self.borrowed[..]].concat()))
     }
 }
 

@@ -65,9 +65,9 @@ pub(super) struct Reader {
 }
 
 impl Store {
-    /// What lies in `objects`, the folder of that name in a repository, and in its alternates.
-    pub(super) fn open(objects: &Path) -> Self {
-        let mut folders = vec![objects.to_owned()];
+    /// What lies in `objects`, the folders of that name in repositories, and in their alternates.
+    pub(super) fn open(objects: &[PathBuf]) -> Self {
+        let mut folders = objects.to_vec();
         let mut looked_at = 0;
         while let Some(folder) = folders.get(looked_at).filter(|_| looked_at < FOLDERS) {
             let others = alternates(folder);

@@ -63,7 +63,7 @@ fn unpack(store: &Store, reader: &mut Reader, id: &str, size: u64) -> Option<Vec
 #[track_caller]
 fn read_all(repo: &Path) -> usize {
     let (blobs, out) = (blobs(repo), tempfile::tempdir().expect("a folder"));
-    let (store, mut reader) = (Store::open(&repo.join(".git/objects")), Reader::new());
+    let (store, mut reader) = (Store::open(&[repo.join(".git/objects")]), Reader::new());
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for (id, size) in &blobs {
         if let Some(content) = read(&store, &mut reader, id, *size) {
@@ -128,12 +128,12 @@ fn alternates_are_followed_and_end() {
     fs::write(&alternates, "# by hand\n../../../a/.git/objects\n").expect("writes");
     assert_eq!(read_all(&b), ALL, "from the folder that names it");
     fs::write(a.join(".git/objects/info/alternates"), "../../../b/.git/objects\n").expect("writes");
-    assert!(Store::open(&b.join(".git/objects")).packs.is_empty(), "in a circle");
+    assert!(Store::open(&[b.join(".git/objects")]).packs.is_empty(), "in a circle");
     sh(
         &b,
         "rm .git/objects/info/alternates; mkfifo .git/objects/info/alternates .git/objects/pack/pack-1.idx",
     );
-    assert!(Store::open(&b.join(".git/objects")).packs.is_empty(), "nothing is waited for");
+    assert!(Store::open(&[b.join(".git/objects")]).packs.is_empty(), "nothing is waited for");
 }
 
 /// A pack that was damaged gives the right bytes or none.
@@ -151,7 +151,7 @@ fn what_is_damaged_is_not_read() {
     sh(&repo, "chmod u+w .git/objects/pack/*");
     let (blobs, mut reader) = (blobs(&repo), Reader::new());
     let right: BTreeMap<_, _> = {
-        let store = Store::open(&objects);
+        let store = Store::open(std::slice::from_ref(&objects));
         blobs.iter().map(|(id, size)| (id, read(&store, &mut reader, id, *size).expect("reads"))).collect()
     };
     for file in [&pack, &index] {
@@ -161,7 +161,7 @@ fn what_is_damaged_is_not_read() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             fs::write(file, bytes).expect("writes");
-            let (store, mut reader) = (Store::open(&objects), Reader::new());
+            let (store, mut reader) = (Store::open(std::slice::from_ref(&objects)), Reader::new());
             for (id, size) in blobs.iter().step_by(5) {
                 match read(&store, &mut reader, id, *size) {
                     Some(content) => assert!(content == right[id], "byte {at} of {}", file.display()),
@@ -172,7 +172,11 @@ fn what_is_damaged_is_not_read() {
         assert!(lost > 0, "{}", file.display());
         for length in [0, 7, 12, 40, 1100, whole.len() / 2, whole.len() - 1] {
             fs::write(file, &whole[..length]).expect("writes");
-            assert!(Store::open(&objects).packs.is_empty(), "{} of {length}", file.display());
+            assert!(
+                Store::open(std::slice::from_ref(&objects)).packs.is_empty(),
+                "{} of {length}",
+                file.display()
+            );
         }
         fs::write(file, &whole).expect("writes");
     }
@@ -232,7 +236,7 @@ fn packs_that_lie_give_nothing() {
     let wanted = id(2).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let made = |forged: &[Forged<'_>], moved: &dyn Fn(u32) -> u32, size: u64| {
         forge(home.path(), forged, moved);
-        let store = Store::open(home.path());
+        let store = Store::open(&[home.path().to_owned()]);
         assert_eq!(store.packs.len(), 1);
         unpack(&store, &mut Reader::new(), &wanted, size)
     };
@@ -271,7 +275,11 @@ fn packs_that_lie_give_nothing() {
     let true_one = [base, (id(2), named(1, 5), delta)];
     // What it is cannot be told from what it says.
     forge(home.path(), &true_one, &same);
-    assert_eq!(read(&Store::open(home.path()), &mut Reader::new(), &wanted, 3), None, "another object");
+    assert_eq!(
+        read(&Store::open(&[home.path().to_owned()]), &mut Reader::new(), &wanted, 3),
+        None,
+        "another object"
+    );
     for (what, moved) in [
         ("beyond the end", &(|_: u32| 0x7fff_0000_u32) as &dyn Fn(u32) -> u32),
         ("in the digest at the end", &|place| place + 40),
@@ -285,7 +293,8 @@ fn packs_that_lie_give_nothing() {
         (0..2000_u32).map(|n| (id((n * 7 % 5) as u8), head(3, 1, b""), &b"x"[..])).collect();
     forge(home.path(), &many, &same);
     assert!(
-        unpack(&Store::open(home.path()), &mut Reader::new(), &wanted, 1).is_none_or(|found| found == b"x")
+        unpack(&Store::open(&[home.path().to_owned()]), &mut Reader::new(), &wanted, 1)
+            .is_none_or(|found| found == b"x")
     );
 }
 
@@ -317,7 +326,7 @@ fn a_chain_of_deltas_has_an_end() {
             .map(|(delta, n)| (name(n), head(7, delta.len() as u64, &name(n - 1)), &delta[..])),
     );
     forge(home.path(), &forged, &|place| place);
-    let (store, mut reader) = (Store::open(home.path()), Reader::new());
+    let (store, mut reader) = (Store::open(&[home.path().to_owned()]), Reader::new());
     assert_eq!(unpack(&store, &mut Reader::new(), &text(4096), size(4096)), None);
     for n in [4095, 250, 4000, 5, 4095, 1, 0] {
         let expected = [&first[..], &vec![b'x'; usize::from(n)]].concat();
@@ -336,7 +345,7 @@ fn an_object_is_found_wherever_it_lies_in_a_large_index() {
     };
     let all: Vec<Forged<'_>> = (0..5000).map(|n| (name(n), head(3, 1, b""), &b"x"[..])).collect();
     forge(home.path(), &all, &|place| place);
-    let store = Store::open(home.path());
+    let store = Store::open(&[home.path().to_owned()]);
     for n in 0..5000 {
         let (text, mut wrong) =
             (name(n).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")), name(n));

@@ -1,0 +1,144 @@
+//! What is to be rebuilt: a lock, the tarball that belongs to it, and the commit that both were made of. Each reason why
+//! it cannot be rebuilt says what can be done.
+use crate::config::Config;
+use crate::destination::releases::{self, ReleaseLock};
+use crate::error::{Error, Result};
+use crate::restore::digest_file;
+use crate::shown::show;
+use crate::tools::git::{Lent, Repository};
+use crate::tools::ssh::word;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// A bundle by its lock.
+pub(super) struct Subject {
+    pub lock_path: PathBuf,
+    pub lock: ReleaseLock,
+    /// Its tarball, where it is here.
+    pub tarball: Option<PathBuf>,
+}
+
+impl Subject {
+    /// How it is called: by its tarball where that is here.
+    pub(super) fn shown(&self) -> &Path {
+        self.tarball.as_deref().unwrap_or(&self.lock_path)
+    }
+
+    fn of_lock(path: &Path) -> Result<Self> {
+        if releases::of_images(path).is_some() {
+            let what = format!("{} is a lock of image snapshots, which holds no bundle", show(path));
+            return Err(Error::refused(what, "name the lock or the tarball of a bundle"));
+        }
+        let lock = releases::read(path)?;
+        // A name with a path in it would lead elsewhere: it is no name.
+        let beside = |name: &String| {
+            Some(path.with_file_name(name)).filter(|_| !name.is_empty() && !name.contains('/'))
+        };
+        let tarball = lock.tarball.as_ref().and_then(beside).filter(|path| path.is_file());
+        Ok(Self { lock_path: path.to_owned(), lock, tarball })
+    }
+}
+
+/// The bundle of a file that was named: a lock, or a tarball with its lock beside it or among those of the repository.
+///
+/// # Errors
+/// When a file cannot be read, or nothing is known of it.
+pub(super) fn find(path: &Path, config: &Config) -> Result<Subject> {
+    std::fs::metadata(path).map_err(Error::io("read", path))?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.ends_with(".json") {
+        return Subject::of_lock(path);
+    }
+    let beside = [".tar.gz", ".tar.zst"].into_iter().find_map(|end| name.strip_suffix(end));
+    let beside = beside.map(|stem| path.with_file_name(format!("{stem}.lock.json")));
+    if let Some(lock) = beside.filter(|lock| lock.is_file()) {
+        return Ok(Subject { tarball: Some(path.to_owned()), ..Subject::of_lock(&lock)? });
+    }
+    // It may have another name by now.
+    let (folder, sha256) = (path.parent().unwrap_or(Path::new(".")), digest_file(path)?.0);
+    for folder in [folder, &config.release.output_dir] {
+        let (bundles, _) = releases::scan(folder)?;
+        let its = |lock: &ReleaseLock| {
+            lock.tarball.as_deref() == Some(name) || lock.tarball_sha256.as_deref() == Some(&*sha256)
+        };
+        if let Some(bundle) = bundles.into_iter().find(|bundle| its(&bundle.lock)) {
+            return Ok(Subject {
+                tarball: Some(path.to_owned()),
+                lock_path: bundle.lock_path,
+                lock: bundle.lock,
+            });
+        }
+    }
+    let what = format!("no lock speaks of {}: its commit is not known", show(path));
+    Err(Error::refused(what, "put the .lock.json that was published with it beside it"))
+}
+
+/// Commit and time of the bundle, and what lends it the content of submodules.
+///
+/// # Errors
+/// When the bundle is not of a commit, its lock does not say enough, or the commit is not in the repository.
+pub(super) fn commit_of<'a>(
+    subject: &'a Subject,
+    repository: &Repository,
+) -> Result<(&'a str, Timestamp, Vec<Lent>)> {
+    let Subject { lock, lock_path, .. } = subject;
+    if lock.dirty {
+        let what = format!(
+            "{} was staged from a working tree (`dirty`), which no commit holds",
+            show(subject.shown())
+        );
+        let next = "commit what is in it, and make a bundle of the commit: `cargo xtask snapshot`";
+        return Err(Error::refused(what, next));
+    }
+    let known = lock.git_commit.as_deref().zip(lock.time()).filter(|_| lock.tar_sha256.is_some());
+    let Some((commit, time)) = known else {
+        let what =
+            format!("{} does not say all of the commit and the digest of the tar stream", show(lock_path));
+        let next = format!(
+            "it is of an older tool: compare its `tarball_sha256` with `sha256sum`, and bundle the commit anew \
+             (`cargo xtask snapshot --rev {}`)",
+            lock.git_sha
+        );
+        return Err(Error::refused(what, next));
+    };
+    let mut blobs = repository.blobs()?;
+    if !repository.has(commit, &mut blobs)? {
+        let what = format!("commit {commit} is not in {}", show(repository.root()));
+        return Err(Error::refused(what, fetch(lock, commit, repository)?));
+    }
+    if !lock.scope().submodules {
+        return Ok((commit, time, Vec::new()));
+    }
+    let (_, lent) = repository.with_submodules(commit, &lock.scope().root)?;
+    let included = lock.submodules.iter().filter(|module| module.included);
+    for module in included {
+        if !lent.iter().any(|other| other.commit == module.commit) {
+            let what = format!(
+                "{} is a submodule at commit {}, which is not on this machine",
+                module.path, module.commit
+            );
+            let next = format!(
+                "check commit {commit:.12} out, and bring its submodules: `git submodule update --init --recursive`"
+            );
+            return Err(Error::refused(what, next));
+        }
+    }
+    Ok((commit, time, lent))
+}
+
+/// How the commit is brought here.
+fn fetch(lock: &ReleaseLock, commit: &str, repository: &Repository) -> Result<String> {
+    let remotes = repository.remotes()?;
+    let remote = remotes.iter().find(|name| *name == "origin").or(remotes.first());
+    let mut next = match remote {
+        Some(remote) => {
+            format!("fetch it: `git -C {} fetch {remote} {commit}`", word(&show(repository.root())))
+        }
+        None => "this repository has no remote to fetch it from: name the one that it was made in, or a clone of it, with -C"
+            .to_owned(),
+    };
+    if let Some(url) = &lock.release_url {
+        next.push_str(&format!("; the bundle was published at {url}"));
+    }
+    Ok(next)
+}
