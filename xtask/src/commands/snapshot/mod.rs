@@ -1,8 +1,8 @@
 //! `snapshot`: a commit as a release bundle: tarball, manifest, lock, `SHA256SUMS`.
 //!
 //! gather (repository, commit, listing) → plan (names, what is there already) → check (nothing of another commit in
-//! the way, nothing in it that refuses it) → execute (archive) → verify (read back) → record (lock, sums, history). The lock is written last of
-//! what makes a bundle: without it there is none.
+//! the way, nothing in it that refuses it) → execute (archive) → verify (read back) → record (lock, sums, history). The
+//! lock is written last of what makes a bundle: without it there is none.
 mod again;
 mod bundle;
 mod gather;
@@ -147,10 +147,11 @@ fn show_plan(
     plan: &Plan,
     image: Option<&Tagging>,
 ) -> Result<Exit> {
-    let listing = plan.contents();
+    let (listing, is_refused) = (plan.contents(), finding::any_error(&plan.findings));
+    let image = image.filter(|_| !is_refused);
     let alone = |lock: ReleaseLock| lock.tarball.is_none() && !args.no_tarball;
     let there = plan.lock().exists() && !alone(releases::read(&plan.lock())?);
-    let pruned = match args.prune {
+    let pruned = match args.prune && !is_refused {
         true => {
             let extra = (!plan.lock().exists()).then(|| Candidate {
                 id: show(&plan.lock()),
@@ -172,7 +173,7 @@ fn show_plan(
         false => Vec::new(),
     };
     let pruned: Vec<String> = retain::removed(&pruned);
-    let status = match (finding::any_error(&plan.findings), there) {
+    let status = match (is_refused, there) {
         (true, _) => "refused",
         (false, true) => "exists",
         (false, false) => "planned",
