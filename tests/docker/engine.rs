@@ -111,7 +111,9 @@ impl<'a> Engine<'a> {
         stack.file("repo/docker-compose.yml", "services:\n  app:\n    image: acme-api:latest\n");
         let dev = "services:\n  app-dev:\n    image: acme-api:dev\n";
         stack.file("repo/infra/compose/compose.dev.stack.yml", dev);
+        // No snapshot takes it in.
         stack.file("repo/.env.dev", "PORT=1\n");
+        stack.sh("repo", "if [ -d .git ]; then echo .env.dev >> .git/info/exclude; fi");
         Self { stack }
     }
 
