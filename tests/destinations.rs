@@ -282,12 +282,34 @@ fn a_confirmation_that_hangs_has_a_deadline() {
     assert!(outcome.stderr.contains("did not end within 1 s"), "{}", outcome.stderr);
 }
 
+/// Each copy has its turn, and a record says which have been proven.
 #[test]
-fn a_drill_says_which_copies_it_leaves_out() {
+fn a_drill_takes_each_copy_in_turn_and_says_which_it_leaves_out() {
     let stack = two("", "");
     stack.run(&["backup"]).ok();
-    let document = stack.run(&["restore-drill", "--json"]).exits(0).json();
-    assert!(document["not_tested"].to_string().contains("the copies at b of what is drilled"), "{document}");
+    for (at, other, covered) in [("a", "b", [1, 0]), ("b", "a", [1, 1]), ("a", "b", [1, 1])] {
+        let planned = stack.run(&["restore-drill", "--dry-run"]).ok().stdout;
+        assert!(planned.contains(&format!("(the copy at {at})")), "{planned}");
+        let document = stack.run(&["restore-drill", "--json"]).exits(0).json();
+        let data =
+            document["artifacts"].as_array().expect("artifacts").iter().find(|it| it["role"] == "data");
+        assert_eq!(data.expect("a backup")["copy"], at, "{document}");
+        let left = document["not_tested"].to_string();
+        assert!(
+            left.contains("the copy of codex-api-") && left.contains(&format!(" at {other}\"")),
+            "{left}"
+        );
+        let copies = &document["coverage"].as_array().expect("coverage").last().expect("one")["copies"];
+        let told = [0, 1].map(|at| copies[at]["covered"].as_u64().expect("a number"));
+        assert_eq!(told, covered, "{document}");
+    }
+    // The other drive's copy is the one that is damaged: the drill that has its turn finds it.
+    let archive = stack.one("b", ".tar.gz");
+    super::support::flip(&archive, fs::metadata(&archive).expect("there").len() as usize / 2);
+    let document = stack.run(&["restore-drill", "--json"]).exits(1).json();
+    assert!(document["findings"].to_string().contains("digest on record"), "{document}");
+    stack.sh(".", "rm -r b repo/.recovery; mkdir b");
+    stack.run(&["backup"]).ok();
     block(&stack, "a");
     let document = stack.run(&["restore-drill", "--json"]).exits(0).json();
     assert!(document["not_tested"].to_string().contains("the copies at a: "), "{document}");

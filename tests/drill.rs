@@ -336,18 +336,23 @@ fn a_drill_is_due_until_one_was_verified() {
 
 #[test]
 fn no_secret_and_no_environment_value_gets_into_the_evidence() {
-    let leak = "echo $CODEX_BACKUP_GPG_KEY $API_TOKEN; env; tr '\\\\0' '\\\\n' < /proc/$PPID/environ | grep GPG; exit 7";
+    let leak = "echo $CODEX_BACKUP_GPG_KEY $API_TOKEN; cat $HOME/leak; env; tr '\\\\0' '\\\\n' < /proc/$PPID/environ | grep GPG; exit 7";
     let drill = format!(
-        "[drill]\nenvironment = [\"PATH\", \"API_TOKEN\", \"{}\"]\nrelease-checks = [\"{leak}\"]\n",
+        "[drill]\nenvironment = [\"PATH\", \"HOME\", \"API_TOKEN\", \"{}\"]\nrelease-checks = [\"{leak}\"]\n",
         KEY.0
     );
     let stack = ready("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n", &drill);
     let token = ("API_TOKEN", "tok-31337-tok");
-    let env = [KEY, token, ("RECOVERY_NOW", LATER)];
+    // One that no command sees, and two that no variable holds.
+    let (hidden, github) = (("DEPLOY_PASSWORD", "pw-4711"), ["ghp_", &"a1".repeat(18)].concat());
+    stack.file("home/leak", &format!("{} {github} postgres://app:hunter2@db/app\n", hidden.1));
+    let env = [KEY, token, hidden, ("RECOVERY_NOW", LATER)];
     let said = stack.run_with(&env, &["restore-drill", "--json"]).exits(1);
     let detail = step(&said.json(), "release check 1")["detail"].to_string();
     assert!(
-        detail.contains("$CODEX_BACKUP_GPG_KEY") && detail.contains("$API_TOKEN"),
+        ["$CODEX_BACKUP_GPG_KEY", "$API_TOKEN", "$DEPLOY_PASSWORD (secret) postgres://app:(secret)@db/app"]
+            .iter()
+            .all(|part| detail.contains(part)),
         "it did print: {detail}"
     );
     let mut told = vec![said.shown().split("--- stdout").nth(1).expect("output").to_owned()];
@@ -356,7 +361,9 @@ fn no_secret_and_no_environment_value_gets_into_the_evidence() {
         told.extend(files.map(|name| fs::read_to_string(stack.path(folder).join(name)).expect("reads")));
     }
     for text in told {
-        assert!(!text.contains(KEY.1) && !text.contains(token.1), "{text}");
+        for secret in [KEY.1, token.1, hidden.1, &github, "hunter2"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
     }
 }
 

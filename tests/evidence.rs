@@ -1,5 +1,6 @@
 //! The evidence of drills: who ran them, what was expected and seen, and that nobody changes or removes it unnoticed.
 mod golden;
+mod told;
 
 use super::support::{Outcome, Stack};
 use serde_json::Value;
@@ -137,7 +138,13 @@ fn what_calls_for_action_has_owner_and_date_and_what_does_not_has_none() {
     for wrong in ["soon", "2026-02-30", "30.04.2026", ""] {
         stack.run(&["restore-drill", "--due", wrong]).exits(2).says(&["2026-12-31"]);
     }
-    stack.run(&["restore-drill", "--owner", ""]).exits(2);
+    for over in ["2026-03-09", "2001-01-01"] {
+        stack.run(&["restore-drill", "--due", over]).exits(2).says(&["that day is over"]);
+    }
+    stack.run(&["restore-drill", "--due", "2026-03-10", "--dry-run"]).ok();
+    for owner in ["", " ", "Ada\nLovelace", "Ada\u{1b}[2J"] {
+        stack.run(&["restore-drill", "--owner", owner]).exits(2);
+    }
 }
 
 #[test]
@@ -292,7 +299,12 @@ fn each_thing_that_is_wrong_with_a_signature_is_a_finding_of_its_own() {
     fs::remove_file(&signature).expect("removes");
     finds(&stack, &[&format!("says that {fingerprint} has signed it, and the signature is gone")]);
     fs::write(&signature, "no signature\n").expect("writes");
-    finds(&stack, &["has a signature that gpg cannot read"]);
+    let document = finds(&stack, &["gpg cannot read the signature"]);
+    let said = document["findings"].to_string();
+    for part in [&format!("{id}.asc: no valid OpenPGP data found"), &format!("bring {}", signature.display())]
+    {
+        assert!(said.contains(part.as_str()), "{part} in {said}");
+    }
     // A sound signature of the same bytes, by another key of the ring.
     let other = key(&stack, "mallory@example.org");
     fs::remove_file(&signature).expect("removes");

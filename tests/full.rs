@@ -1,6 +1,7 @@
 //! `restore-drill full`: whatever happens, the service runs on its live data again, byte for byte; and what the drill says
 //! is what it did.
 pub mod service;
+mod told;
 
 use super::support::{Outcome, Stack, flip};
 use serde_json::Value;
@@ -122,7 +123,7 @@ fn what_the_service_wrote_during_the_drill_is_lost_on_neither_side() {
     stack.run(&["backup"]).ok();
     stack.file("repo/.codex-api/newer", "written since the backup");
     let live = stack.listing("repo/.codex-api");
-    full(&stack, &["--no-fresh-backup"]).ok();
+    let document = full(&stack, &["--no-fresh-backup"]).ok().json();
     let now = stack.sh("repo/.codex-api", "cat visits; rm visits; touch -d @0 .");
     assert!(now.contains("/all"), "{now}");
     let times = |text: &str| {
@@ -132,6 +133,31 @@ fn what_the_service_wrote_during_the_drill_is_lost_on_neither_side() {
     let folders = asides(&stack);
     let visits = folders.iter().find(|folder| stack.path(folder).join("restored-0/visits").exists());
     assert!(visits.is_some(), "{folders:?}");
+    written_is_told(&document, visits.expect("kept"));
+}
+
+/// What was written to the restored data is a warning that names it, and where it is kept.
+#[track_caller]
+fn written_is_told(document: &Value, kept: &str) {
+    let findings = document["findings"].as_array().expect("findings");
+    let told =
+        |found: &&Value| found["what"].to_string().contains("did not go back with the live data: visits;");
+    let found = findings.iter().find(told).unwrap_or_else(|| panic!("not told: {document:#}"));
+    assert_eq!(found["severity"], "warning", "{found:#}");
+    assert!(found["what"].to_string().contains(kept.trim_start_matches("./")), "{kept} in {found:#}");
+}
+
+/// The same where the drill failed behind the first visit.
+#[test]
+fn what_was_written_before_a_drill_failed_is_told_too() {
+    let stack = service::stack("", true);
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &text.replace("run\"]", "run\", \"false\"]"));
+    let document = full(&stack, &[]).exits(1).json();
+    assert_ne!(step(&document, "smoke 2")["outcome"], "pass", "{document:#}");
+    let kept = asides(&stack);
+    let kept = kept.iter().find(|folder| stack.path(folder).join("restored-0/visits").exists());
+    written_is_told(&document, kept.expect("kept"));
 }
 
 #[test]
@@ -210,7 +236,9 @@ fn live_data_is_never_hidden_without_a_word() {
     stack.run(&["status"]).exits(1).says(&["nothing here remembers", folder]);
     stack.run(&["prune"]);
     assert_eq!(stack.listing(&format!("{}/aside", aside[0])), live);
-    stack.run(&["restore-drill", "recover"]).ok().says(&["no full drill is open in"]);
+    // Nobody says that there is nothing to bring back, and a backup says that it does not have that.
+    stack.run(&["restore-drill", "recover"]).exits(1).says(&["no full drill is open in", folder]);
+    stack.run(&["backup"]).ok().says(&["warning", folder, "no backup has it"]);
     stack.run(&["restore-drill", "full", "--yes"]).exits(3).says(&["nothing here remembers", folder]);
 }
 

@@ -184,8 +184,16 @@ fn what_a_killed_drill_left_is_told_and_removed_by_the_next() {
     // The check has a group of its own, and outlives a drill that is killed.
     stack.sh("home", "kill -9 \"$(cat begun)\" 2>/dev/null || true");
     assert_eq!(rooms(&stack).len(), 1, "what a drill that is killed cannot remove");
-    stack.run(&["status"]).says(&["recovery-drill-", "killed"]);
+    let repository = stack.path("repo").display().to_string();
+    stack.run(&["status"]).says(&["recovery-drill-", &format!("a drill of {repository} that was killed")]);
     stack.configure("");
+    // Another repository tells whose it was, and one whose lock nobody let go of, or that has none, stays.
+    stack.sh(".", "cp -a repo other; mkdir recovery-drill-x; touch -d '3 days ago' recovery-drill-x/data recovery-drill-x");
+    let said = stack.run(&["restore-drill", "-C", "../other", "--json"]);
+    let told = format!("of {repository}");
+    assert!(said.json()["steps"][0]["detail"].to_string().contains(&told), "{}", said.shown());
+    assert_eq!(rooms(&stack), ["recovery-drill-x"]);
+    stack.sh(".", "rm -r recovery-drill-x");
     stack.run(&["restore-drill"]).ok();
     assert_eq!(rooms(&stack), [""; 0]);
     let after = stack.run(&["status", "--json"]).json();

@@ -123,17 +123,39 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
         .map(|name| serde_json::from_str(&file(&format!("repo/docs/drills/{name}"))).expect("JSON"))
         .collect();
     let journal: Value = serde_json::from_str(&file("repo/journal.json")).expect("JSON");
+    // Shares of two copies with a canary; then the first record is lost, which is accepted.
+    let shared = Stack::new();
+    fs::create_dir(shared.path("usb")).expect("makes");
+    shared.configure(&format!("[destination.usb]\npath = \"{}\"\n", shared.path("usb").display()));
+    let text = fs::read_to_string(shared.path("repo/recovery.toml")).expect("reads");
+    let more = "sample = \"25%\"\ncanary = \".recovery-canary\"\ndestination = [\"drive\", \"usb\"]\n[destination.drive]";
+    shared.file("repo/recovery.toml", &text.replacen("[destination.drive]", more, 1));
+    shared.sh("repo/.codex-api", "for n in a b c d e f g; do head -c 1500000 /dev/urandom > $n.bin; done");
+    shared.run(&["backup"]).ok();
+    for _ in 0..2 {
+        shared.run_at(LATER, &["restore-drill"]).ok();
+    }
+    let of_shared = |name: &str| fs::read_to_string(shared.path(name)).expect("reads");
+    let records = || -> Vec<Value> {
+        let names = shared.files("repo/docs/drills").into_iter().filter(|name| name.ends_with(".json"));
+        let read = |name: String| of_shared(&format!("repo/docs/drills/{name}"));
+        names.map(|name| serde_json::from_str(&read(name)).expect("JSON")).collect()
+    };
+    let drilled = records();
+    shared.sh("repo/docs/drills", "rm drill-*.json");
+    shared.run_at(LATER, &["verify", "--evidence", "--accept-lost", "by a test"]).ok();
     let manifests = "find drive repo/releases -name '*.manifest.jsonl.gz' -print0 | xargs -0 zcat";
     BTreeMap::from([
         ("lock", of("repo/releases", ".lock.json")),
         ("manifest-line", json_lines(&stack.sh(".", manifests))),
-        ("drill-record", [of("repo/docs/drills", ".json"), of_full].concat()),
+        ("drill-record", [of("repo/docs/drills", ".json"), of_full, drilled, records()].concat()),
         ("drill-journal", vec![journal]),
         (
             "history-line",
             [
                 json_lines(&stack.sh("repo/.recovery", "cat history.jsonl")),
                 json_lines(&file("repo/.recovery/history.jsonl")),
+                json_lines(&of_shared("repo/.recovery/history.jsonl")),
             ]
             .concat(),
         ),
@@ -210,6 +232,7 @@ fn every_stored_document_is_as_its_schema_says() {
         "confirmed",
         "verified",
         "damaged",
+        "sampled",
         "drill",
         "aside",
         "aside-removed",
@@ -220,7 +243,13 @@ fn every_stored_document_is_as_its_schema_says() {
     for kind in known {
         assert!(kinds.contains(kind), "no {kind} in {kinds:?}");
     }
-    assert!(stored["drill-record"].iter().any(|record| record["kind"] == "full"));
+    for kind in ["spot", "full", "lost"] {
+        assert!(stored["drill-record"].iter().any(|record| record["kind"] == kind), "{kind}");
+    }
+    assert!(stored["history-line"].iter().any(|line| line["canary"]["sha256"].is_string()), "no canary");
+    let artifacts =
+        || stored["drill-record"].iter().filter_map(|record| record["artifacts"].as_array()).flatten();
+    assert!(artifacts().any(|it| it["part"]["of"] == 4 && it["copy"] == "usb"), "no part of a copy");
     let lines: BTreeSet<&str> =
         stored["manifest-line"].iter().filter_map(|line| line["line"].as_str()).collect();
     assert_eq!(lines, BTreeSet::from(["block", "end", "entry", "header"]));
@@ -239,7 +268,7 @@ fn golden_evidence_is_as_its_schema_says() {
     let records = entries.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let records: Vec<Value> =
         records.map(|path| serde_json::from_slice(&fs::read(path).expect("reads")).expect("JSON")).collect();
-    assert_eq!(records.len(), 5);
+    assert_eq!(records.len(), 8);
     sound("drill-record", &records);
 }
 
@@ -280,11 +309,18 @@ fn broken_documents_are_refused() {
 fn optional_fields(name: &str) -> &'static [&'static str] {
     match name {
         "manifest-line" => &["size", "uid", "gid", "mtime_nanos", "blocks", "state"],
-        "drill-record" => {
-            &["operator", "loss_now_seconds", "coverage", "not_tested", "findings", "reasons", "signature"]
-        }
+        "drill-record" => &[
+            "operator",
+            "loss_now_seconds",
+            "coverage",
+            "not_tested",
+            "findings",
+            "reasons",
+            "signature",
+            "lost",
+        ],
         "document" => &["recipe"],
-        "drill-journal" => &["sign_with"],
+        "drill-journal" => &["sign_with", "operator", "rto_target_seconds", "rpo_target_seconds"],
         _ => &[],
     }
 }

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xtask::archive::sha256_hex;
 use xtask::drill::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};
-use xtask::drill::demands::Demands;
+use xtask::drill::demands::{Canary, Demands, Published};
 use xtask::drill::evidence::{
-    ArtifactRecord, Evidence, Operator, Outcome, Signature, Started, StepRecord, StepRun, Verdict,
-    all_restored, loss_seconds, rpo_seconds, rto_seconds,
+    ArtifactRecord, Evidence, Lost, Operator, Outcome, Signature, Started, StepRecord, StepRun, Verdict,
+    ahead_seconds, all_restored, loss_seconds, rpo_seconds, rto_seconds,
 };
 use xtask::drill::full::plan as full;
 use xtask::drill::measured::{self, Frame, Measured};
 use xtask::drill::render::markdown;
-use xtask::drill::rotation::Coverage;
+use xtask::drill::rotation::{CopyCoverage, Coverage, Part, Share};
 use xtask::drill::steps::{Kind, Pick, Plan, Planned, Role, Step};
 use xtask::drill::verdict::{Interrupted, Judgement, judge, proven};
 use xtask::finding::Finding;
@@ -70,6 +70,7 @@ fn frame(started_at: &str, started_by: Started) -> Frame {
         host: "box.example.org".into(),
         operator: Operator { user: "backup".into(), uid: 34, login: None, started_by },
         started_at: time(started_at),
+        recovered_by: None,
         rto_target: Some(jiff::SignedDuration::from_mins(15)),
         rpo_target: Some(jiff::SignedDuration::from_hours(24)),
         owner: Some("Ada Lovelace".into()),
@@ -84,10 +85,66 @@ fn coverage() -> Coverage {
         retained: 5,
         covered: 3,
         covered_since: None,
+        copies: vec![],
         every_artifact_in: 4,
         every_byte_in: 4,
         drills_needed: 2,
     }
+}
+
+/// A drill in which every demand is made: a fetch, a share, a canary, a commit, a published release, a copy of several.
+fn demanding() -> Plan {
+    let mut plan = plan();
+    let [release, latest, older] = &mut plan.artifacts[..] else { panic!("three artifacts") };
+    release.demands.commit = Some("a8f1de2e510c0a8f1de2e510c0a8f1de2e510c00".into());
+    release.demands.published =
+        Some(Published { repository: "github.com/acme/api".into(), tag: "v1.4.2".into() });
+    latest.demands.sample = Some(Share { number: 7, of: 20 });
+    latest.demands.canary = Some(Canary { path: ".recovery-canary".into(), sha256: sha256_hex(b"canary") });
+    latest.demands.copy = Some("usb".into());
+    older.demands.far = Some("far.example.org".into());
+    plan
+}
+
+/// What was accepted as lost.
+fn lost() -> Evidence {
+    let frame = Frame {
+        kind: "lost",
+        id: "drill-2026-05-02T080000Z-lost".into(),
+        trigger: "manual".into(),
+        rto_target: None,
+        rpo_target: None,
+        ..frame("2026-05-02T08:00:00Z", Started::Terminal)
+    };
+    let step = StepRecord {
+        name: "accept the loss of records".into(),
+        expected: "records are missing, it is known which, and nothing else is wrong".into(),
+        outcome: Outcome::Pass,
+        seconds: 0.0,
+        bytes: None,
+        detail: "drill-2026-01-10T120000Z-spot".into(),
+    };
+    let reasons = vec!["the disk of ci-1 died".to_owned(), "Ada Lovelace answers for it".to_owned()];
+    let measured = Measured {
+        artifacts: vec![],
+        steps: vec![step],
+        rto_seconds: None,
+        rpo_seconds: None,
+        rpo_ahead_seconds: None,
+        loss_now_seconds: None,
+        coverage: vec![],
+        not_tested: vec![],
+        findings: vec![],
+        judgement: Judgement { result: Verdict::CouldNotRun, reasons },
+        finished_at: frame.started_at,
+    };
+    let mut evidence = measured::evidence(&frame, measured);
+    evidence.tool.version = "0.0.0".into();
+    evidence.lost = vec![
+        Lost { id: "drill-2026-01-10T120000Z-spot".into(), sha256: Some(sha256_hex(b"lost")) },
+        Lost { id: "drill-2026-01-11T120000Z-spot".into(), sha256: None },
+    ];
+    evidence
 }
 
 /// Every step with `outcome`, in the given order of seconds.
@@ -120,9 +177,12 @@ fn runs(plan: &Plan, outcome: impl Fn(Step) -> Outcome) -> Vec<StepRun> {
 }
 
 fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Evidence {
-    let plan = plan();
+    evidence_of(&plan(), frame, runs, findings)
+}
+
+fn evidence_of(plan: &Plan, frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Evidence {
     let newest = [("codex-api".to_owned(), plan.artifacts[1].created_at)].into();
-    let proven = proven(&plan, &runs);
+    let proven = proven(plan, &runs);
     let artifacts = plan.artifacts.iter().enumerate().map(|(index, planned)| ArtifactRecord {
         role: planned.kind.role,
         set: planned.kind.set.clone(),
@@ -137,19 +197,26 @@ fn evidence(frame: &Frame, runs: Vec<StepRun>, findings: Vec<Finding>) -> Eviden
         bytes: planned.bytes,
         created_at: planned.created_at,
         pick: planned.pick,
-        part: None,
+        copy: planned.demands.copy.clone(),
+        part: planned.demands.sample.map(|share| Part {
+            numbers: vec![share.number],
+            of: share.of,
+            entries: 1204,
+            bytes: 52_428_800,
+        }),
         proven: Some(proven.contains(&index)),
     });
     let elapsed = Duration::from_millis(45_250);
     let measured = Measured {
         artifacts: artifacts.collect(),
-        rto_seconds: rto_seconds(&plan, &runs),
-        rpo_seconds: rpo_seconds(&plan, &[].into(), frame.started_at).filter(|_| all_restored(&plan, &runs)),
+        rto_seconds: rto_seconds(plan, &runs),
+        rpo_seconds: rpo_seconds(plan, &[].into(), frame.started_at).filter(|_| all_restored(plan, &runs)),
+        rpo_ahead_seconds: ahead_seconds(plan, &[].into(), frame.started_at),
         coverage: vec![coverage()],
         loss_now_seconds: loss_seconds(["codex-api"], &newest, measured::end(frame.started_at, elapsed)),
         not_tested: plan.not_tested(),
-        judgement: judge(&plan, &runs, &findings, Interrupted::No),
-        steps: runs.into_iter().map(|run| measured::step(&plan, run)).collect(),
+        judgement: judge(plan, &runs, &findings, Interrupted::No),
+        steps: runs.into_iter().map(|run| measured::step(plan, run)).collect(),
         findings,
         finished_at: measured::end(frame.started_at, elapsed),
     };
@@ -208,6 +275,7 @@ fn full_drill() -> Evidence {
         bytes: 41_000_000,
         created_at: time("2026-03-01T08:30:00Z"),
         pick: Pick::Latest,
+        copy: None,
         part: None,
         proven: None,
     };
@@ -215,6 +283,7 @@ fn full_drill() -> Evidence {
         artifacts: vec![release],
         rto_seconds: Some(18.0),
         rpo_seconds: Some(80_000.0),
+        rpo_ahead_seconds: None,
         loss_now_seconds: Some(45.25),
         coverage: vec![],
         not_tested: plan.not_tested(),
@@ -228,7 +297,8 @@ fn full_drill() -> Evidence {
     evidence
 }
 
-/// Four drills, each chained to the one before it: three spot drills (verified, not verified, could not run), and a full one.
+/// Drills, each chained to the one before it: three spot drills (verified, not verified, could not run), a full one, a spot
+/// drill with every demand, a full one that was recovered, and a record of what was lost.
 fn drills() -> Vec<(&'static str, Evidence)> {
     let plan = plan();
     let started = frame("2026-03-10T12:00:00Z", Started::Cron);
@@ -273,11 +343,43 @@ fn drills() -> Vec<(&'static str, Evidence)> {
     assert_eq!(results, [Verdict::Verified, Verdict::NotVerified, Verdict::CouldNotRun]);
     let mut full = full_drill();
     full.previous_sha256 = Some(sha256_hex(could_not_run.to_json().expect("writes").as_bytes()));
+    let digest = |evidence: &Evidence| Some(sha256_hex(evidence.to_json().expect("writes").as_bytes()));
+    let plan = demanding();
+    let mut sampled = evidence_of(
+        &plan,
+        &frame("2026-04-20T12:00:00Z", Started::Ci),
+        runs(&plan, |_| Outcome::Pass),
+        vec![],
+    );
+    sampled.coverage[0].copies = [("gdrive", 3), ("usb", 2)]
+        .map(|(name, covered)| CopyCoverage { destination: name.into(), retained: 5, covered })
+        .to_vec();
+    sampled.previous_sha256 = digest(&full);
+    // One that was killed, with a clock that had been set back.
+    let mut recovered = full_drill();
+    recovered.id = "drill-2026-04-27T020000Z-full".into();
+    (recovered.started_at, recovered.finished_at) =
+        (time("2026-04-27T02:00:00Z"), time("2026-04-27T02:31:07.5Z"));
+    recovered.recovered_by = Some(Operator {
+        user: "root".into(),
+        uid: 0,
+        login: Some("ada".into()),
+        started_by: Started::Terminal,
+    });
+    (recovered.rto_seconds, recovered.rpo_seconds, recovered.rpo_ahead_seconds) = (None, None, Some(12.0));
+    recovered.result = Verdict::NotVerified;
+    recovered.reasons = vec!["the drill did not come to its end".into()];
+    recovered.previous_sha256 = digest(&sampled);
+    let mut lost = lost();
+    lost.previous_sha256 = digest(&recovered);
     vec![
         ("verified", verified),
         ("not-verified", not_verified),
         ("could-not-run", could_not_run),
         ("full", full),
+        ("sampled", sampled),
+        ("recovered", recovered),
+        ("lost", lost),
     ]
 }
 

@@ -4,6 +4,7 @@ use super::{Dice, LATER, count, size};
 use crate::full::service::{asides, is_closed, is_live, stack};
 use crate::support::Stack;
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -157,13 +158,16 @@ fn a_drill_that_is_told_to_stop_brings_everything_back() {
     stack.run(&DRILL).ok();
     let span = begin.elapsed();
     for _ in 0..size(3, 20) {
-        let mut child = stack.grouped(&DRILL).spawn().expect("starts");
+        let mut child = stack.grouped(&DRILL).stderr(Stdio::piped()).spawn().expect("starts");
         // From when it listens to signals.
         sleep(Duration::from_millis(50) + span * dice.below(1000) as u32 / 1000);
         let pid = Pid::from_raw(child.id() as i32).expect("a process");
         let _ = kill_process(pid, Signal::TERM);
+        let mut said = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("reads");
         let status = child.wait().expect("ends");
         assert!(status.code().is_some(), "it was ended, and did not end: {status}");
+        assert!(!said.contains("what this run had written is removed"), "something lies aside: {said}");
         assert!(is_closed(&stack), "it left its journal");
         is_live(&stack, &live);
         count("instants", 1);

@@ -104,6 +104,28 @@ fn folders_on_another_file_system_are_left_out_where_that_is_asked_for() {
     }
 }
 
+/// A drill's private folder lies in a source when that is the folder above what it was then. Nobody restores it as data.
+#[test]
+fn what_a_full_drill_has_left_is_no_data() {
+    let stack = with("", "");
+    for folder in [".recovery-full-x-0", "sub/.recovery-full-y-0"] {
+        stack.file(&format!("repo/.codex-api/{folder}/aside/secret.db"), "of another time");
+    }
+    stack.file("repo/.codex-api/.recovery-full-file", "a file of the user");
+    stack.file("repo/.recovery-full-z-0/aside/data", "beside the source");
+    let said = stack.run(&["backup"]).ok();
+    let said = said.says(&[
+        "2 as left by full drills",
+        "/.recovery-full-z-0 was left by a full drill",
+        "no backup has it",
+    ]);
+    let said = said
+        .says(&["/.codex-api/.recovery-full-x-0 was left by a full drill", "sub/.recovery-full-y-0 is what"]);
+    assert_eq!(said.stderr.matches("warning: ").count(), 2, "{}", said.shown());
+    let held = stack.sh(".", "tar -tzf \"$(find drive -name '*.tar.gz' | head -1)\"");
+    assert!(!held.contains("secret.db") && held.contains(".codex-api/.recovery-full-file"), "{held}");
+}
+
 #[test]
 fn each_reason_is_counted_in_text_and_in_json() {
     let stack = with("exclude = ['*.tmp', 'sessions/']\nmax-size = '300 kB'\nexclude-caches = true", "");
@@ -113,7 +135,7 @@ fn each_reason_is_counted_in_text_and_in_json() {
     let said = stack.run(&["backup"]).ok();
     said.says(&["5 paths left out: 3 by `exclude`, 1 as caches, 1 over `max-size`"]);
     let made = stack.run(&["backup", "--json"]).ok().json();
-    let counts = serde_json::json!({"pattern": 3, "cache": 1, "file-system": 0, "size": 1});
+    let counts = serde_json::json!({"pattern": 3, "cache": 1, "file-system": 0, "size": 1, "aside": 0});
     assert_eq!(made["sets"][0]["excluded_by"], counts, "{made}");
     assert_eq!(made["sets"][0]["excluded"], 5, "{made}");
 }

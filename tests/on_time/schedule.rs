@@ -269,6 +269,18 @@ fn the_printed_script_writes_the_units() {
 
 /// A passphrase in a file reaches the run.
 #[test]
+fn an_env_file_that_is_not_there_is_told() {
+    let stack = Stack::configured();
+    for scheduler in ["cron", "systemd"] {
+        let said = stack.run(&["schedule", scheduler, "--env-file", "nosuch"]).ok();
+        said.says(&["warning: ", "nosuch is the file of `--env-file`, and is not there"]);
+        stack.file("repo/there", "A=b\n");
+        let said = stack.run(&["schedule", scheduler, "--env-file", "there"]).ok();
+        assert!(!said.stderr.contains("is not there"), "{}", said.shown());
+    }
+}
+
+#[test]
 fn an_env_file_gives_a_run_its_passphrase() {
     let odd = Odd::new(ODD, "passphrase-env = \"BACKUP_KEY\"\n");
     assert!(odd.schedule(&["cron"]).ok().stderr.contains("$BACKUP_KEY"));

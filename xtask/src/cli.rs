@@ -222,6 +222,12 @@ pub struct VerifyArgs {
     /// Make release bundles once more from their commits, in a fresh clone, and compare: tar stream, bytes, entries.
     #[arg(long, value_name = "LOCK|TARBALL", num_args = 1.., conflicts_with_all = ["artifacts", "latest", "all", "evidence", "if_due"])]
     pub rebuild: Vec<PathBuf>,
+    /// Accept that records of drills are lost for good, and write down why; what was changed is never accepted.
+    #[arg(long, value_name = "REASON", requires = "evidence", value_parser = one_line)]
+    pub accept_lost: Option<String>,
+    /// Who answers for that [default: who runs it].
+    #[arg(long, value_name = "NAME", requires = "accept_lost", value_parser = one_line)]
+    pub owner: Option<String>,
     /// Only what was not read and compared for `verify-every`.
     #[arg(long, conflicts_with_all = ["artifacts", "latest"])]
     pub if_due: bool,
@@ -283,11 +289,22 @@ pub struct RestoreDrillArgs {
     #[arg(long)]
     pub keep_restored: bool,
     /// Who sees to what the drill finds: it is written beside each error and warning.
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
     pub owner: Option<String>,
-    /// Until when that is to be done.
+    /// Until when that is to be done; not a day that is over.
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     pub due: Option<String>,
+}
+
+/// Text that stands in a table and in a line of a terminal.
+fn one_line(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty".into()),
+        text if text.chars().any(char::is_control) => {
+            Err("it has a line break or another control character in it".into())
+        }
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// A day of the calendar, as it is written in full.

@@ -56,7 +56,7 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
     };
     let config_file = cli.config.as_ref().map(|file| start.join(file));
     let exe = std::env::current_exe().ok();
-    Ok(Context { ui, now, start, config_file, env, exe, told: Told::default() })
+    Ok(Context { ui, now, start, config_file, env, variables, exe, told: Told::default() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]
@@ -87,7 +87,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(Exit::Usage.code())
 }
 
+/// To the millisecond, and never later than it is: people read these times, and nothing is measured with them.
 #[expect(clippy::disallowed_methods, reason = "the one look at the clock")]
 fn clock() -> jiff::Timestamp {
-    jiff::Timestamp::now()
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// The names of all variables that are set.
+fn variables() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }

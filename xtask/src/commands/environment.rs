@@ -10,13 +10,22 @@ pub(super) struct Seen {
     pub redaction: Redaction,
 }
 
-/// The variables that the configuration names, never one of a passphrase.
-pub(super) fn seen(config: &Config, named: &[String], env: Env) -> Seen {
+/// The variables that the configuration names, never one of a passphrase. Of all that are `set` those are kept out of what
+/// is told that look like secrets.
+pub(super) fn seen(config: &Config, named: &[String], env: Env, set: Set) -> Seen {
     let passphrases = keys::variables(config);
     let environment =
         values(named.iter().map(String::as_str).filter(|name| !passphrases.contains(name)), env);
     let redaction = Redaction::new(&values(passphrases.into_iter(), env), &environment);
-    Seen { environment, redaction }
+    Seen { environment, redaction: redaction.guessed(&all(env, set)) }
+}
+
+/// The names of all variables that are set.
+type Set = fn() -> Vec<String>;
+
+/// All variables, with their values.
+pub(super) fn all(env: Env, set: Set) -> Vec<(String, String)> {
+    values(set().iter().map(String::as_str), env)
 }
 
 /// Those that are set, and are text.
@@ -37,8 +46,10 @@ mod tests {
         std::fs::write(home.path().join("recovery.toml"), text).expect("writes");
         let config = Config::load(home.path(), None, &mut beneath(home.path())).expect("loads");
         let env = |name: &str| (name != "UNSET").then(|| format!("value of {name}"));
-        let seen = seen(&config, &["PATH", "KEY", "UNSET"].map(String::from), env);
+        let set = || vec!["A_TOKEN".to_owned()];
+        let seen = seen(&config, &["PATH", "KEY", "UNSET"].map(String::from), env, set);
         assert_eq!(seen.environment, [("PATH".into(), "value of PATH".into())]);
         assert_eq!(seen.redaction.output("it is value of KEY\n"), "it is $KEY");
+        assert_eq!(seen.redaction.output("it is value of A_TOKEN\n"), "it is $A_TOKEN");
     }
 }

@@ -1,12 +1,21 @@
-//! `verify --evidence`: whether the drills on record are as they were written. Reads, and writes nothing.
+//! `verify --evidence`: whether the drills on record are as they were written. Reads, and writes nothing, but for the record
+//! by which `--accept-lost` says that others are lost.
 //!
 //! The chain shows what was changed or taken away in front of a record that is there; the history, what this clone has
 //! written and is gone or changed; rows and pages, what they speak of and is gone; a signature, who vouches for a record.
 use super::Context;
+use super::restore_drill::frame::bare;
+use super::restore_drill::report::remember;
+use crate::cli::{RestoreDrillArgs, VerifyArgs as Args};
 use crate::config::Config;
-use crate::drill::evidence::Stored;
-use crate::drill::{record, signed};
-use crate::error::{Exit, Result};
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::drill::chain::{LOST, Stored};
+use crate::drill::evidence::{Lost, Outcome, StepRecord, Verdict};
+use crate::drill::measured::{self, Measured};
+use crate::drill::verdict::Judgement;
+use crate::drill::{lost, record, signed};
+use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
 use crate::tools::{self, Tool};
@@ -14,15 +23,92 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Checks all of it.
+/// Accepts what is lost, where that is asked for, and checks all of it.
 ///
 /// # Errors
-/// When the evidence or the history cannot be read, or gpg is missing and a record is signed.
-pub(super) fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
+/// When the evidence or the history cannot be read, or gpg is missing and a record is signed; when a loss cannot be accepted.
+pub(super) fn run(config: &Config, args: &Args, ctx: &Context) -> Result<Exit> {
+    if let Some(reason) = &args.accept_lost {
+        accept(config, reason, args.owner.as_deref(), ctx)?;
+    }
+    verify(config, ctx)
+}
+
+/// Writes a record that says what is lost, who has accepted that, and why. It is none of a drill.
+fn accept(config: &Config, reason: &str, owner: Option<&str>, ctx: &Context) -> Result<()> {
+    let memory = Memory::at(&config.root);
+    memory.open()?;
+    let _lock = lock::repository(memory.root(), "verify", ctx.now)?;
+    let folder = &config.drill.evidence_dir;
+    if let Some(damage) = memory.damage()?.into_iter().next() {
+        return Err(Error::refused(format!("{} {}", damage.path, damage.what), damage.repair));
+    }
+    let (records, damaged) = record::load(folder)?;
+    if let Some(damage) = damaged.into_iter().next() {
+        return Err(Error::refused(format!("{}: {}", damage.path, damage.what), damage.repair));
+    }
+    let lost = lost::missing(folder, &memory.history()?, &records)?;
+    let frame = bare(LOST, &RestoreDrillArgs::default(), ctx);
+    let answers = owner.map(|owner| format!("{owner} answers for it"));
+    let measured = Measured {
+        artifacts: vec![],
+        steps: vec![step(&lost)],
+        rto_seconds: None,
+        rpo_seconds: None,
+        rpo_ahead_seconds: None,
+        loss_now_seconds: None,
+        coverage: vec![],
+        not_tested: vec![],
+        findings: vec![],
+        judgement: Judgement {
+            result: Verdict::CouldNotRun,
+            reasons: std::iter::once(reason.to_owned()).chain(answers).collect(),
+        },
+        finished_at: ctx.now,
+    };
+    let mut evidence = measured::evidence(&frame, measured);
+    evidence.lost = lost;
+    let recorded = record::write(folder, config.drill.sign_with.as_deref(), &frame, &records, evidence)?;
+    remember(&memory, &recorded, &[], ctx)?;
+    ctx.ui.say(&format!("the loss is on record: {}", show(&recorded.json)));
+    ctx.ui.findings(&recorded.evidence.findings);
+    Ok(())
+}
+
+/// What was looked at before a loss is accepted.
+fn step(lost: &[Lost]) -> StepRecord {
+    let ids: Vec<&str> = lost.iter().map(|lost| &*lost.id).collect();
+    StepRecord {
+        name: "accept the loss of records".into(),
+        expected: "records are missing, it is known which, and nothing else is wrong".into(),
+        outcome: Outcome::Pass,
+        seconds: 0.0,
+        bytes: None,
+        detail: ids.join(", "),
+    }
+}
+
+/// Records that the history has no word of: then less is noticed. A clone that has run nothing has none.
+fn unremembered(memory: &Memory, records: &[Stored], history: &[Value]) -> Option<Finding> {
+    if records.is_empty() || history.iter().any(|line| line["kind"] == "drill") {
+        return None;
+    }
+    let path = show(&memory.root().join("history.jsonl"));
+    let what = "knows of none of these drills: a newest record that was changed, or is gone with its page and row, and a \
+                page that was changed, would not be noticed";
+    Some(match memory.root().exists() {
+        true => {
+            Finding::warning(path, what, "bring it back from a copy, or verify in the clone that has drilled")
+        }
+        false => Finding::info(path, what),
+    })
+}
+
+fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     let folder = &config.drill.evidence_dir;
     let memory = super::memory(config);
     let history = memory.as_ref().map(|memory| memory.history()).transpose()?.unwrap_or_default();
-    let mut findings = memory.map(|memory| memory.damage()).transpose()?.unwrap_or_default();
+    let mut findings = memory.as_ref().map(|memory| memory.damage()).transpose()?.unwrap_or_default();
     // A record of a newer version ends it: what it says is unknown here.
     let (records, _) = record::load(folder)?;
     if records.iter().any(|record| record.evidence.signature.is_some()) {
@@ -31,6 +117,7 @@ pub(super) fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     findings.extend(record::check(folder, &history)?);
     findings.extend(signed::check(folder, &records)?);
     findings.extend(of_others(&records, &history));
+    findings.extend(memory.as_ref().and_then(|memory| unremembered(memory, &records, &history)));
     if records.is_empty() && findings.is_empty() {
         let next = "`cargo xtask restore-drill` makes the first";
         findings.push(Finding::error(

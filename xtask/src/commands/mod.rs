@@ -53,6 +53,8 @@ pub struct Context {
     pub config_file: Option<PathBuf>,
     /// Reads an environment variable.
     pub env: Env,
+    /// The names of all that are set.
+    pub variables: fn() -> Vec<String>,
     /// The file of this program, where the system tells it.
     pub exe: Option<PathBuf>,
     /// What the verb tells of its work, for who is notified.

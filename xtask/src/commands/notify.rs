@@ -117,7 +117,7 @@ fn commands(config: &Config, news: &News<'_>, ctx: &Context, warnings: &mut Vec<
     if lines.is_empty() {
         return;
     }
-    let seen = seen(config, environment, ctx.env);
+    let seen = seen(config, environment, ctx.env, ctx.variables);
     let summary: String = one_line(&seen.redaction.text(&news.summary));
     let mut environment = seen.environment;
     environment.extend(

@@ -13,8 +13,9 @@ use crate::destination::names::ArtifactName;
 use crate::destination::releases;
 use crate::destination::retention::AHEAD;
 use crate::destination::{durable, lock};
+use crate::drill::chain::{Accepted, Stored, check_chain, drills};
 use crate::drill::due::{self, FULL, SPOT};
-use crate::drill::evidence::{Evidence, Stored, Verdict, check_chain, newest};
+use crate::drill::evidence::{Evidence, Verdict};
 use crate::drill::full::asides;
 use crate::drill::full::journal::{self, Journal};
 use crate::drill::record;
@@ -359,9 +360,7 @@ impl Answer {
     fn full(&mut self, config: &Config, memory: &Memory, history: &[Value], ctx: &Context) {
         let strange = asides::strange(config, history);
         for folder in strange.into_iter().filter(|_| !journal::path(memory.root()).exists()) {
-            let what = "was left by a full drill that nothing here remembers: live data may lie in it";
-            let repair = "look into it, and see that the live folder beside it is the right one; then remove it by hand";
-            self.findings.push(Finding::error(show(&folder), what, repair));
+            self.findings.push(asides::told(&folder, Severity::Error));
         }
         match Journal::load(memory.root()) {
             Ok(None) => {}
@@ -390,7 +389,7 @@ impl Answer {
         self.findings.extend(check_chain(&records));
         if let Some(memory) = memory(config) {
             let history = memory.history()?;
-            self.findings.extend(record::compare(&history));
+            self.findings.extend(record::compare(&history, &Accepted::of(&records)));
             self.full(config, &memory, &history, ctx);
         }
         for record in &records {
@@ -400,7 +399,10 @@ impl Answer {
                 "rto_seconds": evidence.rto_seconds, "rpo_seconds": evidence.rpo_seconds}));
         }
         for folder in scratch::left_behind(Owner::Drill, &ctx.temporary(), ctx.now) {
-            let what = "was left by a drill that was killed: it holds restored data in the clear";
+            let what = format!(
+                "was left by a drill of {} that was killed: it holds restored data in the clear",
+                scratch::whose(&folder)
+            );
             self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
         }
         for folder in left_behind(ctx, config, memory(config).as_ref()) {
@@ -417,10 +419,10 @@ impl Answer {
             self.findings.extend(late);
             self.drill_numbers(&records, kind, every, config, ctx);
         }
-        let last = newest(&records).map(|record| &record.evidence);
+        let last = drills(&records).last();
         let text = since.map_or("never verified".to_owned(), |since| format!("verified {} ago", span(since)));
         let last = last.map_or(String::new(), |last| format!("last: {}", last.result.word()));
-        self.row(["drill".into(), format!("{} on record", records.len()), text, last]);
+        self.row(["drill".into(), format!("{} on record", drills(&records).count()), text, last]);
         Ok(())
     }
     /// The numbers of one kind of drill.

@@ -63,7 +63,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let config = super::configuration(ctx)?;
     if args.evidence {
-        return super::evidence::verify(&config, ctx);
+        return super::evidence::run(&config, args, ctx);
     }
     let (mut findings, mut away) = (Vec::new(), false);
     let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {

@@ -2,6 +2,7 @@
 //! it is left out by rule.
 use super::{DataSet, Destination};
 use crate::destination::mount::resolved;
+pub use crate::source::rules::ASIDES;
 use crate::source::rules::Rules;
 use serde::Deserialize;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 //! Pure. A row depends on its record alone, so that it can be made again to see whether it is as it was written. Records
 //! that do not say who ran them have the row of the version that wrote them.
 use super::evidence::{Evidence, Outcome};
-use super::render::{cell, duration, or_dash, ran_by, severity};
+use super::render::{ahead, cell, duration, or_dash, ran_by, severity};
 use crate::finding::Finding;
 
 /// The head of `restore-checklist.md`.
@@ -35,6 +35,11 @@ pub fn checklist_row(evidence: &Evidence) -> String {
         Some(_) => format!("{} (at most {})", duration(actual), duration(target)),
         None => format!("{} (no target)", duration(actual)),
     };
+    let rpo = match ahead(evidence) {
+        clock if clock.is_empty() => beside(evidence.rpo_seconds, evidence.rpo_target_seconds),
+        clock => format!("not measured{clock}"),
+    };
+    let lost = !evidence.lost.is_empty();
     let cells = [
         evidence.started_at.to_string(),
         evidence.finished_at.to_string(),
@@ -43,9 +48,9 @@ pub fn checklist_row(evidence: &Evidence) -> String {
         format!("{}, on {}", ran_by(evidence), cell(&evidence.host)),
         artifacts(evidence),
         beside(evidence.rto_seconds, evidence.rto_target_seconds),
-        beside(evidence.rpo_seconds, evidence.rpo_target_seconds),
-        evidence.result.word().into(),
-        left_out(evidence),
+        rpo,
+        if lost { "records lost, which was accepted".into() } else { evidence.result.word().into() },
+        if lost { cell(&evidence.reasons.join("; ")) } else { left_out(evidence) },
         open(&evidence.findings),
     ];
     format!("| {} |", cells.join(" | "))
@@ -82,7 +87,8 @@ fn linked(row: &str) -> Option<&str> {
 }
 
 fn artifacts(evidence: &Evidence) -> String {
-    let names: Vec<_> = evidence.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+    let names = evidence.artifacts.iter().map(|artifact| artifact.path.as_str());
+    let names: Vec<_> = names.chain(evidence.lost.iter().map(|lost| lost.id.as_str())).collect();
     cell(&or_dash(names.join(", ")))
 }
 

@@ -47,6 +47,7 @@ fn a_bundle_of_another_commit_is_found_though_its_record_fits() {
         blockers: &[],
         tools: &[],
         rooms: &Fake::default(),
+        repository: Path::new("/srv/api"),
         workspace: stage.workspace.path(),
         environment: &[],
         redaction: &redaction,

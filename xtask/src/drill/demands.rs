@@ -11,6 +11,8 @@ use std::fmt;
 pub struct Demands {
     /// The machine that it is fetched from first.
     pub far: Option<String>,
+    /// The destination whose copy it is, where several have one.
+    pub copy: Option<String>,
     /// The share that is restored; all of it without one.
     pub sample: Option<Share>,
     /// What was written into the source right before the backup.
@@ -26,6 +28,7 @@ impl Demands {
     pub(super) fn shown(&self, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (step, self) {
             (Step::Fetch(_), Self { far: Some(far), .. }) => write!(f, " (from {far})"),
+            (Step::Checksums(_), Self { copy: Some(copy), .. }) => write!(f, " (the copy at {copy})"),
             (Step::Restore(_), Self { sample: Some(Share { number, of }), .. }) => {
                 write!(f, " (part {number} of {of})")
             }

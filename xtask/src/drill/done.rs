@@ -1,6 +1,10 @@
 //! How a step went, before it is written down.
 use super::evidence::Outcome;
+use super::redact::Redaction;
+use crate::error::Error;
 use crate::finding::{Finding, any_error};
+use crate::tools::shell::{self, ShellRun};
+use std::time::Duration;
 
 /// How one step went.
 pub(super) struct Done {
@@ -35,5 +39,45 @@ impl Done {
     /// The same, having gone through so many bytes.
     pub(super) fn through(self, bytes: u64) -> Self {
         Self { bytes: Some(bytes), ..self }
+    }
+}
+
+/// Why something failed. What an interrupted drill leaves, and what it removes, is for the drill to say.
+pub(super) fn why(error: &Error) -> String {
+    match error {
+        Error::Interrupted => "the drill was interrupted".into(),
+        error => error.chain(),
+    }
+}
+
+/// How one of the user's commands went, and what is told of it.
+pub(super) fn told(ran: &ShellRun, deadline: Duration, redaction: &Redaction) -> (Outcome, String) {
+    let (outcome, how) = match &ran.outcome {
+        shell::Outcome::Pass => return (Outcome::Pass, "exit status 0".into()),
+        shell::Outcome::Fail(status) => (Outcome::Fail, status.clone()),
+        shell::Outcome::Timeout => {
+            (Outcome::Timeout, format!("had not ended after {} s", deadline.as_secs()))
+        }
+    };
+    match redaction.output(&ran.tail) {
+        silent if silent.is_empty() => (outcome, how),
+        output => (outcome, format!("{how}: {output}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_command_ends_where_there_is_no_more_to_tell() {
+        let ran = |outcome, tail: &str| {
+            let ran = ShellRun { outcome, seconds: 1.0, tail: tail.into() };
+            told(&ran, Duration::from_secs(2), &Redaction::default()).1
+        };
+        assert_eq!(ran(shell::Outcome::Timeout, "\n"), "had not ended after 2 s");
+        assert_eq!(ran(shell::Outcome::Timeout, "busy\n"), "had not ended after 2 s: busy");
+        assert_eq!(ran(shell::Outcome::Fail("exit status: 3".into()), ""), "exit status: 3");
+        assert_eq!(ran(shell::Outcome::Pass, "noise"), "exit status 0");
     }
 }

@@ -1,12 +1,13 @@
-//! The evidence of a drill: one JSON record, how old ones are read, and the chain through all of them.
+//! The evidence of a drill: one JSON record, how it is written, and how old ones are read. The chain through all of them is
+//! for [`super::chain`].
 //!
-//! Pure. A record names in `previous_sha256` the digest of the record before it, so that one which was
-//! changed or taken away later is noticed by the next. Records of a newer schema are refused, because what
-//! they mean is unknown here; unknown *fields* of a known schema are passed over.
+//! Pure. Records of a newer schema are refused, because what they mean is unknown here; unknown *fields* of a known schema
+//! are passed over.
 use super::redact::Redaction;
 use super::rotation::{Coverage, Part};
 use super::steps::{Pick, Plan, Planned, Role, Step};
 use crate::archive::FormatError;
+use crate::destination::retention::AHEAD;
 use crate::finding::Finding;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,9 @@ pub struct ArtifactRecord {
     /// The latest of its set, or an older one by rotation.
     #[serde(default)]
     pub pick: Pick,
+    /// The destination whose copy it is, where several have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
     /// Which share of it was restored and compared; `None` for all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
@@ -191,6 +195,15 @@ pub struct Signature {
     pub file: String,
 }
 
+/// A record that is missing, as far as is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Its id.
+    pub id: String,
+    /// Digest of its bytes; `None` where nothing knows it any more.
+    pub sha256: Option<String>,
+}
+
 /// A step that was taken, before it becomes a [`StepRecord`].
 #[derive(Debug, Clone)]
 pub struct StepRun {
@@ -215,13 +228,16 @@ pub struct Evidence {
     pub schema_version: u32,
     /// `drill-<stamp>-spot`; also the name of its files.
     pub id: String,
-    /// `spot` or `full`.
+    /// `spot` or `full`; `lost` for a record that is of no drill: see [`Evidence::lost`].
     pub kind: String,
     /// What started it: `manual` or `if-due`.
     pub trigger: String,
     /// Who or what ran it; `None` in records that do not say.
     #[serde(default)]
     pub operator: Option<Operator>,
+    /// Who or what has ended it with `recover`, where it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_by: Option<Operator>,
     /// The machine's name.
     pub host: String,
     /// The program.
@@ -244,6 +260,9 @@ pub struct Evidence {
     pub rpo_seconds: Option<f64>,
     /// How old it may be.
     pub rpo_target_seconds: Option<f64>,
+    /// How long after the start of the drill the newest restored data is dated: then its age is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpo_ahead_seconds: Option<f64>,
     /// What a failure at the end of the drill would have lost: age of the newest backup, of the set where that is worst.
     #[serde(default)]
     pub loss_now_seconds: Option<f64>,
@@ -264,11 +283,20 @@ pub struct Evidence {
     /// What signs this record, if anything does.
     #[serde(default)]
     pub signature: Option<Signature>,
+    /// Records that were lost, which somebody has accepted; `reasons` says why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
     /// Digest of the record before this one; `None` for the first.
     pub previous_sha256: Option<String>,
 }
 
 impl Evidence {
+    /// Who or what ran it, and who has ended it where it was killed; `None` where the record does not say.
+    pub fn ran_by(&self) -> Option<String> {
+        let ended = self.recovered_by.as_ref().map_or_else(String::new, |by| format!("; recovered by {by}"));
+        self.operator.as_ref().map(|operator| format!("{operator}{ended}"))
+    }
+
     /// Behind the result: of what only a sample was restored; empty where all of everything was.
     pub fn sampled(&self) -> String {
         let parts = self.artifacts.iter().filter(|artifact| artifact.part.is_some());
@@ -358,18 +386,32 @@ pub fn all_restored(plan: &Plan, runs: &[StepRun]) -> bool {
     !missing && (0..plan.artifacts.len()).filter(latest).all(restored)
 }
 
-/// The recovery point: how old the restored data was when the drill began, for the set where that is worst; never
-/// negative. `None` without data.
+/// The recovery point: how old the restored data was when the drill began, for the set where that is worst. `None` without
+/// data, and where some is dated later than that: see [`ahead_seconds`].
 pub fn rpo_seconds(
     plan: &Plan,
     confirmed: &BTreeMap<String, Timestamp>,
     started_at: Timestamp,
 ) -> Option<f64> {
-    plan.artifacts
-        .iter()
-        .filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
-        .map(|a| age(as_of(a, confirmed), started_at))
-        .max_by(f64::total_cmp)
+    let known = ahead_seconds(plan, confirmed, started_at).is_none();
+    let ages = latest_data(plan).map(|a| age(as_of(a, confirmed), started_at));
+    ages.max_by(f64::total_cmp).filter(|_| known)
+}
+
+/// How long after the start of the drill the newest data is dated that it restores; `None` where none is: a clock is or was
+/// wrong, and nobody knows how old it is.
+pub fn ahead_seconds(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+) -> Option<f64> {
+    let ahead = latest_data(plan).map(|a| age(started_at, as_of(a, confirmed)));
+    ahead.max_by(f64::total_cmp).filter(|seconds| *seconds > 0.0)
+}
+
+/// The latest artifact of each data set.
+pub(super) fn latest_data(plan: &Plan) -> impl Iterator<Item = &Planned> {
+    plan.artifacts.iter().filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
 }
 
 /// As of when its source held the same: a backup of which that was `confirmed` later (by bare file name) is as new as that.
@@ -378,67 +420,22 @@ pub fn as_of(artifact: &Planned, confirmed: &BTreeMap<String, Timestamp>) -> Tim
 }
 
 /// What a failure at `at` would lose: the age of the newest backup of each of `sets`, of the set where that is worst.
-/// `None` without sets, and when one of them has no backup: then it would lose all.
+/// `None` without sets, and when one of them has no backup: then it would lose all; or one that is dated later than that.
 pub fn loss_seconds<'a>(
     sets: impl IntoIterator<Item = &'a str>,
     newest: &BTreeMap<String, Timestamp>,
     at: Timestamp,
 ) -> Option<f64> {
+    // A second run within a second is dated a second later.
+    let known = |time: &&Timestamp| time.duration_since(at) <= AHEAD;
     let ages: Option<Vec<f64>> =
-        sets.into_iter().map(|set| newest.get(set).map(|time| age(*time, at))).collect();
+        sets.into_iter().map(|set| newest.get(set).filter(known).map(|time| age(*time, at))).collect();
     ages?.into_iter().max_by(f64::total_cmp)
 }
 
 /// Seconds between the two; never negative.
 fn age(of: Timestamp, at: Timestamp) -> f64 {
     rounded(at.duration_since(of).as_secs_f64().max(0.0))
-}
-
-/// A record as it lies in the evidence folder.
-#[derive(Debug, Clone)]
-pub struct Stored {
-    /// Bare file name.
-    pub file: String,
-    /// Digest of its bytes.
-    pub sha256: String,
-    /// What it says.
-    pub evidence: Evidence,
-}
-
-/// The record to chain to: the newest that no other names as the one before it. By links rather than by
-/// time, because a clock may be set back.
-pub fn newest(records: &[Stored]) -> Option<&Stored> {
-    let named: BTreeSet<_> = records.iter().filter_map(|r| r.evidence.previous_sha256.as_deref()).collect();
-    let by_time =
-        |a: &&Stored, b: &&Stored| (a.evidence.started_at, &a.file).cmp(&(b.evidence.started_at, &b.file));
-    let ends = records.iter().filter(|record| !named.contains(record.sha256.as_str()));
-    ends.max_by(by_time)
-}
-
-/// Whether the records make one unbroken chain: one first record, every other names exactly one that is
-/// there, and no two name the same.
-pub fn check_chain(records: &[Stored]) -> Vec<Finding> {
-    const REPAIR: &str = "bring the records back from version control";
-    let there: BTreeSet<_> = records.iter().map(|record| record.sha256.as_str()).collect();
-    let mut named_by: BTreeMap<Option<&str>, &str> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for record in records {
-        let previous = record.evidence.previous_sha256.as_deref();
-        if let Some(digest) = previous.filter(|digest| !there.contains(digest)) {
-            let what = format!("the record before it ({:.12}…) is gone or was changed", digest);
-            findings.push(Finding::error(&record.file, what, REPAIR));
-        } else if let Some(other) = named_by.insert(previous, &record.file) {
-            let what = match previous {
-                Some(_) => format!("follows the same record as {other}: the chain has two ends"),
-                None => format!("claims to be the first record, and so does {other}"),
-            };
-            findings.push(Finding::error(&record.file, what, REPAIR));
-        }
-    }
-    if !records.is_empty() && !records.iter().any(|record| record.evidence.previous_sha256.is_none()) {
-        findings.push(Finding::error(&records[0].file, "the first record of the chain is gone", REPAIR));
-    }
-    findings
 }
 
 /// Times as RFC 3339 text.

@@ -1,6 +1,7 @@
 //! Tests of the record and the chain; beside `evidence.rs` to keep that file short.
 use super::*;
 use crate::archive::sha256_hex;
+use crate::drill::chain::{Stored, check_chain, newest};
 use crate::drill::measured::Frame;
 
 /// What a drill of alice knows of itself.
@@ -11,6 +12,7 @@ pub(crate) fn frame() -> Frame {
         trigger: "manual".into(),
         host: "box".into(),
         operator: operator(),
+        recovered_by: None,
         started_at: "2026-03-01T10:00:00Z".parse().expect("a time"),
         rto_target: None,
         rpo_target: None,
@@ -32,6 +34,7 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         kind: "spot".into(),
         trigger: "manual".into(),
         operator: Some(operator()),
+        recovered_by: None,
         host: "box".into(),
         tool: ToolVersion { name: "xtask".into(), version: "0.1.0".into() },
         started_at: at,
@@ -44,6 +47,7 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
             bytes: 7,
             created_at: at,
             pick: Pick::Latest,
+            copy: None,
             part: None,
             proven: None,
         }],
@@ -59,6 +63,7 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         rto_target_seconds: Some(3600.0),
         rpo_seconds: Some(86_400.0),
         rpo_target_seconds: None,
+        rpo_ahead_seconds: None,
         loss_now_seconds: Some(86_461.5),
         coverage: vec![],
         not_tested: vec!["the full drill".into()],
@@ -66,11 +71,12 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         result: Verdict::Verified,
         reasons: vec![],
         signature: None,
+        lost: vec![],
         previous_sha256: previous.map(Into::into),
     }
 }
 
-fn stored(evidence: Evidence) -> Stored {
+pub(crate) fn stored(evidence: Evidence) -> Stored {
     let text = evidence.to_json().expect("writes");
     Stored { file: format!("{}.json", evidence.id), sha256: sha256_hex(text.as_bytes()), evidence }
 }
@@ -225,7 +231,9 @@ fn a_confirmed_backup_is_as_new_as_its_confirmation() {
     assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
     let confirmed = [("a".to_owned(), at(9))].into();
     assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(10))), Some(4.0), "the other set is older now");
-    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), Some(0.0), "never negative");
+    assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(9))), None, "dated as the drill begins");
+    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), None, "a clock is wrong");
+    assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(2))), Some(7.0));
 }
 
 #[test]
@@ -236,4 +244,5 @@ fn what_would_be_lost_now_is_that_of_the_worst_set() {
     assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
     assert_eq!(loss_seconds(["b", "c"], &newest, at(10)), None, "of one without a backup all would be lost");
     assert_eq!(loss_seconds([], &newest, at(10)), None);
+    assert_eq!(loss_seconds(["a", "b"], &newest, at(7)), None, "a clock is wrong");
 }

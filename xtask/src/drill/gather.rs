@@ -3,8 +3,9 @@
 //!
 //! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
 //! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
+use super::chain::{Stored, check_chain};
+use super::copies::Copies;
 use super::demands::Canary;
-use super::evidence::{Stored, check_chain};
 use super::pick::{self, Choice, Known, Set, Taken};
 use super::rotation::{Past, Stock};
 use super::steps::{Kind, Pick, Plan, Planned, Role};
@@ -88,17 +89,20 @@ pub fn prepare(
         &Known {
             past: &past,
             now,
-            canary: &|backup| canary(&known, backup),
+            canary: &|backup| backups.copies.all(backup).find_map(|copy| canary(&known, copy)),
+            copies: &|backup| backups.copies.destinations(backup),
             far: &|backup| backups.far.get(&backup.archive).map(|remote| remote.host.name.clone()),
             has_commit: &|lock| commits.has(lock),
         },
     );
-    findings.extend(choice.picked.iter().filter_map(|(_, taken)| match *taken {
-        Taken::Backup(index) => known.wrong_with(&backups.artifacts[index]),
+    findings.extend(choice.picked.iter().filter_map(|(planned, taken)| match *taken {
+        Taken::Backup(index) => known.wrong_with(backups.copies.taken(planned, &backups.artifacts[index])),
         Taken::Bundle(_) => None,
     }));
-    let confirmed = confirmed(&backups.artifacts, &known);
-    let newest = newest(&sets, &backups.artifacts, &known, &confirmed);
+    backups.copies.passed_over(&choice).into_iter().for_each(|text| backups.gap(text));
+    let all: Vec<&Artifact> = backups.artifacts.iter().flat_map(|one| backups.copies.all(one)).collect();
+    let confirmed = confirmed(&all, &known);
+    let newest = newest(&sets, &all, &known, &confirmed);
     let (subjects, mut blockers) = subjects(&choice, &bundles, &backups, &config, env)?;
     blockers.splice(0..0, backups.blockers);
     let tools = needed_tools(&choice, &config, &subjects);
@@ -135,20 +139,27 @@ pub fn prepare(
     })
 }
 
-fn confirmed(backups: &[Artifact], known: &memory::Known) -> BTreeMap<String, Timestamp> {
-    let of = |backup: &Artifact| Some((backup.name.file(), *known.confirmed.get(&show(&backup.archive))?));
-    backups.iter().filter_map(of).collect()
+/// The last confirmation of each, whichever of its copies was confirmed.
+fn confirmed(backups: &[&Artifact], known: &memory::Known) -> BTreeMap<String, Timestamp> {
+    let mut confirmed = BTreeMap::new();
+    for backup in backups {
+        if let Some(at) = known.confirmed.get(&show(&backup.archive)) {
+            let last = confirmed.entry(backup.name.file()).or_insert(*at);
+            *last = *at.max(last);
+        }
+    }
+    confirmed
 }
 
 /// What is known to be damaged would not help.
 fn newest(
     sets: &[Set],
-    backups: &[Artifact],
+    backups: &[&Artifact],
     known: &memory::Known,
     confirmed: &BTreeMap<String, Timestamp>,
 ) -> BTreeMap<String, Timestamp> {
     let mut newest = BTreeMap::new();
-    for backup in backups.iter().filter(|backup| !known.is_damaged(backup)) {
+    for backup in backups.iter().copied().filter(|backup| !known.is_damaged(backup)) {
         let Some(set) = pick::owner(&backup.name.series, sets) else { continue };
         let as_of =
             confirmed.get(&backup.name.file()).map_or(backup.name.time, |at| *at.max(&backup.name.time));
@@ -270,6 +281,7 @@ fn needed_tools(choice: &Choice, config: &Config, subjects: &[Subject]) -> Vec<T
 #[derive(Default)]
 struct Backups {
     artifacts: Vec<Artifact>,
+    copies: Copies,
     /// The machine of those that are not on this one, by their archive.
     far: BTreeMap<PathBuf, Remote>,
     findings: Vec<Finding>,
@@ -372,12 +384,10 @@ impl Backups {
             self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
         }
         let known: Vec<ArtifactName> = self.artifacts.iter().map(|known| known.name.clone()).collect();
-        let (copies, new): (Vec<_>, Vec<_>) =
-            found.complete.into_iter().partition(|one| known.contains(&one.name));
-        if !copies.is_empty() {
-            self.not_tested.push(format!("the copies at {} of what is drilled elsewhere", destination.name));
+        for one in found.complete {
+            self.copies.add(&destination.name, &one);
+            self.artifacts.extend((!known.contains(&one.name)).then_some(one));
         }
-        self.artifacts.extend(new);
         Ok(())
     }
 }
@@ -410,7 +420,7 @@ fn subjects(
         match *taken {
             Taken::Bundle(index) => subjects.extend(of_bundle(&bundles[index])?),
             Taken::Backup(index) => {
-                let backup = &backups.artifacts[index];
+                let backup = backups.copies.taken(planned, &backups.artifacts[index]);
                 let set = config.data.iter().find(|set| set.name == planned.kind.set);
                 let places = set.map(|set| config.destinations_of(set)).transpose()?.unwrap_or_default();
                 // All destinations of a set are encrypted alike.

@@ -25,6 +25,8 @@ pub struct Frame {
     pub host: String,
     /// Who or what runs it.
     pub operator: Operator,
+    /// Who or what has ended it, where it was killed.
+    pub recovered_by: Option<Operator>,
     /// When it began.
     pub started_at: Timestamp,
     /// How long a recovery may take.
@@ -58,6 +60,8 @@ pub struct Measured {
     pub rto_seconds: Option<f64>,
     /// How old the restored data was when the drill began.
     pub rpo_seconds: Option<f64>,
+    /// How long after the drill began it is dated, where it is.
+    pub rpo_ahead_seconds: Option<f64>,
     /// What a failure at its end would have lost.
     pub loss_now_seconds: Option<f64>,
     /// How much of what is retained the drills up to this one have covered; empty for a full drill, which takes the latest.
@@ -98,6 +102,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         kind: frame.kind.into(),
         trigger: frame.trigger.clone(),
         operator: Some(frame.operator.clone()),
+        recovered_by: frame.recovered_by.clone(),
         host: frame.host.clone(),
         tool: ToolVersion { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
         started_at: frame.started_at,
@@ -108,6 +113,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         rto_target_seconds,
         rpo_seconds: rpo_seconds.map(rounded),
         rpo_target_seconds,
+        rpo_ahead_seconds: measured.rpo_ahead_seconds,
         loss_now_seconds: loss_now_seconds.map(rounded),
         coverage: measured.coverage,
         not_tested: measured.not_tested,
@@ -115,12 +121,14 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         result: measured.judgement.result,
         reasons: measured.judgement.reasons,
         signature: None,
+        lost: vec![],
         previous_sha256: None,
     }
 }
 
-/// When something ended that began at `started_at`, by its stopwatch: a clock that is set meanwhile does not count.
+/// When something ended that began at `started_at`, by its stopwatch, in whole milliseconds: a clock that is set meanwhile
+/// does not count.
 pub fn end(started_at: Timestamp, elapsed: Duration) -> Timestamp {
-    let elapsed = SignedDuration::try_from(elapsed).unwrap_or_default();
+    let elapsed = SignedDuration::from_millis(i64::try_from(elapsed.as_millis()).unwrap_or(0));
     started_at.saturating_add(elapsed).unwrap_or(started_at)
 }

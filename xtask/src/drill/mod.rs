@@ -1,11 +1,13 @@
 //! Drills: prove that what was stored comes back, and write down what was proven.
 //!
-//! [`pick`], [`rotation`], [`steps`], [`demands`], [`due`], [`evidence`], [`measured`], [`verdict`], [`render`] and
+//! [`pick`], [`rotation`], [`steps`], [`demands`], [`due`], [`evidence`], [`chain`], [`measured`], [`verdict`], [`render`] and
 //! [`redact`] are pure: values in, values out; they see no file system, process, clock or environment. [`run`] carries the
 //! steps out, [`rooms`] is the door through which it reaches the other rooms, [`record`] stores the evidence.
+pub mod chain;
 pub mod checklist;
 pub mod compare;
 pub mod control;
+mod copies;
 mod demanded;
 pub mod demands;
 mod done;
@@ -15,6 +17,7 @@ mod expected;
 pub mod full;
 pub mod gather;
 mod key_files;
+pub mod lost;
 pub mod measured;
 pub mod pick;
 pub mod record;
@@ -23,6 +26,7 @@ pub mod render;
 pub mod rooms;
 pub mod rotation;
 pub mod run;
+mod secrets;
 pub mod signed;
 pub mod steps;
 pub mod subject;

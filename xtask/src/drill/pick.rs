@@ -50,6 +50,8 @@ pub struct Known<'a> {
     pub now: Timestamp,
     /// The canary of a backup, by the path of its archive.
     pub canary: &'a dyn Fn(&Artifact) -> Option<Canary>,
+    /// The destinations that have a copy of a backup, as they are configured.
+    pub copies: &'a dyn Fn(&Artifact) -> Vec<String>,
     /// The machine that a backup is fetched from, if it is another.
     pub far: &'a dyn Fn(&Artifact) -> Option<String>,
     /// Whether the repository has what a bundle was made of: its commit, and those of the submodules in it.
@@ -79,14 +81,16 @@ pub fn choose(
     for (index, bundle) in bundles.iter().enumerate() {
         let Some(planned) = of_bundle(bundle, release, known) else { continue };
         let kind = planned.kind.clone();
-        kinds.entry(kind).or_default().push(Candidate { planned, taken: Taken::Bundle(index), set: None });
+        let taken = Taken::Bundle(index);
+        kinds.entry(kind).or_default().push(Candidate { planned, taken, set: None, copies: vec![] });
     }
     for (index, backup) in backups.iter().enumerate() {
         if let Some(set) = owner(&backup.name.series, sets) {
             let planned = of_backup(backup, set, known);
             let kind = planned.kind.clone();
             let taken = Taken::Backup(index);
-            kinds.entry(kind).or_default().push(Candidate { planned, taken, set: Some(set) });
+            let copies = Some((known.copies)(backup)).filter(|copies| copies.len() > 1).unwrap_or_default();
+            kinds.entry(kind).or_default().push(Candidate { planned, taken, set: Some(set), copies });
         }
     }
     let (mut latest, mut older, mut stock, mut left) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -117,6 +121,8 @@ struct Candidate<'a> {
     planned: Planned,
     taken: Taken,
     set: Option<&'a Set>,
+    /// Destinations, where several have it.
+    copies: Vec<String>,
 }
 
 impl Candidate<'_> {
@@ -131,7 +137,8 @@ impl Candidate<'_> {
 
     fn retained(&self) -> Retained {
         let Planned { file, created_at, .. } = &self.planned;
-        Retained { file: file.clone(), created_at: *created_at, parts: self.parts() }
+        let copies = self.copies.clone();
+        Retained { file: file.clone(), created_at: *created_at, parts: self.parts(), copies }
     }
 
     fn picked(self, pick: Pick, known: &Known<'_>) -> (Planned, Taken) {
@@ -140,6 +147,8 @@ impl Candidate<'_> {
         planned.pick = pick;
         planned.demands.sample =
             (parts > 1).then(|| known.past.share(&planned.kind, &planned.file, pick, parts));
+        let artifact = (&planned.kind, &*planned.file);
+        planned.demands.copy = known.past.copy(artifact, pick, planned.demands.sample, &self.copies);
         (planned, self.taken)
     }
 }
@@ -214,7 +223,7 @@ mod tests {
             Some(Canary { path: "c".into(), sha256 })
         };
         let now = "2026-04-01T00:00:00Z".parse().expect("a time");
-        Known { past, now, canary, far: &|_| None, has_commit: &|_| false }
+        Known { past, now, canary, copies: &|_| vec![], far: &|_| None, has_commit: &|_| false }
     }
 
     #[test]
@@ -248,12 +257,55 @@ mod tests {
             kind: planned.kind.clone(),
             file: planned.file.clone(),
             pick: planned.pick,
+            copy: planned.demands.copy.clone(),
             part: None,
             proven: true,
         };
         past.add("2026-03-20T00:00:00Z".parse().expect("a time"), choice.picked.iter().map(took).collect());
         let choice = choose("app", &[], &sets, &backups, &known(&past));
         assert_eq!(choice.picked[2].1, Taken::Backup(2), "the other one has its turn");
+    }
+
+    /// Two drives hold all that there is: in two drills the latest comes from each, in four each older one.
+    #[test]
+    fn every_copy_has_its_turn() {
+        let sets = [set("db")];
+        let backups = [backup("db", 1), backup("db", 2), backup("db", 3)];
+        let mut past = Past::default();
+        let mut taken = Vec::new();
+        for day in 10..14 {
+            let known = Known { copies: &|_| vec!["a".into(), "b".into()], ..known(&past) };
+            let choice = choose("app", &[], &sets, &backups, &known);
+            let took = |(planned, _): &(Planned, Taken)| super::super::rotation::Took {
+                kind: planned.kind.clone(),
+                file: planned.file.clone(),
+                pick: planned.pick,
+                copy: planned.demands.copy.clone(),
+                part: None,
+                proven: true,
+            };
+            let took: Vec<_> = choice.picked.iter().map(took).collect();
+            taken.extend(took.iter().map(|took| (took.file.clone(), took.copy.clone().expect("a copy"))));
+            let last = past.coverage(&choice.stock[0], known_now());
+            assert_eq!(last.copies.len(), 2, "{last:?}");
+            past.add(format!("2026-03-{day}T00:00:00Z").parse().expect("a time"), took);
+        }
+        taken.sort();
+        taken.dedup();
+        assert_eq!(taken.len(), 6, "{taken:?}");
+        let choice = choose(
+            "app",
+            &[],
+            &sets,
+            &backups,
+            &Known { copies: &|_| vec!["a".into(), "b".into()], ..known(&past) },
+        );
+        let covered = past.coverage(&choice.stock[0], known_now()).to_string();
+        assert!(covered.ends_with("; of the copies 3 of 3 at a, 3 of 3 at b covered"), "{covered}");
+    }
+
+    fn known_now() -> Timestamp {
+        "2026-04-01T00:00:00Z".parse().expect("a time")
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Records
 //! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
+use super::chain::{Accepted, Stored, broken, chained, losses, newest};
 use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, listed_ids, written_row};
-use super::evidence::{Evidence, Stored, check_chain, newest};
+use super::evidence::Evidence;
 use super::measured::Frame;
 use super::render::markdown;
 use super::signed;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// The list of all drills.
 pub const CHECKLIST: &str = "restore-checklist.md";
 
-/// Reads the records in `folder`, oldest name first. What is damaged is a finding: the drill goes on, and
+/// Reads the records in `folder`, in the order of their chain. What is damaged is a finding: the drill goes on, and
 /// the next record says so. A folder that is not there holds none.
 ///
 /// # Errors
@@ -47,11 +48,12 @@ pub fn load(folder: &Path) -> Result<(Vec<Stored>, Vec<Finding>)> {
             }
         }
     }
+    let records = chained(records.iter().collect()).into_iter().cloned().collect();
     Ok((records, findings))
 }
 
 /// What lies in `folder`, sorted; nothing where it is not there.
-fn names(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
@@ -66,8 +68,8 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Whether the records that a history knows, and their pages, are there as they were written; the newest record has no
-/// other behind it that would vouch for it, and no page has.
-pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
+/// other behind it that would vouch for it, and no page has. What was `accepted` as lost may be gone.
+pub fn compare(history: &[serde_json::Value], accepted: &Accepted) -> Vec<Finding> {
     let mut findings = Vec::new();
     for known in history.iter().filter(|known| known["kind"] == "drill") {
         let Some(json) = known["artifact"].as_str().map(Path::new) else { continue };
@@ -75,6 +77,9 @@ pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
             [(json.to_owned(), "record", "sha256"), (json.with_extension("md"), "page", "page_sha256")]
         {
             let Some(digest) = known[digest].as_str() else { continue };
+            if known["id"].as_str().is_some_and(|id| accepted.has_id(id)) && !path.exists() {
+                continue;
+            }
             let what = match read::small(&path) {
                 Ok(bytes) if sha256_hex(&bytes) == digest => continue,
                 Ok(_) => format!("is not the {name} that its drill has written"),
@@ -91,28 +96,36 @@ pub fn compare(history: &[serde_json::Value]) -> Vec<Finding> {
 /// # Errors
 /// When the folder cannot be listed.
 pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding>> {
-    let mut findings = match load(folder) {
-        Ok((records, findings)) => [findings, check_chain(&records), check_rows(folder, &records)].concat(),
-        Err(error @ Error::Format { .. }) => {
-            vec![Finding::error(
-                show(folder),
-                error.chain(),
-                "use the version of this tool that wrote it, or a newer one",
-            )]
+    match load(folder) {
+        Ok((records, findings)) => {
+            let wrong = wrong(folder, history, &records, &Accepted::of(&records))?;
+            Ok([findings, wrong, losses(&records)].concat())
         }
-        Err(error) => return Err(error),
-    };
-    findings.extend(left_alone(folder)?);
-    findings.extend(compare(history));
-    Ok(findings)
+        Err(error @ Error::Format { .. }) => {
+            let repair = "use the version of this tool that wrote it, or a newer one";
+            let newer = Finding::error(show(folder), error.chain(), repair);
+            let accepted = Accepted::default();
+            Ok([vec![newer], left_alone(folder, &accepted)?, compare(history, &accepted)].concat())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The same of records that were read, where this is accepted as lost.
+pub(super) fn wrong(
+    folder: &Path,
+    history: &[serde_json::Value],
+    records: &[Stored],
+    accepted: &Accepted,
+) -> Result<Vec<Finding>> {
+    let (chain, rows) = (broken(records, accepted), check_rows(folder, records, accepted));
+    Ok([chain, rows, left_alone(folder, accepted)?, compare(history, accepted)].concat())
 }
 
 /// Whether the list of all drills has the row of each record as it was written, and no drill without a record. It may
 /// hold more, added by hand.
-fn check_rows(folder: &Path, records: &[Stored]) -> Vec<Finding> {
-    let path = folder.join(CHECKLIST);
-    let text = read::small(&path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+fn check_rows(folder: &Path, records: &[Stored], accepted: &Accepted) -> Vec<Finding> {
+    let (path, text) = (folder.join(CHECKLIST), list(folder));
     let rows: HashSet<&str> = text.lines().collect();
     let lost = records.iter().map(|record| (&record.evidence.id, written_row(&record.evidence)));
     let lost = lost.filter(|(_, row)| !rows.contains(row.as_str())).map(|(id, row)| {
@@ -121,19 +134,25 @@ fn check_rows(folder: &Path, records: &[Stored]) -> Vec<Finding> {
         Finding::error(show(&path), what, repair)
     });
     let gone = listed_ids(&text).into_iter().filter(|id| !folder.join(format!("{id}.json")).exists());
-    let gone = gone.map(|id| {
+    let gone = gone.filter(|id| !accepted.has_id(id)).map(|id| {
         let what = format!("lists {id}, whose record is gone");
         Finding::error(show(&path), what, "bring the record back from version control")
     });
     lost.chain(gone).collect()
 }
 
+/// The list of all drills; empty where it is not there.
+pub(super) fn list(folder: &Path) -> String {
+    let text = read::small(&folder.join(CHECKLIST)).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// Pages and signatures of drills without a record.
-fn left_alone(folder: &Path) -> Result<Vec<Finding>> {
+fn left_alone(folder: &Path, accepted: &Accepted) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in names(folder)? {
         let Some(id) = [".md", ".json.asc"].iter().find_map(|end| name.strip_suffix(end)) else { continue };
-        if id.starts_with("drill-") && !folder.join(format!("{id}.json")).exists() {
+        if id.starts_with("drill-") && !accepted.has_id(id) && !folder.join(format!("{id}.json")).exists() {
             let what = "belongs to a drill without a record: a drill was killed while it was written down, or its \
                         record was removed";
             let repair = "bring the record back from version control; remove this file where there was none";
@@ -161,7 +180,7 @@ pub struct Recorded {
 }
 
 /// Stores `evidence` in `folder`, behind the newest of `records`, signed where a key is given. Of a signature that cannot
-/// be made a finding is added.
+/// be made a finding is added, and so is one of a list of all drills that is gone: it is begun anew with their rows.
 ///
 /// # Errors
 /// `Io` and whatever [`durable`] reports; then neither record nor page is left.
@@ -174,6 +193,18 @@ pub fn write(
 ) -> Result<Recorded> {
     evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
     evidence.id = free_id(folder, &evidence.id);
+    let list = folder.join(CHECKLIST);
+    let former: Vec<String> = match fs::symlink_metadata(&list) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            records.iter().map(|record| written_row(&record.evidence)).collect()
+        }
+        _ => vec![],
+    };
+    if !former.is_empty() {
+        let what = "was gone, and is begun anew with a row for each record that is there";
+        let repair = "where it held more, bring it back from version control, and add the newest row";
+        evidence.findings.push(frame.assigned(Finding::warning(show(&list), what, repair)));
+    }
     let signature = signed::sign(sign_with, frame, &mut evidence)?;
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
@@ -185,7 +216,9 @@ pub fn write(
     // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
     durable::replace(&json, text.as_bytes(), 0o644)?;
     run.commit();
-    add_row(&folder.join(CHECKLIST), &checklist_row(&evidence))?;
+    for row in former.iter().chain([&checklist_row(&evidence)]) {
+        add_row(&list, row)?;
+    }
     Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
 
@@ -224,6 +257,7 @@ fn add_row(path: &Path, row: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::chain::check_chain;
     use crate::drill::evidence::tests::{frame, sample};
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
@@ -304,6 +338,21 @@ mod tests {
         add_row(&path, "| b |").expect("added");
         let text = fs::read_to_string(&path).expect("there");
         assert_eq!(text, format!("# Mine\n\n- restored by hand\n\n{CHECKLIST_TABLE}\n| a |\n| b |\n"));
+    }
+
+    #[test]
+    fn a_list_that_is_gone_is_told_and_made_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(write_day(folder.path(), 1).evidence.findings, [], "the first has none to miss");
+        write_day(folder.path(), 2);
+        let path = folder.path().join(CHECKLIST);
+        let whole = fs::read_to_string(&path).expect("there");
+        fs::remove_file(&path).expect("removed");
+        let found = write_day(folder.path(), 3).evidence.findings;
+        assert!(found.len() == 1 && found[0].what.contains("begun anew"), "{found:?}");
+        assert_eq!(found[0].owner.as_deref(), Some("alice"));
+        assert!(fs::read_to_string(&path).expect("there").starts_with(&whole), "the rows of the others");
+        assert_eq!(check(folder.path(), &[]).expect("checked"), []);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Keeps secrets and environment values out of evidence, and out of what is told of the user's own commands.
 //!
 //! Pure: it is given the values, it does not look for them. Evidence is meant to be committed; what a
-//! failed command printed may hold what it was given.
+//! failed command printed may hold what it was given. What gives a secret away by itself is for [`super::secrets`].
+use super::secrets::{is_secret_name, without_tokens};
+use crate::error::Error;
 use crate::finding::Finding;
+use crate::tools::shell::TAIL;
 
 /// Environment values shorter than this are left alone: replacing every `1` would destroy the text and
 /// hide nothing.
 const SHORTEST_VALUE: usize = 4;
+/// The same for variables that nobody has named, and whose own names look like those of secrets.
+const SHORTEST_GUESSED: usize = 6;
 /// A secret's lines are replaced on their own when they are at least this long (a key over many lines).
 const SHORTEST_LINE: usize = 8;
 
@@ -44,15 +49,30 @@ impl Redaction {
 
     /// More secrets, beside those that it has.
     #[must_use]
-    pub fn and(mut self, secrets: &[(String, String)]) -> Self {
-        self.pairs.extend(Self::new(secrets, &[]).pairs);
+    pub fn and(self, secrets: &[(String, String)]) -> Self {
+        self.with(secrets, 1)
+    }
+
+    /// More, of all `variables` that are set: those whose name says that they hold a secret.
+    #[must_use]
+    pub fn guessed(self, variables: &[(String, String)]) -> Self {
+        let guessed = variables.iter().filter(|(name, _)| is_secret_name(name)).cloned();
+        self.with(&guessed.collect::<Vec<_>>(), SHORTEST_GUESSED)
+    }
+
+    fn with(mut self, secrets: &[(String, String)], shortest: usize) -> Self {
+        for (name, value) in secrets {
+            add(&mut self.pairs, name, value, shortest);
+        }
         self.pairs.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
+        self.pairs.dedup();
         self
     }
 
-    /// `text` with every value replaced by the name of its variable.
+    /// `text` with every value replaced by the name of its variable, and without tokens of a well-known form.
     pub fn text(&self, text: &str) -> String {
-        self.pairs.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name))
+        let text = self.pairs.iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name));
+        without_tokens(&text)
     }
 
     /// The same for output of which only the end was kept: a value that was cut in two at the front is
@@ -65,8 +85,26 @@ impl Redaction {
     /// What is told of the output of a command, of which only the end was kept.
     pub fn output(&self, tail: &str) -> String {
         let text = self.tail(tail);
-        let text = text.trim_end();
+        let mut text = text.trim_end();
+        // Of a word that was cut in two nobody can tell what it was.
+        if tail.len() >= TAIL {
+            text = text.find(char::is_whitespace).map_or("", |end| &text[end..]);
+        }
         text.chars().skip(text.chars().count().saturating_sub(OUTPUT_KEPT)).collect()
+    }
+
+    /// What ended a run, without what a tool, or the configuration, has said too much.
+    pub fn error(&self, error: Error) -> Error {
+        match error {
+            Error::Tool { tool, status, stderr, next } => {
+                let [tool, stderr, next] = [tool, stderr, next].map(|text| self.text(&text));
+                Error::Tool { tool, status, stderr, next }
+            }
+            Error::Refused { what, next } => {
+                Error::Refused { what: self.text(&what), next: self.text(&next) }
+            }
+            other => other,
+        }
     }
 
     /// All texts of a finding.
@@ -139,6 +177,36 @@ mod tests {
     fn every_line_of_a_long_value_goes() {
         let redaction = redaction("-----BEGIN-----\nAAAABBBBCCCC\n", "");
         assert!(!redaction.text("line AAAABBBBCCCC seen").contains("AAAABBBB"));
+    }
+
+    #[test]
+    fn of_all_variables_those_with_the_name_of_a_secret_go() {
+        let variables = [
+            ("DEPLOY_TOKEN", "tok-12345"),
+            ("AUTH", "1"),
+            ("USE_KEY", "true"),
+            ("EDITOR", "vi-editor"),
+            ("SSH_AUTH_SOCK", "/run/agent"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let redaction = Redaction::default().guessed(&variables);
+        let text = "1 tok-12345 of vi-editor is true at /run/agent";
+        assert_eq!(redaction.text(text), "1 $DEPLOY_TOKEN of vi-editor is true at /run/agent");
+    }
+
+    #[test]
+    fn tokens_go_from_every_text_and_a_word_that_the_tail_has_cut_goes_whole() {
+        let redaction = Redaction::default();
+        let url = "postgres://app:hunter2@db/app";
+        let finding = redaction.finding(&Finding::error(url, url, url));
+        assert_eq!([finding.path, finding.what, finding.repair], ["postgres://app:(secret)@db/app"; 3]);
+        let error =
+            Error::Tool { tool: "git".into(), status: "1".into(), stderr: url.into(), next: url.into() };
+        assert!(!redaction.error(error).chain().contains("hunter2"));
+        // The first word of a long output may be the end of a token.
+        let cut = "k".repeat(TAIL - 4) + " end";
+        assert_eq!(redaction.output(&cut), " end");
+        assert_eq!(redaction.output("whole end"), "whole end");
     }
 
     #[test]

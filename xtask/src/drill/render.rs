@@ -27,6 +27,11 @@ pub fn markdown(evidence: &Evidence) -> String {
 /// What it has shown, what that means, and why it is no better.
 fn opening(page: &mut String, evidence: &Evidence) {
     let (verdict, meaning) = match evidence.result {
+        _ if !evidence.lost.is_empty() => (
+            "**records are lost**",
+            "**Records of drills are lost, and that was accepted.** This is no drill: it says which records are missing \
+             in the chain, who has accepted that, and why.",
+        ),
         Verdict::Verified => (
             "verified",
             "**Recovery is proven.** What this drill restored came back as it was stored, and every check passed.",
@@ -42,7 +47,15 @@ fn opening(page: &mut String, evidence: &Evidence) {
              counts as overdue until one has run.",
         ),
     };
-    let _ = write!(page, "# {}\n\n{meaning} {}\n", cell(&evidence.id), purpose(&evidence.kind));
+    let meaning = format!("{meaning} {}", purpose(&evidence.kind));
+    let _ = write!(page, "# {}\n\n{}\n", cell(&evidence.id), meaning.trim_end());
+    if !evidence.lost.is_empty() {
+        page.push_str("\nLost:\n\n");
+    }
+    for lost in &evidence.lost {
+        let digest = lost.sha256.as_ref().map_or("unknown".into(), |digest| format!("`{digest}`"));
+        let _ = writeln!(page, "- {}, SHA-256 {digest}", cell(&lost.id));
+    }
     if !evidence.reasons.is_empty() {
         page.push_str("\nWhy:\n\n");
         evidence.reasons.iter().for_each(|reason| {
@@ -81,7 +94,7 @@ fn purpose(kind: &str) -> &'static str {
 
 /// Who or what ran it, for a table.
 pub(super) fn ran_by(evidence: &Evidence) -> String {
-    cell(&evidence.operator.as_ref().map_or_else(|| "not recorded".into(), ToString::to_string))
+    cell(&evidence.ran_by().unwrap_or_else(|| "not recorded".into()))
 }
 
 /// What was measured, beside what was expected.
@@ -101,14 +114,21 @@ fn measured(page: &mut String, evidence: &Evidence) {
         ),
     ] {
         let judged = match (target, actual) {
-            (_, None) => "not measured",
-            (None, Some(_)) => "no target",
-            (Some(target), Some(actual)) if actual <= target => "met",
-            (Some(_), Some(_)) => "**missed**",
+            (_, None) if name.ends_with("(RPO)") => format!("not measured{}", ahead(evidence)),
+            (_, None) => "not measured".into(),
+            (None, Some(_)) => "no target".into(),
+            (Some(target), Some(actual)) if actual <= target => "met".into(),
+            (Some(_), Some(_)) => "**missed**".into(),
         };
         let expected = target.map_or_else(|| "-".to_owned(), |_| format!("at most {}", duration(target)));
         let _ = writeln!(page, "| {name} | {expected} | {} | {judged} |", duration(actual));
     }
+}
+
+/// Why the age of the data was not measured, where a clock is why.
+pub(super) fn ahead(evidence: &Evidence) -> String {
+    let Some(seconds) = evidence.rpo_ahead_seconds else { return String::new() };
+    format!(": dated {} after the drill's start", duration(Some(seconds)))
 }
 
 fn artifacts(page: &mut String, evidence: &Evidence) {
@@ -125,9 +145,10 @@ fn artifacts(page: &mut String, evidence: &Evidence) {
             let numbers: Vec<String> = part.numbers.iter().map(u32::to_string).collect();
             format!(" (only part {} of {})", numbers.join(", "), part.of)
         });
+        let copy = artifact.copy.as_deref().map_or_else(String::new, |copy| format!(", at {}", cell(copy)));
         let _ = writeln!(
             page,
-            "| {}{older}{part} | {} | {} | {} | {} | {digest} |",
+            "| {}{older}{part} | {} | {}{copy} | {} | {} | {digest} |",
             artifact.role,
             cell(&artifact.set),
             cell(&artifact.path),

@@ -4,7 +4,8 @@
 //! Pure: former records and what is retained in, turns and numbers out. A queue without replacement: whatever is drilled
 //! goes to its end, and so does what is new. With so many older artifacts each that stays has its turn within as many
 //! drills, whatever is pruned or made meanwhile. Drills are counted in the order of their chain, not by the clock.
-use super::evidence::{Stored, Verdict};
+use super::chain::{Stored, chained};
+use super::evidence::Verdict;
 use super::steps::{Kind, Pick, Role};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub struct Retained {
     pub created_at: Timestamp,
     /// In how many parts it is drilled: 1 for all of it at once.
     pub parts: u32,
+    /// The destinations that have a copy, where these are several.
+    pub copies: Vec<String>,
 }
 
 /// What is retained of a kind.
@@ -74,6 +77,20 @@ pub struct Coverage {
     pub every_byte_in: u32,
     /// So many of them are still needed, if nothing is made or pruned and all of them pass.
     pub drills_needed: u32,
+    /// The same of the copies at each destination, where several have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyCoverage>,
+}
+
+/// What the drills have covered of the copies at one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyCoverage {
+    /// Its name.
+    pub destination: String,
+    /// Artifacts that have a copy there.
+    pub retained: u32,
+    /// Those of which every byte of that copy was restored and compared.
+    pub covered: u32,
 }
 
 impl std::fmt::Display for Coverage {
@@ -88,10 +105,13 @@ impl std::fmt::Display for Coverage {
         if self.every_byte_in != self.every_artifact_in {
             write!(f, " in part, and every byte in {}", drills(self.every_byte_in))?;
         }
-        match self.drills_needed {
-            0 => Ok(()),
-            needed => write!(f, "; still needed: {needed}"),
+        if self.drills_needed > 0 {
+            write!(f, "; still needed: {}", self.drills_needed)?;
         }
+        let copy =
+            |copy: &CopyCoverage| format!("{} of {} at {}", copy.covered, copy.retained, copy.destination);
+        let copies: Vec<String> = self.copies.iter().map(copy).collect();
+        if copies.is_empty() { Ok(()) } else { write!(f, "; of the copies {} covered", copies.join(", ")) }
     }
 }
 
@@ -104,6 +124,8 @@ pub struct Took {
     pub file: String,
     /// Newest or older, as it was then.
     pub pick: Pick,
+    /// The destination whose copy it was, where several had one.
+    pub copy: Option<String>,
     /// What of it; `None` for all.
     pub part: Option<Part>,
     /// Whether that came back.
@@ -120,7 +142,7 @@ impl Past {
     /// Of the records of all drills, in the order of their chain.
     pub fn of(records: &[Stored]) -> Self {
         let mut past = Self::default();
-        for record in chained(records) {
+        for record in chained(records.iter().collect()) {
             let evidence = &record.evidence;
             if evidence.result == Verdict::CouldNotRun {
                 continue;
@@ -129,6 +151,7 @@ impl Past {
                 kind: Kind { role: artifact.role, set: artifact.set.clone() },
                 file: artifact.path.clone(),
                 pick: artifact.pick,
+                copy: artifact.copy.clone(),
                 part: artifact.part.clone(),
                 // Older records say it of the drill as a whole.
                 proven: artifact.proven.unwrap_or(evidence.result == Verdict::Verified),
@@ -175,10 +198,11 @@ impl Past {
         self.drills.iter().flat_map(of_drill)
     }
 
-    /// When each part of an artifact was covered last, of so many parts.
-    fn parts(&self, file: &str, of: u32) -> BTreeMap<u32, Timestamp> {
+    /// When each part of an artifact was covered last, of so many parts; of its copy at one destination, if one is named.
+    fn parts(&self, file: &str, of: u32, copy: Option<&str>) -> BTreeMap<u32, Timestamp> {
         let mut covered = BTreeMap::new();
-        for (at, took) in self.takings(file).filter(|(_, took)| took.proven) {
+        let here = |took: &Took| copy.is_none() || took.copy.as_deref() == copy;
+        for (at, took) in self.takings(file).filter(|(_, took)| took.proven && here(took)) {
             match &took.part {
                 None => covered.extend((1..=of).map(|number| (number, at))),
                 Some(part) if part.of == of => {
@@ -190,17 +214,18 @@ impl Past {
         covered
     }
 
-    /// How many of so many parts of an artifact are covered.
-    pub fn parts_covered(&self, file: &str, of: u32) -> u32 {
-        self.parts(file, of).len() as u32
+    /// How many of so many parts of an artifact are covered; of its copy at one destination, if one is named.
+    pub fn parts_covered(&self, file: &str, of: u32, copy: Option<&str>) -> u32 {
+        self.parts(file, of, copy).len() as u32
     }
 
-    /// Since when every byte of an artifact is covered; `None` where it is not.
-    pub fn covered_since(&self, file: &str) -> Option<Timestamp> {
+    /// Since when every byte of an artifact is covered; `None` where it is not. Of its copy at one destination, if one is
+    /// named.
+    pub fn covered_since(&self, file: &str, copy: Option<&str>) -> Option<Timestamp> {
         let kinds: BTreeSet<u32> =
             self.takings(file).map(|(_, took)| took.part.as_ref().map_or(1, |part| part.of)).collect();
         let whole = |of: u32| {
-            let parts = self.parts(file, of);
+            let parts = self.parts(file, of, copy);
             (parts.len() as u32 >= of).then(|| parts.into_values().min()).flatten()
         };
         kinds.into_iter().filter_map(whole).max()
@@ -209,7 +234,7 @@ impl Past {
     /// Which share of an artifact has its turn: the next that was not covered yet. The shares of the latest go on from
     /// those of the latest before it, so that each has its turn though no latest stays for long.
     pub fn share(&self, kind: &Kind, file: &str, pick: Pick, of: u32) -> Share {
-        let covered = self.parts(file, of);
+        let covered = self.parts(file, of, None);
         let same = |took: &&Took| match pick {
             Pick::Latest => took.kind == *kind && took.pick == Pick::Latest,
             Pick::Older => took.file == file,
@@ -222,10 +247,60 @@ impl Past {
         Share { number: next, of }
     }
 
+    /// Which of its copies has its turn: the one that was taken longest ago, of this artifact (and this share of it) first,
+    /// then of whatever was the latest, or the older one, of its kind. `None` where it has no several copies.
+    pub fn copy(
+        &self,
+        (kind, file): (&Kind, &str),
+        pick: Pick,
+        share: Option<Share>,
+        copies: &[String],
+    ) -> Option<String> {
+        let last =
+            |here: &dyn Fn(&Took) -> bool| self.drills.iter().rposition(|(_, took)| took.iter().any(here));
+        let turn = |copy: &&String| {
+            let of_copy = |took: &Took| took.copy.as_ref() == Some(*copy);
+            let shared = |took: &Took| match (&took.part, share) {
+                (Some(part), Some(share)) => part.of == share.of && part.numbers.contains(&share.number),
+                _ => true,
+            };
+            let of_file = |took: &Took| of_copy(took) && took.file == file;
+            let of_kind = |took: &Took| of_copy(took) && took.kind == *kind && took.pick == pick;
+            [
+                last(&|took| of_file(took) && shared(took)),
+                last(&|took| of_kind(took) && shared(took)),
+                last(&of_file),
+                last(&of_kind),
+            ]
+        };
+        // Of equal ones the first that is configured.
+        copies.iter().filter(|_| copies.len() > 1).min_by_key(turn).cloned()
+    }
+
+    /// What is covered of the copies at each destination.
+    fn copies_covered(&self, stock: &Stock) -> Vec<CopyCoverage> {
+        let mut found: Vec<CopyCoverage> = Vec::new();
+        for one in std::iter::once(&stock.latest).chain(&stock.older) {
+            for destination in &one.copies {
+                let covered = u32::from(self.covered_since(&one.file, Some(destination)).is_some());
+                match found.iter_mut().find(|copy| copy.destination == *destination) {
+                    Some(copy) => {
+                        copy.retained += 1;
+                        copy.covered += covered;
+                    }
+                    None => {
+                        found.push(CopyCoverage { destination: destination.clone(), retained: 1, covered })
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// What is covered of a kind.
     pub fn coverage(&self, stock: &Stock, now: Timestamp) -> Coverage {
         let all = || std::iter::once(&stock.latest).chain(&stock.older);
-        let since: Vec<Option<Timestamp>> = all().map(|one| self.covered_since(&one.file)).collect();
+        let since: Vec<Option<Timestamp>> = all().map(|one| self.covered_since(&one.file, None)).collect();
         let turns = (stock.older.len() as u32).max(1);
         let parts = all().map(|one| one.parts.max(1)).max().unwrap_or(1);
         Coverage {
@@ -240,14 +315,15 @@ impl Past {
             every_artifact_in: turns,
             every_byte_in: turns * parts,
             drills_needed: self.needed(stock, now),
+            copies: self.copies_covered(stock),
         }
     }
 
     /// Drills until every byte is covered, one older artifact and the latest each.
     fn needed(&self, stock: &Stock, now: Timestamp) -> u32 {
-        let missing = |one: &Retained| match self.covered_since(&one.file) {
+        let missing = |one: &Retained| match self.covered_since(&one.file, None) {
             Some(_) => 0,
-            None => one.parts.max(1).saturating_sub(self.parts_covered(&one.file, one.parts.max(1))),
+            None => one.parts.max(1).saturating_sub(self.parts_covered(&one.file, one.parts.max(1), None)),
         };
         let queue = self.queue(&stock.older, now);
         let mut queue: VecDeque<u32> = queue.into_iter().map(|index| missing(&stock.older[index])).collect();
@@ -260,26 +336,6 @@ impl Past {
         }
         drills.max(missing(&stock.latest))
     }
-}
-
-/// The records in the order in which they were written: each behind the one that it names, and by time where that one is
-/// not there.
-fn chained(records: &[Stored]) -> Vec<&Stored> {
-    let there: BTreeSet<&str> = records.iter().map(|record| record.sha256.as_str()).collect();
-    let mut waiting: VecDeque<&Stored> = records.iter().collect();
-    waiting.make_contiguous().sort_by_key(|record| (record.evidence.started_at, &record.file));
-    let (mut done, mut order) = (BTreeSet::new(), Vec::new());
-    while !waiting.is_empty() {
-        let ready = |record: &&Stored| match record.evidence.previous_sha256.as_deref() {
-            Some(previous) => !there.contains(previous) || done.contains(previous),
-            None => true,
-        };
-        let next = waiting.iter().position(ready).unwrap_or(0);
-        let Some(record) = waiting.remove(next) else { break };
-        done.insert(record.sha256.as_str());
-        order.push(record);
-    }
-    order
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ fn kind() -> Kind {
 }
 
 fn retained(file: &str, created: i64, parts: u32) -> Retained {
-    Retained { file: file.into(), created_at: at(created), parts }
+    Retained { file: file.into(), created_at: at(created), parts, copies: vec![] }
 }
 
 fn took(file: &str, pick: Pick, part: Option<(u32, u32)>) -> Took {
     let part = part.map(|(number, of)| Part { numbers: vec![number], of, entries: 1, bytes: 1 });
-    Took { kind: kind(), file: file.into(), pick, part, proven: true }
+    Took { kind: kind(), file: file.into(), pick, copy: None, part, proven: true }
 }
 
 /// Stock that changes between drills, as retention and backups change it.
@@ -166,14 +166,14 @@ fn parts_of_another_cut_do_not_add_up() {
     let mut past = Past::default();
     past.add(at(1), vec![took("a", Pick::Older, Some((1, 2)))]);
     past.add(at(2), vec![took("a", Pick::Older, Some((2, 3)))]);
-    assert_eq!(past.covered_since("a"), None);
+    assert_eq!(past.covered_since("a", None), None);
     assert_eq!(past.share(&kind(), "a", Pick::Older, 2), Share { number: 2, of: 2 });
     past.add(at(3), vec![took("a", Pick::Older, Some((2, 2)))]);
-    assert_eq!(past.covered_since("a"), Some(at(1)));
+    assert_eq!(past.covered_since("a", None), Some(at(1)));
     // Then they are covered again, from the first.
     assert_eq!(past.share(&kind(), "a", Pick::Older, 2).number, 1);
     past.add(at(4), vec![took("a", Pick::Latest, None)]);
-    assert_eq!(past.covered_since("a"), Some(at(4)));
+    assert_eq!(past.covered_since("a", None), Some(at(4)));
 }
 
 #[test]
@@ -198,6 +198,7 @@ fn coverage_reads_well() {
         retained: 3,
         covered: 2,
         covered_since: None,
+        copies: vec![],
         every_artifact_in: 2,
         every_byte_in: 2,
         drills_needed: 1,
@@ -210,4 +211,40 @@ fn coverage_reads_well() {
     coverage.covered_since = Some("2026-03-01T10:00:00Z".into());
     let text = "data db: 2 of 3 artifacts covered since 2026-03-01T10:00:00Z; every retained artifact is covered in 2 drills in part, and every byte in 40 drills";
     assert_eq!(coverage.to_string(), text);
+}
+
+/// Of a sampled set every part of every copy has its turn: in the second round each comes from the other drive.
+#[test]
+fn every_part_of_every_copy_is_drilled() {
+    let copies: Vec<String> = vec!["a".into(), "b".into()];
+    for parts in [2, 3, 20] {
+        let mut past = Past::default();
+        for drill in 0..2 * parts {
+            let share = past.share(&kind(), "x", Pick::Older, parts);
+            let copy = past.copy((&kind(), "x"), Pick::Older, Some(share), &copies);
+            let part = Some((share.number, parts));
+            past.add(at(i64::from(drill)), vec![Took { copy, ..took("x", Pick::Older, part) }]);
+        }
+        for copy in &copies {
+            assert_eq!(past.parts_covered("x", parts, Some(copy)), parts, "{copy} of {parts}");
+            assert!(past.covered_since("x", Some(copy)).is_some());
+        }
+        assert_eq!(past.covered_since("x", Some("c")), None);
+    }
+    assert_eq!(Past::default().copy((&kind(), "x"), Pick::Latest, None, &copies[..1]), None, "no choice");
+}
+
+/// Each day has another latest backup, which no drill has taken before.
+#[test]
+fn new_backups_come_from_each_drive_in_turn() {
+    let copies: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+    let mut past = Past::default();
+    let mut seen = Vec::new();
+    for day in 0..6 {
+        let file = format!("x{day}");
+        let copy = past.copy((&kind(), &file), Pick::Latest, None, &copies);
+        seen.extend(copy.clone());
+        past.add(at(day), vec![Took { copy, ..took(&file, Pick::Latest, None) }]);
+    }
+    assert_eq!(seen.concat(), "abcabc");
 }

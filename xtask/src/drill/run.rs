@@ -5,7 +5,7 @@
 //! not hide what can be said about the others. "Clean up" is always taken, and the folder goes away even if
 //! it is not reached.
 use super::control;
-use super::done::Done;
+use super::done::{Done, told};
 use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
 use super::key_files::looked;
 use super::redact::Redaction;
@@ -45,6 +45,8 @@ pub struct Spot<'a> {
     pub rooms: &'a dyn Rooms,
     /// Where the private folder is made.
     pub workspace: &'a Path,
+    /// The repository, which its folder names.
+    pub repository: &'a Path,
     /// The whole environment of the release checks.
     pub environment: &'a [(String, String)],
     /// What must not get into the evidence.
@@ -225,11 +227,15 @@ impl Spot<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        let own = state.scratch.insert(Scratch::new(Owner::Drill, self.workspace)?);
-        let swept = scratch::sweep(scratch::left_behind(Owner::Drill, self.workspace, own.changed_at()))?;
-        let swept = match swept {
-            0 => String::new(),
-            count => format!("; {count} folders of killed drills are removed"),
+        let own = state.scratch.insert(Scratch::of(Owner::Drill, self.workspace, self.repository)?);
+        // They hold data in the clear, whichever repository's; its lock shows that a drill is over.
+        let left = scratch::left_behind(Owner::Drill, self.workspace, own.changed_at());
+        let told: Vec<String> =
+            left.iter().map(|folder| format!("{} of {}", show(folder), scratch::whose(folder))).collect();
+        scratch::sweep(left)?;
+        let swept = match &told[..] {
+            [] => String::new(),
+            told => format!("; removed, as left by drills that were killed: {}", told.join(", ")),
         };
         Ok(Done::pass(format!("everything that the drill needs is there{swept}")))
     }
@@ -331,15 +337,8 @@ impl Spot<'_> {
         let limit = self.plan.check_timeout;
         let line = &self.plan.release_checks[index];
         let ran = self.rooms.shell(line, cwd, self.environment, limit)?;
-        let output = self.redaction.output(&ran.tail);
-        let mut done = match ran.outcome {
-            shell::Outcome::Pass => Done::pass("exit status 0"),
-            shell::Outcome::Fail(status) => Done::fail(format!("{status}: {output}")),
-            shell::Outcome::Timeout => {
-                let detail = format!("had not ended after {} s: {output}", limit.as_secs());
-                Done { outcome: Outcome::Timeout, ..Done::fail(detail) }
-            }
-        };
+        let (outcome, detail) = told(&ran, limit, self.redaction);
+        let mut done = Done { outcome, ..Done::pass(detail) };
         if ran.tail.ends_with(shell::LEFT_RUNNING) {
             let what = "left something running that has left its process group";
             let repair = "stop it in the check itself: what leaves its group is not stopped";
@@ -360,6 +359,7 @@ impl Spot<'_> {
                 bytes,
                 created_at: planned.created_at,
                 pick: planned.pick,
+                copy: planned.demands.copy.clone(),
                 part: state.parts.get(&index).map(|located| Part {
                     numbers: located.numbers.clone(),
                     of: planned.demands.sample.map_or(1, |share| share.of),

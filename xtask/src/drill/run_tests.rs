@@ -243,6 +243,7 @@ impl Stage {
             blockers: &self.blockers,
             tools: &self.tools,
             rooms,
+            repository: Path::new("/srv/api"),
             workspace: self.workspace.path(),
             environment: &[("LANG".into(), "C".into())],
             redaction: &redaction,

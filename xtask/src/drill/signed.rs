@@ -2,7 +2,9 @@
 //!
 //! It says who vouches for a record, also where its chain was made anew as a whole. A record that could not be signed is
 //! stored all the same, and says why among its findings: a drill without evidence would be worse.
-use super::evidence::{Evidence, Signature, Stored};
+use super::chain::Stored;
+use super::done::why;
+use super::evidence::{Evidence, Signature};
 use super::measured::Frame;
 use crate::destination::read;
 use crate::error::{Error, Result};
@@ -27,10 +29,7 @@ pub(super) fn sign(key: Option<&str>, frame: &Frame, evidence: &mut Evidence) ->
         Ok(armour) => Ok(Some(armour)),
         Err(error) => {
             evidence.signature = None;
-            let why = match &error {
-                Error::Interrupted => "the drill was interrupted".to_owned(),
-                error => error.chain(),
-            };
+            let why = why(&error);
             let repair = error.next_step().unwrap_or_default();
             let finding = Finding::error("drill", format!("this record could not be signed: {why}"), repair);
             evidence.findings.push(frame.assigned(finding));
@@ -85,6 +84,10 @@ fn wrong(folder: &Path, record: &Stored, claimed: &Signature) -> Result<Option<F
         Checked::Revoked(by) => {
             error(format!("is signed by {by}, which was revoked"), "ask its owner why, and since when")
         }
-        Checked::Unreadable(why) => error(format!("has a signature that gpg cannot read: {why}"), RESTORE),
+        Checked::Unreadable(why) => {
+            let what = format!("is signed, and gpg cannot read the signature {}: {why}", show(&path));
+            let repair = format!("bring {} back from version control", show(&path));
+            error(what, &repair)
+        }
     }
 }

@@ -351,7 +351,11 @@ impl fmt::Display for Plan {
                 Step::KeyFiles(index) => {
                     write!(f, " ({})", self.artifacts[index].key_files.join(", "))?;
                 }
-                Step::Fetch(index) | Step::Restore(index) | Step::Canary(index) | Step::Published(index) => {
+                Step::Fetch(index)
+                | Step::Checksums(index)
+                | Step::Restore(index)
+                | Step::Canary(index)
+                | Step::Published(index) => {
                     self.artifacts[index].demands.shown(step, f)?;
                 }
                 Step::ReleaseCheck(_) => write!(f, " (at most {} s)", self.check_timeout.as_secs())?,

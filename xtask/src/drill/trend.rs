@@ -2,6 +2,7 @@
 //!
 //! Pure. A drill that could not run has measured nothing, whatever its record holds: it is a gap. So is a value that was
 //! not measured.
+use super::chain::LOST;
 use super::evidence::{Evidence, Verdict};
 use super::render::duration;
 use serde::Serialize;
@@ -64,7 +65,7 @@ pub struct Trend {
 
 /// The trend of each kind of drill that is on record, spot drills first.
 pub fn trends(drills: &[&Evidence]) -> Vec<Trend> {
-    let mut kinds: Vec<&str> = drills.iter().map(|drill| &*drill.kind).collect();
+    let mut kinds: Vec<&str> = drills.iter().map(|drill| &*drill.kind).filter(|kind| *kind != LOST).collect();
     kinds.sort_by_key(|kind| (*kind != "spot", *kind));
     kinds.dedup();
     kinds.into_iter().map(|kind| trend(kind, drills)).collect()

@@ -6,6 +6,7 @@
 use super::evidence::{Outcome, StepRun, Verdict, as_of};
 use super::render::duration;
 use super::steps::{Pick, Plan, Planned, Role, Step};
+use crate::destination::retention::AHEAD;
 use crate::finding::{Finding, any_error};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -143,18 +144,28 @@ pub fn missed(
     time.into_iter().chain(data).collect()
 }
 
-/// Artifacts that are newer than the drill: a clock is wrong.
-pub fn from_the_future(plan: &Plan, started_at: Timestamp) -> Vec<Finding> {
-    // A second run within a second is dated a second later.
-    let latest = started_at.saturating_add(SignedDuration::from_mins(1)).unwrap_or(started_at);
-    let ahead = plan.artifacts.iter().filter(|a| a.pick == Pick::Latest && a.created_at > latest);
-    ahead
-        .map(|artifact| {
-            let what =
-                "was made after this drill began: a clock is or was wrong, and it may not be the newest";
-            Finding::error(&artifact.file, what, "check the clocks")
-        })
-        .collect()
+/// Artifacts that are newer than the drill: a clock is wrong. That data is by no more than [`AHEAD`], since a second run
+/// within a second is dated a second later, is a warning; then it is only not known how old it is.
+pub fn from_the_future(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+) -> Vec<Finding> {
+    let told = |a: &Planned| {
+        let ahead = as_of(a, confirmed).duration_since(started_at);
+        let by = duration(Some(ahead.as_secs_f64()));
+        let dated = format!("is dated {by} after this drill's start: a clock is or was wrong");
+        if ahead > AHEAD {
+            let what = format!("{dated}, and it may not be the newest; its age is not measured");
+            Some(Finding::error(&a.file, what, "check the clocks"))
+        } else if ahead.is_positive() && a.kind.role == Role::Data {
+            let what = format!("{dated}, and its age is not measured");
+            Some(Finding::warning(&a.file, what, "check the clocks"))
+        } else {
+            None
+        }
+    };
+    plan.artifacts.iter().filter(|a| a.pick == Pick::Latest).filter_map(told).collect()
 }
 
 /// A finding for each set whose latest backup, or its last confirmation, is older than the target for the age of the data.
@@ -185,6 +196,7 @@ mod tests {
     use super::*;
     use crate::drill::demands::Demands;
     use crate::drill::steps::Kind;
+    use crate::finding::Severity;
     use std::time::Duration;
 
     fn planned(role: Role, set: &str) -> Planned {
@@ -376,8 +388,19 @@ mod tests {
     fn an_artifact_from_the_future_is_an_error() {
         let mut plan = plan();
         let at = Timestamp::UNIX_EPOCH;
-        assert_eq!(from_the_future(&plan, at), []);
+        let none = BTreeMap::new();
+        assert_eq!(from_the_future(&plan, &none, at), []);
         plan.artifacts[1].created_at = at + SignedDuration::from_mins(2);
-        assert_eq!(from_the_future(&plan, at)[0].path, "db.tar.gz");
+        let found = &from_the_future(&plan, &none, at)[0];
+        assert_eq!((&*found.path, found.severity), ("db.tar.gz", Severity::Error));
+        assert!(found.what.starts_with("is dated 2 min 0 s after this drill's start"), "{found:?}");
+        // By little it may be a name, and its age is not known all the same.
+        plan.artifacts[1].created_at = at;
+        let confirmed = [("db.tar.gz".to_owned(), at + SignedDuration::from_secs(12))].into();
+        let found = &from_the_future(&plan, &confirmed, at);
+        assert!(found.len() == 1 && found[0].severity == Severity::Warning, "{found:?}");
+        assert!(found[0].what.contains("is dated 12.0 s after"), "{found:?}");
+        plan.artifacts[0].created_at = at + SignedDuration::from_secs(1);
+        assert_eq!(from_the_future(&plan, &none, at), [], "a bundle has no age that is measured");
     }
 }

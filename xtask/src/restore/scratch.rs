@@ -6,6 +6,7 @@
 //! opened first, or they could not be emptied. What a run that was killed has left, the next one removes.
 use super::open_folders;
 use crate::error::{Error, Result};
+use crate::shown::show;
 use crate::tools::private::{self, Private};
 use jiff::Timestamp;
 use std::fs;
@@ -49,6 +50,11 @@ pub fn left_behind(owner: Owner, parent: &Path, now: Timestamp) -> Vec<PathBuf> 
     private::left_behind(owner.prefix(), parent, now.as_second())
 }
 
+/// Of which repository a folder is, as far as it says.
+pub fn whose(folder: &Path) -> String {
+    private::whose(folder).unwrap_or_else(|| "a repository that it does not name".into())
+}
+
 /// Removes what [`left_behind`] finds; returns how many.
 ///
 /// # Errors
@@ -86,6 +92,14 @@ impl Scratch {
     /// `Io` when it cannot be made.
     pub fn new(owner: Owner, parent: &Path) -> Result<Self> {
         Private::new(owner.prefix(), parent).map(|folder| Self { folder })
+    }
+
+    /// The same, which names the repository that it is of.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be made.
+    pub fn of(owner: Owner, parent: &Path, repository: &Path) -> Result<Self> {
+        Private::of(owner.prefix(), parent, &show(repository)).map(|folder| Self { folder })
     }
 
     /// When it was last changed, by the clock of its file system.

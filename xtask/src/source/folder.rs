@@ -182,11 +182,19 @@ impl Folder {
     }
 }
 
-/// What is told of something that is left out: nobody has named a file that is too large.
+/// What is told of something that is left out: nobody has named a file that is too large, or what a drill has left.
 pub fn told(path: &[u8], why: LeftOut) -> Option<Finding> {
-    let LeftOut::Size(bytes) = why else { return None };
-    let what = format!("has {bytes} bytes, more than `max-size`; left out");
-    Some(Finding::info(show_bytes(path), what).of_kind(finding::Kind::Size))
+    match why {
+        LeftOut::Size(bytes) => {
+            let what = format!("has {bytes} bytes, more than `max-size`; left out");
+            Some(Finding::info(show_bytes(path), what).of_kind(finding::Kind::Size))
+        }
+        LeftOut::Aside => {
+            let what = "is what a full drill has left aside, which is no data of now; left out";
+            Some(Finding::info(show_bytes(path), what))
+        }
+        LeftOut::Pattern | LeftOut::Cache | LeftOut::FileSystem => None,
+    }
 }
 
 #[cfg(test)]

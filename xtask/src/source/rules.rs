@@ -15,6 +15,9 @@ use std::path::Path;
 const TAG: &str = "CACHEDIR.TAG";
 const SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// How the private folders are named in which full drills keep live data aside, in front of the drill's id.
+pub const ASIDES: &str = ".recovery-full-";
+
 /// Whether SQLite databases are copied through SQLite or as they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +55,8 @@ pub enum LeftOut {
     FileSystem,
     /// It has so many bytes.
     Size(u64),
+    /// A full drill keeps in it what was live, or restored, at another time.
+    Aside,
 }
 
 /// How many paths are left out, by reason; a folder counts once.
@@ -65,6 +70,8 @@ pub struct Excluded {
     pub file_system: u64,
     /// Too large.
     pub size: u64,
+    /// Left by full drills.
+    pub aside: u64,
 }
 
 impl Excluded {
@@ -75,21 +82,23 @@ impl Excluded {
             LeftOut::Cache => &mut self.cache,
             LeftOut::FileSystem => &mut self.file_system,
             LeftOut::Size(_) => &mut self.size,
+            LeftOut::Aside => &mut self.aside,
         } += 1;
     }
 
     /// For whatever reason.
     pub fn total(&self) -> u64 {
-        self.pattern + self.cache + self.file_system + self.size
+        self.pattern + self.cache + self.file_system + self.size + self.aside
     }
 
     /// Each reason as JSON has it, and its number.
-    pub fn reasons(&self) -> [(&'static str, u64); 4] {
+    pub fn reasons(&self) -> [(&'static str, u64); 5] {
         [
             ("pattern", self.pattern),
             ("cache", self.cache),
             ("file-system", self.file_system),
             ("size", self.size),
+            ("aside", self.aside),
         ]
     }
 }
@@ -114,7 +123,13 @@ impl Judge {
 
     /// By its name alone, relative to the source.
     pub(super) fn by_name(&self, path: &Path, kind: FileType) -> Option<LeftOut> {
-        self.patterns.matched(path, kind == FileType::Directory).is_ignore().then_some(LeftOut::Pattern)
+        let folder = kind == FileType::Directory;
+        if folder
+            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ASIDES.as_bytes()))
+        {
+            return Some(LeftOut::Aside);
+        }
+        self.patterns.matched(path, folder).is_ignore().then_some(LeftOut::Pattern)
     }
 
     /// By what the system says of it; `device` is that of the source itself.

@@ -27,9 +27,20 @@ pub fn get(url: &str) -> Result<()> {
     let said = |text: &[u8]| String::from_utf8_lossy(text).replace(url, "the URL");
     match finish_for(call, "curl", DEADLINE, OnInterrupt::GoOn)? {
         Some(output) if output.status.success() => Ok(()),
-        Some(output) => Err(failed("curl", &output.status.to_string(), &said(&output.stderr))),
+        Some(output) => Err(failed("curl", &output.status.to_string(), &once(&said(&output.stderr)))),
         None => Err(failed("curl", &format!("no answer in {} s", DEADLINE.as_secs()), "")),
     }
+}
+
+/// Each line once: curl says the same of every try.
+fn once(text: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
 
 fn settings(url: &str) -> Vec<u8> {
@@ -51,5 +62,6 @@ mod tests {
     fn an_error_does_not_tell_the_url() {
         let error = get("http://127.0.0.1:1/secret").expect_err("nobody is there").chain();
         assert!(error.contains("curl") && !error.contains("secret"), "{error}");
+        assert_eq!(error.matches("curl: (7)").count(), 1, "one line for all tries: {error}");
     }
 }

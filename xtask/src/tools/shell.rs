@@ -4,17 +4,18 @@ use super::OnInterrupt;
 use super::failed;
 use super::process::{Ending, grouped, signal, wait};
 use crate::error::{Error, Result};
+use duct::Expression;
 use rustix::process::Signal;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of output that are kept, the last ones.
-const TAIL: usize = 4096;
+pub const TAIL: usize = 4096;
 /// How long the output of what has ended is waited for: whoever still holds it has left the group.
 const REST: Duration = Duration::from_secs(2);
 /// Behind the output of a command that has left somebody running.
@@ -81,7 +82,7 @@ pub fn start(
     let lost = |error: std::io::Error| failed("sh -c", "was lost", &error.to_string());
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(log);
     let file = file.map_err(Error::io("create", log))?;
-    let command = duct::cmd("sh", ["-c", line]).dir(cwd).full_env(env.iter().cloned()).stdin_null();
+    let command = sh(line, on_interrupt).dir(cwd).full_env(env.iter().cloned()).stdin_null();
     let child = grouped(&command.stderr_to_stdout().stdout_file(file).unchecked())
         .start()
         .map_err(|error| failed("sh -c", "did not start", &error.to_string()))?;
@@ -116,7 +117,7 @@ fn run_for(
 ) -> Result<ShellRun> {
     let begin = Instant::now();
     let lost = |error: std::io::Error| failed("sh -c", "was lost", &error.to_string());
-    let command = duct::cmd("sh", ["-c", line]).dir(cwd).full_env(env.iter().cloned());
+    let command = sh(line, on_interrupt).dir(cwd).full_env(env.iter().cloned());
     let child = grouped(&command.stdin_null().stderr_to_stdout().unchecked())
         .reader()
         .map_err(|error| failed("sh -c", "did not start", &error.to_string()))?;
@@ -147,6 +148,36 @@ fn run_for(
         },
     };
     Ok(ShellRun { outcome, seconds: begin.elapsed().as_secs_f64(), tail })
+}
+
+/// The shell for a line. One that ends when this run is interrupted gets TERM when this run is killed, where util-linux can
+/// have the kernel send it: then it begins nothing more. What it has started gets no signal, unless it is the shell's own
+/// process, as that of a line of one command is.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
+fn sh(line: &str, on_interrupt: OnInterrupt) -> Expression {
+    let guard = if on_interrupt == OnInterrupt::End { setpriv() } else { None };
+    match guard {
+        Some(setpriv) => {
+            let line = [DEATH[0], DEATH[1], "sh", "-c", line];
+            duct::cmd(setpriv, line)
+        }
+        None => duct::cmd("sh", ["-c", line]),
+    }
+}
+
+/// What util-linux's setpriv(1) calls `PR_SET_PDEATHSIG` of prctl(2).
+const DEATH: [&str; 2] = ["--pdeathsig", "TERM"];
+
+/// setpriv, where it is there and knows that: busybox has another.
+#[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
+fn setpriv() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let path = which::which("setpriv").ok()?;
+        let works = duct::cmd(&path, [DEATH[0], DEATH[1], "true"]).stdin_null().stdout_null().stderr_null();
+        works.unchecked().run().is_ok_and(|output| output.status.success()).then_some(path)
+    };
+    FOUND.get_or_init(find).as_deref()
 }
 
 /// Keeps the end of what is read, and reads all of it.

@@ -58,8 +58,12 @@ fn primary_fingerprints(listing: &str) -> Vec<String> {
 /// # Errors
 /// When the key is locked, expired or revoked, or gpg fails.
 pub fn sign(key: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    sign_with("gpg", key, bytes, DEADLINE)
+}
+
+fn sign_with(program: &str, key: &str, bytes: &[u8], deadline: Duration) -> Result<Vec<u8>> {
     let args = ["--pinentry-mode", "error", "--local-user", key, "--armor", "--output", "-", "--detach-sign"];
-    let signed = gpg(&args, bytes)?;
+    let signed = run(program, &args, bytes, deadline)?;
     if signed.status.success() && !signed.stdout.is_empty() {
         return Ok(signed.stdout);
     }
@@ -118,18 +122,36 @@ fn told(status: &str, stderr: &str) -> Checked {
     match valid {
         Some(key) if words("REVKEYSIG").is_some() => Checked::Revoked(key),
         Some(key) if words("ERRSIG").is_none() => Checked::Good(key),
-        _ => Checked::Unreadable(stderr.lines().last().unwrap_or_default().trim().to_owned()),
+        _ => Checked::Unreadable(said(stderr)),
     }
 }
 
+/// What gpg itself says, without its advice on how to call it.
+fn said(stderr: &str) -> String {
+    let lines = stderr.lines().filter_map(|line| line.strip_prefix("gpg: ")).map(str::trim);
+    let own = lines.filter(|line| !line.starts_with("the signature could not be verified"));
+    let said = own.collect::<Vec<_>>().join("; ");
+    if said.is_empty() { "it says nothing of it".into() } else { said }
+}
+
 fn gpg(args: &[&str], input: &[u8]) -> Result<Output> {
+    run("gpg", args, input, DEADLINE)
+}
+
+fn run(program: &str, args: &[&str], input: &[u8], deadline: Duration) -> Result<Output> {
     let shell = shell_in(Path::new("/"))?;
     // No key is looked for in the network.
     let quiet =
         ["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr", "--batch", "--no-tty"];
-    let call = expression(cmd!(shell, "gpg {quiet...} {args...}")).stdin_bytes(input);
-    finish(call, "gpg", DEADLINE)?
-        .ok_or_else(|| failed("gpg", &format!("no answer in {} s", DEADLINE.as_secs()), ""))
+    let call = expression(cmd!(shell, "{program} {quiet...} {args...}")).stdin_bytes(input);
+    let hung = || {
+        let mut error = failed("gpg", &format!("no answer in {} s", deadline.as_secs()), "");
+        if let Error::Tool { next, .. } = &mut error {
+            *next = "see what it waits for: `gpgconf --kill gpg-agent` often helps".into();
+        }
+        error
+    };
+    finish(call, "gpg", deadline)?.ok_or_else(hung)
 }
 
 #[cfg(test)]
@@ -145,9 +167,34 @@ mod tests {
         assert_eq!(told(&format!("[GNUPG:] REVKEYSIG 1 a\n{valid}"), ""), Checked::Revoked("PRIMARY".into()));
         let unknown = "[GNUPG:] ERRSIG AB 22 10 00 1 9 CD\n[GNUPG:] NO_PUBKEY AB\n";
         assert_eq!(told(unknown, ""), Checked::UnknownKey("AB".into()));
-        let broken = told("[GNUPG:] NODATA 4\n", "gpg: no signature\ngpg: not found\n");
-        assert_eq!(broken, Checked::Unreadable("gpg: not found".into()));
-        assert_eq!(told("VALIDSIG A 0 0 0 0 0 0 0 0 A", ""), Checked::Unreadable(String::new()), "a name");
+        let said =
+            "gpg: no valid OpenPGP data found.\ngpg: the signature could not be verified.\nPlease remember\n";
+        let broken = told("[GNUPG:] NODATA 4\n", said);
+        assert_eq!(broken, Checked::Unreadable("no valid OpenPGP data found.".into()));
+        let name = told("VALIDSIG A 0 0 0 0 0 0 0 0 A", "");
+        assert!(matches!(name, Checked::Unreadable(_)), "a name is no status: {name:?}");
+    }
+
+    /// As one that waits for an agent which does not answer; a child of it holds its streams, too.
+    #[test]
+    fn one_that_hangs_while_it_signs_is_ended_and_told() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let home = tempfile::tempdir().expect("a folder");
+        let (script, mark) = (home.path().join("gpg"), home.path().join("hangs"));
+        let text = format!(
+            "#!/bin/sh\ncase \"$*\" in *--detach-sign*) echo $$ > '{0}'; sleep 600 & wait;; esac\n",
+            mark.display()
+        );
+        std::fs::write(&script, text).expect("writes");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("sets");
+        let program = script.display().to_string();
+        let error = sign_with(&program, "ABCD", b"record", Duration::from_millis(500)).expect_err("hangs");
+        assert!(error.to_string().contains("gpg failed (no answer in 0 s)"), "{error}");
+        assert!(error.next_step().is_some_and(|next| next.contains("gpg-agent")), "{error:?}");
+        let pid = std::fs::read_to_string(&mark).expect("it was asked to sign");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z")), "it still runs");
+        run(&program, &["--list-keys"], b"", Duration::from_secs(60)).expect("other calls are answered");
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn copies<'a>(done: &'a mut [Done], destination: &'a Destination) -> impl Iterat
 
 /// Why it is not confirmed, if it is not.
 fn ask(ctx: &Context, config: &Config, destination: &Destination, line: &str) -> Result<Option<String>> {
-    let seen = seen(config, &config.drill.environment, ctx.env);
+    let seen = seen(config, &config.drill.environment, ctx.env, ctx.variables);
     let run = shell::run(line, &config.root, &seen.environment, destination.confirm_timeout)?;
     let (line, output) = (seen.redaction.text(line), seen.redaction.output(&run.tail));
     let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).map(|line| format!(": {line}"));

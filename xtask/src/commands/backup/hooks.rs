@@ -43,7 +43,7 @@ pub(super) fn around(
     let hooks = Hooks {
         set: &name,
         root: &config.root,
-        seen: seen(config, &live.hook_environment, ctx.env),
+        seen: seen(config, &live.hook_environment, ctx.env, ctx.variables),
         timeout: live.hook_timeout,
     };
     let worked = match hooks.before(&live.before) {

@@ -27,9 +27,9 @@ use crate::destination::memory::Memory;
 use crate::destination::mount::{Durability, Mounted};
 use crate::destination::names::ArtifactName;
 use crate::destination::place::Place;
-use crate::drill::full::journal;
+use crate::drill::full::{asides, journal};
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::restore::scratch;
 use crate::shown::show;
@@ -230,6 +230,7 @@ fn make(
         let what = format!("holds what a killed backup has left: {}", error.chain());
         left.push(Finding::warning(show(&config.root), what, "remove it by hand"));
     }
+    left.extend(strange(config, memory));
     let (mut locks, mut done, mut prunable) = (Locks::default(), Vec::new(), Vec::new());
     let mut stopped: Vec<Error> = Vec::new();
     for gathered in gathered {
@@ -285,6 +286,14 @@ fn make(
     Ok((done, exit))
 }
 
+/// What full drills have left beside the sources, or in them, and nobody remembers: live data may lie in it, and no backup
+/// has that. What cannot be read of the memory is told elsewhere.
+fn strange(config: &Config, memory: Option<&Memory>) -> Vec<Finding> {
+    let history = memory.and_then(|memory| memory.history().ok()).unwrap_or_default();
+    let strange = asides::strange(config, &history).into_iter();
+    strange.map(|folder| asides::told(&folder, Severity::Warning)).collect()
+}
+
 /// Those of all sets.
 fn findings(done: &[Done]) -> Vec<Finding> {
     done.iter().flat_map(|done| done.findings.iter().cloned()).collect()
@@ -334,7 +343,8 @@ fn encrypted(args: &Args, destination: &Destination) -> bool {
 
 /// Each reason that left something out.
 fn reasons(excluded: &Excluded) -> String {
-    let words = ["by `exclude`", "as caches", "on other file systems", "over `max-size`"];
+    let words =
+        ["by `exclude`", "as caches", "on other file systems", "over `max-size`", "as left by full drills"];
     let counted = excluded.reasons().into_iter().zip(words).filter(|((_, count), _)| *count > 0);
     counted.map(|((_, count), words)| format!("{count} {words}")).collect::<Vec<_>>().join(", ")
 }

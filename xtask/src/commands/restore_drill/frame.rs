@@ -23,13 +23,14 @@ pub(super) fn frame(kind: &'static str, drill: &Drill, args: &Args, ctx: &Contex
 }
 
 /// The same where no configuration says anything.
-pub(super) fn bare(kind: &'static str, args: &Args, ctx: &Context) -> Frame {
+pub(in crate::commands) fn bare(kind: &'static str, args: &Args, ctx: &Context) -> Frame {
     Frame {
         kind,
         id: format!("drill-{}-{kind}", stamp(ctx.now)),
         trigger: "manual".into(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         operator: operator(ctx.env),
+        recovered_by: None,
         started_at: ctx.now,
         rto_target: None,
         rpo_target: None,

@@ -13,8 +13,9 @@ use crate::config::{Config, Deploy};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
+use crate::drill::chain::{Stored, check_chain};
 use crate::drill::due::{self, Due, FULL};
-use crate::drill::evidence::{self, Stored, check_chain};
+use crate::drill::evidence;
 use crate::drill::full::asides;
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -29,7 +30,7 @@ use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Pick, Role};
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::restore::scratch;
 use crate::shown::show;
 use crate::tools::Tool;
@@ -72,8 +73,9 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
             Due::Now(why) => ctx.ui.say(&format!("a full drill is due: {}", reason(why, ctx.now))),
         }
     }
-    let known = [findings, check_chain(&records)].concat();
     let before = gather::prepare_near(config.clone(), records.clone(), vec![], ctx.env, ctx.now)?;
+    let ahead = from_the_future(&before.plan, &before.confirmed, ctx.now);
+    let known = [findings, check_chain(&records), ahead].concat();
     let plan = plan(&config, args, &before)?;
     let (mut id, mut swaps) = (String::new(), Vec::new());
     let mut frame = frame("full", &config.drill, args, ctx);
@@ -94,6 +96,9 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         id,
         trigger: frame.trigger.clone(),
         started_at: ctx.now,
+        operator: Some(frame.operator.clone()),
+        rto_target_seconds: frame.rto_target.map(|target| target.as_secs()),
+        rpo_target_seconds: frame.rpo_target.map(|target| target.as_secs()),
         phase: Phase::Open,
         swaps,
         service,
@@ -109,6 +114,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         plan: &plan,
         memory: &memory,
         newest: before.newest.clone(),
+        elsewhere: before.elsewhere.clone(),
         made: BTreeMap::new(),
         ctx,
     };
@@ -273,6 +279,8 @@ struct Supplies<'a> {
     memory: &'a Memory,
     /// As of when the newest backup of each set is.
     newest: BTreeMap<String, Timestamp>,
+    /// What no drill on this machine proves, and copies that this one passes over.
+    elsewhere: Vec<String>,
     /// The backups that this drill has made, by set.
     made: BTreeMap<String, PathBuf>,
     ctx: &'a Context,
@@ -290,8 +298,10 @@ impl Supply for Supplies<'_> {
         if let Some(blocker) = now.blockers.first() {
             return Err(Error::refused(blocker.clone(), ""));
         }
-        self.newest = now.newest;
-        let mut against = from_the_future(&now.plan, self.ctx.now);
+        (self.newest, self.elsewhere) = (now.newest, now.elsewhere);
+        // A fresh backup may be dated a second later, where another has its name.
+        let mut against = from_the_future(&now.plan, &now.confirmed, self.ctx.now);
+        against.retain(|finding| finding.severity == Severity::Error);
         let mut there: Vec<Picked> = now
             .plan
             .artifacts
@@ -309,7 +319,7 @@ impl Supply for Supplies<'_> {
             let (archive, set) = (&picked.subject.source.archive, &picked.planned.kind.set);
             against.extend(now.findings.iter().filter(|finding| finding.path == show(archive)).cloned());
             if picked.planned.kind.role == Role::Data
-                && let Some(made) = self.made.get(set).filter(|made| *made != archive)
+                && let Some(made) = self.made.get(set).filter(|made| made.file_name() != archive.file_name())
             {
                 let what = format!("is the newest by its date, and not {}, which was just made", show(made));
                 against.push(Finding::error(show(archive), what, "check the clocks: nothing is restored"));
@@ -333,7 +343,7 @@ fn carry_out(
     frame: &Frame,
 ) -> Result<Exit> {
     let Supplies { config, plan, memory, ctx, .. } = supply;
-    let Seen { environment, redaction } = seen(config, &config.drill.environment, ctx.env);
+    let Seen { environment, redaction } = seen(config, &config.drill.environment, ctx.env, ctx.variables);
     let workspace = ctx.temporary();
     let mut tools = before.tools.clone();
     tools.extend(journal.swaps.iter().any(Swap::is_apart).then_some(Tool::Rsync));
@@ -364,8 +374,9 @@ fn carry_out(
         drilled,
         // What a disaster would have left: the newest backup from before the drill.
         rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
+        rpo_ahead_seconds: evidence::ahead_seconds(&before.plan, &before.confirmed, ctx.now),
         loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
-        not_tested: [plan.not_tested(), canaries(config), before.elsewhere].concat(),
+        not_tested: [plan.not_tested(), canaries(config), supply.elsewhere].concat(),
         finished_at,
     };
     let closing = recover::Closing { memory, redaction: &redaction, frame };

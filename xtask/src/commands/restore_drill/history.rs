@@ -1,7 +1,8 @@
 //! `restore-drill history`: the drills on record, and how recovery has fared over them. Reads, and writes nothing.
 use crate::commands::Context;
 use crate::config::Config;
-use crate::drill::evidence::{Evidence, Verdict, check_chain};
+use crate::drill::chain::{check_chain, losses};
+use crate::drill::evidence::{Evidence, Verdict};
 use crate::drill::record;
 use crate::drill::render::duration;
 use crate::drill::trend::{rows, trends};
@@ -14,6 +15,7 @@ use serde_json::json;
 pub(super) fn run(config: &Config, ctx: &Context) -> Result<Exit> {
     let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
     findings.extend(check_chain(&records));
+    findings.extend(losses(&records));
     let exit = finding::exit(&findings);
     let drills: Vec<&Evidence> = records.iter().map(|record| &record.evidence).collect();
     let trends = trends(&drills);
@@ -45,6 +47,6 @@ fn row(drill: &Evidence) -> Vec<String> {
         duration(drill.rto_seconds.filter(|_| ran)),
         duration(drill.rpo_seconds.filter(|_| ran)),
         open.to_string(),
-        drill.operator.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        drill.ran_by().unwrap_or_else(|| "-".to_owned()),
     ]
 }

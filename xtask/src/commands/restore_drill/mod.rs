@@ -1,19 +1,21 @@
 //! `restore-drill`: a file a kind of drill, which of them has its turn, and what all of them do alike: `frame` before,
 //! `report` behind.
-mod frame;
+pub(super) mod frame;
 mod full;
 mod history;
 mod recover;
-mod report;
+pub(super) mod report;
 mod spot;
 
 use super::Context;
+use super::environment::all;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
 use crate::config::Config;
 use crate::drill::due::{Consent, SPOT, Turn, turn};
 use crate::drill::record;
-use crate::error::{Exit, Result};
-use jiff::Timestamp;
+use crate::drill::redact::Redaction;
+use crate::error::{Error, Exit, Result};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 /// Runs the verb.
@@ -22,14 +24,28 @@ use serde_json::json;
 /// Those of the drill.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = || super::configuration(ctx);
-    match args.kind {
+    not_over(args, ctx)?;
+    let drill = || match args.kind {
         // The way back asks no configuration.
         Some(DrillKind::Recover) => recover::run(&super::root(ctx), args, ctx),
         None if args.if_due => by_turn(config()?, args, ctx),
         None | Some(DrillKind::Spot) => spot::run(config()?, args, ctx),
         Some(DrillKind::Full) => full::run(config()?, args, ctx),
         Some(DrillKind::History) => history::run(&config()?, ctx),
+    };
+    // What a tool has said may hold what it was given.
+    drill().map_err(|error| Redaction::default().guessed(&all(ctx.env, ctx.variables)).error(error))
+}
+
+/// Refuses a date until which nothing can be done any more. Somewhere on earth a day lasts twelve hours longer than in UTC.
+fn not_over(args: &Args, ctx: &Context) -> Result<()> {
+    let Some(due) = &args.due else { return Ok(()) };
+    let west = ctx.now.saturating_sub(SignedDuration::from_hours(12)).unwrap_or(ctx.now);
+    // Both are written in full, the day first, and so sort by time.
+    if west.to_string().get(..due.len()).is_some_and(|today| **due < *today) {
+        return Err(Error::Usage(format!("--due {due}: that day is over")));
     }
+    Ok(())
 }
 
 /// The drill that is due, if one is.

@@ -6,21 +6,24 @@ use super::frame::bare;
 use super::report::{Shown, What, remember, report};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
-use crate::commands::environment::values;
+use crate::commands::environment::{all, values};
 use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
-use crate::drill::evidence::{Stored, Verdict};
+use crate::drill::chain::Stored;
+use crate::drill::evidence::Verdict;
+use crate::drill::full::asides;
 use crate::drill::full::back::{Commands, Why, bring_back};
 use crate::drill::full::journal::{Journal, NEXT, Phase};
 use crate::drill::full::run::Drilled;
 use crate::drill::full::swap::Swap;
+use crate::drill::full::written::written;
 use crate::drill::measured::{self, Frame, Measured};
 use crate::drill::record;
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, Stopwatch as _};
 use crate::drill::verdict::Judgement;
 use crate::error::{Exit, Result};
-use crate::finding::Finding;
+use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::json;
@@ -33,10 +36,12 @@ use std::path::Path;
 pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(root);
     if !memory.root().is_dir() {
-        return Ok(nothing(root, ctx));
+        return Ok(nothing(&memory, root, ctx));
     }
     let _lock = lock::repository(memory.root(), "restore-drill", ctx.now)?;
-    let Some(mut journal) = Journal::load(memory.root())? else { return Ok(nothing(root, ctx)) };
+    let Some(mut journal) = Journal::load(memory.root())? else {
+        return Ok(nothing(&memory, root, ctx));
+    };
     let _folders = folders(&journal, ctx)?;
     // What was mended since counts; where nothing can be read, what the drill began with.
     if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| super::full::service(&config))
@@ -45,24 +50,24 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);
     let secrets = values(journal.service.secrets.iter().map(String::as_str), ctx.env);
-    let redaction = Redaction::new(&secrets, &environment);
+    let redaction = Redaction::new(&secrets, &environment).guessed(&all(ctx.env, ctx.variables));
     let tell = |text: &str| ctx.ui.say(text);
     let log = memory.root().join("start.log");
     let commands = Commands { environment: &environment, redaction: &redaction, log, tell: &tell };
     let watch = Monotonic::start();
     let done = journal.phase == Phase::Kept && record::is_taken(&journal.evidence_dir, &journal.id);
     let returned = bring_back(&mut journal, memory.root(), &commands, Why::Failed, &watch);
-    let (id, trigger, started_at) = (journal.id.clone(), journal.trigger.clone(), journal.started_at);
-    let frame = Frame { id, trigger, started_at, ..bare("full", args, ctx) };
+    let frame = frame(&journal, bare("full", args, ctx));
     let closed = journal.phase == Phase::Kept;
     let closing = Closing { memory: &memory, redaction: &redaction, frame: &frame };
     if done {
         // It came to its end, and was killed before it could say so.
         closing.put_away(&journal, ctx)?;
         ctx.ui.say(&format!("{} had come to its end: it is closed", journal.id));
-        return Ok(nothing(root, ctx));
+        return Ok(nothing(&memory, root, ctx));
     }
     let mut findings = returned.findings;
+    findings.extend(written(&journal));
     let what = "was killed, or could not bring everything back: what it had shown counts for nothing";
     let next = if closed { "run the drill again" } else { NEXT };
     findings.push(Finding::error(journal.id.clone(), what, next));
@@ -81,13 +86,32 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let ended = Ended {
         drilled,
         rpo_seconds: None,
+        rpo_ahead_seconds: None,
         loss_now_seconds: None,
         not_tested: vec!["everything behind the step at which the drill was killed".into()],
         finished_at: measured::end(ctx.now, watch.elapsed()),
     };
     let exit = closing.close(&journal, record::load(&journal.evidence_dir), ended, ctx)?;
+    if closed {
+        ctx.ui.findings(&strange(&memory, ctx));
+    }
     // What was asked for was to bring everything back.
     Ok(if closed && exit == Exit::Found { Exit::Done } else { exit })
+}
+
+/// As the drill began; who recovers it stands beside who began it.
+fn frame(journal: &Journal, now: Frame) -> Frame {
+    let target = |seconds: Option<i64>| seconds.map(SignedDuration::from_secs);
+    Frame {
+        id: journal.id.clone(),
+        trigger: journal.trigger.clone(),
+        started_at: journal.started_at,
+        operator: journal.operator.clone().unwrap_or_else(|| now.operator.clone()),
+        recovered_by: Some(now.operator.clone()),
+        rto_target: target(journal.rto_target_seconds),
+        rpo_target: target(journal.rpo_target_seconds),
+        ..now
+    }
 }
 
 /// Holds the live folders against drills of other clones and work trees.
@@ -99,20 +123,34 @@ pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
     journal.swaps.iter().map(lock).collect()
 }
 
-fn nothing(root: &Path, ctx: &Context) -> Exit {
-    ctx.ui.result(&format!("no full drill is open in {}: there is nothing to bring back", show(root)));
+/// Folders of drills that no record names, where the configuration can be read, which says where to look.
+fn strange(memory: &Memory, ctx: &Context) -> Vec<Finding> {
+    let Ok(config) = crate::commands::configuration(ctx) else { return Vec::new() };
+    let strange = asides::strange(&config, &memory.history().unwrap_or_default()).into_iter();
+    strange.map(|folder| asides::told(&folder, Severity::Error)).collect()
+}
+
+fn nothing(memory: &Memory, root: &Path, ctx: &Context) -> Exit {
+    let findings = strange(memory, ctx);
+    let (status, rest) = match findings.is_empty() {
+        true => ("ok", "there is nothing to bring back"),
+        false => ("findings", "what is named below is for you to look at"),
+    };
+    ctx.ui.result(&format!("no full drill is open in {}: {rest}", show(root)));
     ctx.ui.document(&json!({
-        "schema_version": 1, "command": "restore-drill", "status": "ok", "kind": "recover",
+        "schema_version": 1, "command": "restore-drill", "status": status, "kind": "recover",
         "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-        "steps": [], "not_tested": [],
+        "steps": [], "not_tested": [], "findings": findings,
     }));
-    Exit::Done
+    ctx.ui.findings(&findings);
+    finding::exit(&findings)
 }
 
 /// A full drill at its end.
 pub(super) struct Ended {
     pub drilled: Drilled,
     pub rpo_seconds: Option<f64>,
+    pub rpo_ahead_seconds: Option<f64>,
     pub loss_now_seconds: Option<f64>,
     pub not_tested: Vec<String>,
     pub finished_at: Timestamp,
@@ -135,9 +173,11 @@ impl Closing<'_> {
         ended: Ended,
         ctx: &Context,
     ) -> Result<Exit> {
-        let Ended { mut drilled, rpo_seconds, loss_now_seconds, not_tested, finished_at } = ended;
+        let Ended { mut drilled, rpo_seconds, rpo_ahead_seconds, loss_now_seconds, not_tested, finished_at } =
+            ended;
         let (opened, closed, shown) = (drilled.opened, drilled.closed, std::mem::take(&mut drilled.shown));
-        let findings = drilled.findings.clone();
+        let findings: Vec<Finding> =
+            drilled.findings.iter().map(|finding| self.redaction.finding(finding)).collect();
         let record = || {
             let (records, found) = records?;
             let measured = Measured {
@@ -145,6 +185,7 @@ impl Closing<'_> {
                 steps: drilled.steps,
                 rto_seconds: drilled.rto_seconds,
                 rpo_seconds,
+                rpo_ahead_seconds,
                 loss_now_seconds,
                 coverage: vec![],
                 not_tested,

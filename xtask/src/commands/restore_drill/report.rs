@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// What a drill has shown of an artifact.
-pub(super) enum What {
+pub(in crate::commands) enum What {
     /// All of it came back.
     Verified,
     /// What was restored of it came back; with earlier drills these are so many parts of all.
@@ -20,7 +20,7 @@ pub(super) enum What {
 }
 
 /// An artifact of the record, by its index, where its archive lies, and what the drill has shown of it.
-pub(super) struct Shown<'a> {
+pub(in crate::commands) struct Shown<'a> {
     pub what: What,
     pub index: usize,
     pub archive: &'a Path,
@@ -30,7 +30,12 @@ pub(super) struct Shown<'a> {
 ///
 /// # Errors
 /// When the history cannot be written.
-pub(super) fn remember(memory: &Memory, recorded: &Recorded, shown: &[Shown], ctx: &Context) -> Result<()> {
+pub(in crate::commands) fn remember(
+    memory: &Memory,
+    recorded: &Recorded,
+    shown: &[Shown],
+    ctx: &Context,
+) -> Result<()> {
     let (time, evidence) = (ctx.now.to_string(), &recorded.evidence);
     memory.record(&json!({
         "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
@@ -73,7 +78,13 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
     } else {
         let path = show(&recorded.json);
         let coverage: String = evidence.coverage.iter().map(|one| format!("covered: {one}\n")).collect();
-        ctx.ui.result(&format!("{}\n{coverage}evidence: {path}\n", summary(evidence)));
+        let result = format!("result: {}{}", evidence.result.word(), evidence.sampled());
+        // Whoever wants no talk wants to know what came of it.
+        let told = match ctx.ui.quiet {
+            true => result,
+            false => format!("{}{result}\n{coverage}", steps(evidence)),
+        };
+        ctx.ui.result(&format!("{}\nevidence: {path}\n", told.trim_end()));
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
@@ -84,14 +95,10 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
     exit
 }
 
-fn summary(evidence: &Evidence) -> String {
-    let steps = evidence
-        .steps
-        .iter()
-        .map(|step| format!("{:<8} {:>9.3} s  {}", step.outcome, step.seconds, step.name));
-    let mut lines: Vec<_> = steps.collect();
-    lines.push(format!("result: {}{}", evidence.result.word(), evidence.sampled()));
-    lines.join("\n")
+/// A line for each step.
+fn steps(evidence: &Evidence) -> String {
+    let line = |step: &StepRecord| format!("{:<8} {:>9.3} s  {}\n", step.outcome, step.seconds, step.name);
+    evidence.steps.iter().map(line).collect()
 }
 
 /// A step as the record has it, and its speed.
@@ -116,6 +123,7 @@ fn document(recorded: &Recorded) -> Value {
         "kind": evidence.kind,
         "id": evidence.id,
         "operator": evidence.operator,
+        "recovered_by": evidence.recovered_by,
         "started_at": evidence.started_at.to_string(),
         "finished_at": evidence.finished_at.to_string(),
         "result": evidence.result.word(),
@@ -126,6 +134,7 @@ fn document(recorded: &Recorded) -> Value {
         "rto_target_seconds": evidence.rto_target_seconds,
         "rpo_seconds": evidence.rpo_seconds,
         "rpo_target_seconds": evidence.rpo_target_seconds,
+        "rpo_ahead_seconds": evidence.rpo_ahead_seconds,
         "loss_now_seconds": evidence.loss_now_seconds,
         "steps": evidence.steps.iter().map(step).collect::<Vec<_>>(),
         "artifacts": evidence.artifacts,

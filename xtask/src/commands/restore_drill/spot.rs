@@ -88,7 +88,8 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 /// Runs the drill and stores its evidence; also returns what it has shown of artifacts: those that are restorable, and
 /// those whose bytes are not those on record.
 fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Recorded, Vec<Shown<'a>>)> {
-    let Seen { environment, redaction } = seen(&prepared.config, &prepared.config.drill.environment, ctx.env);
+    let Seen { environment, redaction } =
+        seen(&prepared.config, &prepared.config.drill.environment, ctx.env, ctx.variables);
     let redaction = redaction.and(&tokens(ctx));
     let workspace = ctx.temporary();
     let drilled = Spot {
@@ -98,6 +99,7 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
         tools: &prepared.tools,
         rooms: &RealRooms,
         workspace: &workspace,
+        repository: &prepared.config.root,
         environment: &environment,
         redaction: &redaction,
         rebuild: &|commit, scope| of_commit(&prepared.config, commit, scope),
@@ -135,6 +137,7 @@ fn took(artifact: &ArtifactRecord) -> Took {
         kind: Kind { role: artifact.role, set: artifact.set.clone() },
         file: artifact.path.clone(),
         pick: artifact.pick,
+        copy: artifact.copy.clone(),
         part: artifact.part.clone(),
         proven: artifact.proven == Some(true),
     }
@@ -153,14 +156,14 @@ fn coverage(prepared: &Prepared, drilled: Option<&[ArtifactRecord]>, ctx: &Conte
 fn covered(prepared: &Prepared, artifact: &ArtifactRecord, part: &Part, ctx: &Context) -> u32 {
     let mut past = prepared.past.clone();
     past.add(ctx.now, vec![Took { proven: true, ..took(artifact) }]);
-    past.parts_covered(&artifact.path, part.of)
+    past.parts_covered(&artifact.path, part.of, artifact.copy.as_deref())
 }
 
 fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
     let plan = &prepared.plan;
     let mut findings = prepared.findings.clone();
     findings.extend(drilled.findings);
-    findings.extend(from_the_future(plan, ctx.now));
+    findings.extend(from_the_future(plan, &prepared.confirmed, ctx.now));
     findings.extend(stale(plan, &prepared.confirmed, ctx.now, prepared.config.drill.rpo_target));
     let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);
     let ran = judgement.result != Verdict::CouldNotRun;
@@ -172,6 +175,7 @@ fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
         rto_seconds: evidence::rto_seconds(plan, &drilled.runs),
         rpo_seconds: evidence::rpo_seconds(plan, &prepared.confirmed, ctx.now)
             .filter(|_| evidence::all_restored(plan, &drilled.runs)),
+        rpo_ahead_seconds: evidence::ahead_seconds(plan, &prepared.confirmed, ctx.now),
         loss_now_seconds: evidence::loss_seconds(sets, &prepared.newest, end),
         steps: drilled.runs.into_iter().map(|run| measured::step(plan, run)).collect(),
         coverage,

@@ -11,6 +11,8 @@ use super::Context;
 use crate::cli::{ScheduleArgs as Args, Scheduler};
 use crate::config::{Config, Encryption};
 use crate::error::{Error, Exit, Result};
+use crate::finding::Finding;
+use crate::shown::show;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -139,6 +141,12 @@ fn advise(args: &Args, ctx: &Context, config: &Config) {
         Some(Encryption::Passphrase { variable }) => Some(variable),
         _ => None,
     });
+    if let Some(file) = args.env_file.as_ref().map(|file| ctx.path(file)).filter(|file| !file.is_file()) {
+        let what =
+            "is the file of `--env-file`, and is not there: the runs would not see what is to stand in it";
+        let repair = "write it before you install these lines; mode 0600";
+        ctx.ui.findings(&[Finding::warning(show(&file), what, repair)]);
+    }
     if let (Some(variable), None) = (variable, &args.env_file) {
         ctx.ui.say(&format!(
             "these runs do not see ${variable}: write it into a file that only you can read, and give it with --env-file"

@@ -4,6 +4,8 @@
 use super::swap::PREFIX;
 use crate::config::{Config, Deploy};
 use crate::destination::mount::resolved;
+use crate::finding::{Finding, Severity};
+use crate::shown::show;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -55,20 +57,31 @@ pub fn strange(config: &Config, history: &[Value]) -> Vec<PathBuf> {
     private(config).into_iter().filter(strange).collect()
 }
 
+/// What is said of a strange one.
+pub fn told(folder: &Path, severity: Severity) -> Finding {
+    let what =
+        "was left by a full drill that nothing here remembers: live data may lie in it, and no backup has it";
+    let repair =
+        "look into it, and see that the live folder beside it is the right one; then remove it by hand";
+    Finding::new(severity, show(folder), what, repair)
+}
+
 /// Those that hold nothing: a drill was killed before it had begun.
 pub fn hollow(config: &Config) -> Vec<PathBuf> {
     private(config).into_iter().filter(|path| is_hollow(path)).collect()
 }
 
-/// Private folders of drills beside the folders that a full drill replaces, and in `aside-dir`.
+/// Private folders of drills beside the folders that a full drill replaces, in the sources, and in `aside-dir`.
 fn private(config: &Config) -> Vec<PathBuf> {
     let deployed = match &config.drill.deploy {
         Some(Deploy::Folder(folder)) => Some(folder),
         _ => None,
     };
-    let live = config.data.iter().map(|set| &set.source).chain(deployed);
-    let beside = live.filter_map(|folder| Some(resolved(folder).parent()?.to_owned()));
-    let places: BTreeSet<PathBuf> = beside.chain(config.drill.aside_dir.clone()).collect();
+    let sources = || config.data.iter().map(|set| &set.source);
+    let beside = sources().chain(deployed).filter_map(|folder| Some(resolved(folder).parent()?.to_owned()));
+    // In a source lies what was beside a folder that is a part of it now.
+    let inside = sources().map(|folder| resolved(folder));
+    let places: BTreeSet<PathBuf> = beside.chain(inside).chain(config.drill.aside_dir.clone()).collect();
     let named = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir()
     };

@@ -4,6 +4,7 @@
 //! Needs the journal and nothing else. It may be cut off and begun again at every instant, and goes on when this run is
 //! told to stop: whoever asks for the end of a drill wants the service back.
 use super::journal::{Journal, Phase, Service};
+use crate::drill::done::{told, why as reason};
 use crate::drill::evidence::{Outcome, StepRecord, rounded};
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::Stopwatch;
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
 use crate::tools::OnInterrupt;
-use crate::tools::shell::{self, ShellRun};
+use crate::tools::shell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl Commands<'_> {
             OnInterrupt::End => shell::run(line, folder, self.environment, deadline),
             OnInterrupt::GoOn => shell::run_in_any_case(line, folder, self.environment, deadline),
         }?;
-        Ok(self.told(&ran, deadline))
+        Ok(told(&ran, deadline, self.redaction))
     }
 
     /// Starts the service: what the line leaves running lives on.
@@ -63,18 +64,12 @@ impl Commands<'_> {
         let deadline = Duration::from_secs(service.deadline_seconds);
         let (line, folder) = (&service.start, &service.folder);
         let ran = shell::start(line, folder, self.environment, deadline, &self.log, on_interrupt)?;
-        Ok(self.told(&ran, deadline))
+        Ok(told(&ran, deadline, self.redaction))
     }
 
-    fn told(&self, ran: &ShellRun, deadline: Duration) -> (Outcome, String) {
-        let output = self.redaction.output(&ran.tail);
-        match &ran.outcome {
-            shell::Outcome::Pass => (Outcome::Pass, "exit status 0".into()),
-            shell::Outcome::Fail(status) => (Outcome::Fail, format!("{status}: {output}")),
-            shell::Outcome::Timeout => {
-                (Outcome::Timeout, format!("had not ended after {} s: {output}", deadline.as_secs()))
-            }
-        }
+    /// Says what is being done: a command line may hold a secret.
+    pub fn say(&self, text: &str) {
+        (self.tell)(&self.redaction.text(text));
     }
 }
 
@@ -113,7 +108,7 @@ pub fn bring_back(
     if journal.phase == Phase::Kept {
         return returned;
     }
-    (commands.tell)(
+    commands.say(
         "bringing the live data back; if this is cut off, `cargo xtask restore-drill recover` goes on with it",
     );
     // The disk may say that what was restored stays.
@@ -197,12 +192,13 @@ impl Returned {
         severity: Severity,
         take: impl FnOnce() -> Result<(Outcome, String)>,
     ) -> bool {
-        (commands.tell)(&name);
+        commands.say(&name);
         let began = watch.elapsed();
         let (outcome, detail, repair) = match take() {
             Ok((outcome, detail)) => (outcome, detail, String::new()),
-            Err(error) => (Outcome::Fail, error.chain(), error.next_step().unwrap_or_default()),
+            Err(error) => (Outcome::Fail, reason(&error), error.next_step().unwrap_or_default()),
         };
+        let [name, detail] = [name, detail].map(|text| commands.redaction.text(&text));
         let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
         if outcome != Outcome::Pass {
             self.findings.push(Finding::new(severity, name.clone(), detail.clone(), repair));

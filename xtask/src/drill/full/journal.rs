@@ -5,7 +5,7 @@
 use super::swap::Swap;
 use crate::archive::FormatError;
 use crate::destination::{durable, read};
-use crate::drill::evidence::{ArtifactRecord, StepRecord, time};
+use crate::drill::evidence::{ArtifactRecord, Operator, StepRecord, time};
 use crate::error::{Error, Result};
 use crate::shown::show;
 use jiff::Timestamp;
@@ -40,6 +40,15 @@ pub struct Journal {
     /// When it began.
     #[serde(with = "time")]
     pub started_at: Timestamp,
+    /// Who or what began it.
+    #[serde(default)]
+    pub operator: Option<Operator>,
+    /// How long the recovery may take, in seconds.
+    #[serde(default)]
+    pub rto_target_seconds: Option<i64>,
+    /// How old the data may be, in seconds.
+    #[serde(default)]
+    pub rpo_target_seconds: Option<i64>,
     /// See [`Phase`].
     pub phase: Phase,
     /// The folders that it replaces.
@@ -171,6 +180,9 @@ pub(super) mod tests {
             id: "drill-1".into(),
             trigger: "manual".into(),
             started_at: Timestamp::UNIX_EPOCH,
+            operator: None,
+            rto_target_seconds: None,
+            rpo_target_seconds: None,
             phase: Phase::Open,
             swaps: vec![],
             service: Service {

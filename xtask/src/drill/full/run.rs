@@ -9,9 +9,10 @@ use super::room::{room, writable};
 use super::same::same;
 use super::supply::{Picked, Supply};
 use super::swap::Swap;
+use super::written::written;
 use crate::destination::durable;
 use crate::drill::control;
-use crate::drill::done::Done;
+use crate::drill::done::{Done, why};
 use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, rounded};
 use crate::drill::key_files::looked;
 use crate::drill::rooms::{Rooms, Stopwatch};
@@ -115,7 +116,7 @@ impl Full<'_> {
                 self.journal.steps.push(StepRecord { expected: self.plan.expected(step), ..blocked });
                 continue;
             }
-            (self.commands.tell)(&name);
+            self.commands.say(&name);
             let began = watch.elapsed();
             let done = self.take(step);
             let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
@@ -195,14 +196,8 @@ impl Full<'_> {
         self.journal.steps.extend(steps);
         findings.extend(found);
         let closed = self.journal.phase == Phase::Kept;
+        findings.extend(written(&self.journal));
         if closed && passed {
-            for swap in self.journal.swaps.iter().filter(|swap| swap.placed.is_some()) {
-                let what = format!(
-                    "was another folder while the service was checked; what was written to that is kept in {}",
-                    show(&swap.work)
-                );
-                findings.push(Finding::info(show(&swap.live), what));
-            }
             self.check_again(findings, watch);
         }
         closed
@@ -212,9 +207,9 @@ impl Full<'_> {
     fn check_again(&mut self, findings: &mut Vec<Finding>, watch: &dyn Stopwatch) {
         for (number, line) in self.plan.smoke.iter().enumerate() {
             let (name, began) = (format!("put back: smoke {}: {line}", number + 1), watch.elapsed());
-            (self.commands.tell)(&name);
+            self.commands.say(&name);
             let ran = self.commands.run(line, &self.journal.service, OnInterrupt::GoOn);
-            let (outcome, detail) = ran.unwrap_or_else(|error| (Outcome::Fail, error.chain()));
+            let (outcome, detail) = ran.unwrap_or_else(|error| (Outcome::Fail, why(&error)));
             let seconds = rounded(watch.elapsed().saturating_sub(began).as_secs_f64());
             if outcome != Outcome::Pass {
                 let repair = "the live data is back in its place: see to the service";
@@ -228,8 +223,8 @@ impl Full<'_> {
     fn take(&mut self, step: Step) -> Done {
         let name = self.plan.name(step);
         self.perform(step).unwrap_or_else(|error| {
-            let mut done = Done::fail(error.chain());
-            done.findings.push(Finding::error(name, error.chain(), error.next_step().unwrap_or_default()));
+            let mut done = Done::fail(why(&error));
+            done.findings.push(Finding::error(name, why(&error), error.next_step().unwrap_or_default()));
             done
         })
     }
@@ -311,7 +306,7 @@ impl Full<'_> {
             return Err(error);
         }
         self.state.opened = true;
-        (self.commands.tell)(
+        self.commands.say(
             "from here on, if this is cut off: `cargo xtask restore-drill recover` brings everything back",
         );
         Ok(Done::pass("everything that the drill needs is there, and its journal is on disk"))
@@ -434,7 +429,8 @@ impl Full<'_> {
 
     fn scratch(&mut self) -> Result<&Scratch> {
         if self.state.scratch.is_none() {
-            self.state.scratch = Some(Scratch::new(Owner::Drill, self.workspace)?);
+            let repository = &self.journal.service.folder;
+            self.state.scratch = Some(Scratch::of(Owner::Drill, self.workspace, repository)?);
         }
         self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }
@@ -480,6 +476,7 @@ impl Full<'_> {
                 bytes: read.map_or(planned.bytes, |(_, _, bytes)| *bytes),
                 created_at: planned.created_at,
                 pick: Pick::Latest,
+                copy: planned.demands.copy.clone(),
                 part: None,
                 proven: Some(self.is_proven(index)),
             })

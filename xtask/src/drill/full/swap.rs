@@ -6,6 +6,7 @@
 //! be cut off and called again at every instant. It moves away only what this drill has put in place: what somebody else
 //! has laid there is never touched. A state counts when it is on disk: `note` puts it there before it is gone by.
 use super::same::same;
+use crate::config::live::ASIDES;
 use crate::destination::durable;
 use crate::destination::mount;
 use crate::destination::mount::Durability;
@@ -18,13 +19,20 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How the private folders are named, in front of the drill's id.
-pub const PREFIX: &str = ".recovery-full-";
+pub const PREFIX: &str = ASIDES;
 
 /// In each of them: nobody commits live data by mistake.
 const IGNORE: &str = ".gitignore";
+const IGNORED: &[u8] = b"*\n";
+
+/// What was in the live folder's place for a while, with a number behind it.
+const RESTORED: &str = "restored";
+
+/// The clocks of file systems move on at least this often.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Where the live data of one folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +57,9 @@ pub struct Swap {
     pub identity: Option<String>,
     /// The same of what the drill puts in its place, once that is known.
     pub placed: Option<String>,
+    /// When it was put there, by the clock of its file system, in nanoseconds since 1970.
+    #[serde(default)]
+    pub placed_at_nanos: Option<i64>,
     /// The private folder beside it.
     pub work: PathBuf,
     /// Where it lies aside.
@@ -111,7 +122,16 @@ impl Swap {
             }
         };
         let identity = identity(&live);
-        Ok(Self { what, live, identity, placed: None, work, aside, state: State::Whole })
+        Ok(Self {
+            what,
+            live,
+            identity,
+            placed: None,
+            placed_at_nanos: None,
+            work,
+            aside,
+            state: State::Whole,
+        })
     }
 
     /// Whether it lies aside on another file system.
@@ -137,7 +157,7 @@ impl Swap {
     pub fn open(&self) -> Result<()> {
         for folder in self.folders() {
             fs::DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("create", folder))?;
-            durable::replace(&folder.join(IGNORE), b"*\n", 0o600)?;
+            durable::replace(&folder.join(IGNORE), IGNORED, 0o600)?;
         }
         Ok(())
     }
@@ -172,6 +192,9 @@ impl Swap {
     pub fn place(&mut self, restored: &Path, note: Note<'_>) -> Result<()> {
         let mut next = self.clone();
         next.placed = identity(restored);
+        next.placed_at_nanos = Some(self.moment()?);
+        // What is written from here on is changed later than that.
+        std::thread::sleep(TICK);
         note(&next)?;
         *self = next;
         durable::move_folder(restored, &self.live)
@@ -272,7 +295,7 @@ impl Swap {
         match identity(&self.live) {
             None if !is_there(&self.live) => Ok(()),
             Some(found) if Some(&found) == self.placed.as_ref() => {
-                durable::move_folder(&self.live, &free(&self.work, "restored"))
+                durable::move_folder(&self.live, &free(&self.work, RESTORED))
             }
             // A folder that was not there before the drill, and that somebody else has made since.
             _ if self.identity.is_none() => Ok(()),
@@ -283,6 +306,23 @@ impl Swap {
     /// Where the original goes once a copy of it lies aside.
     fn leaving(&self) -> PathBuf {
         self.work.join("leaving")
+    }
+
+    /// What time it is for the file system of the live folder, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn moment(&self) -> Result<i64> {
+        let mark = self.work.join(IGNORE);
+        durable::replace(&mark, IGNORED, 0o600)?;
+        let meta = fs::metadata(&mark).map_err(Error::io("look at", &mark))?;
+        Ok(meta.ctime() * 1_000_000_000 + meta.ctime_nsec())
+    }
+
+    /// What was in the live folder's place and was moved away again.
+    pub fn put_away_folders(&self) -> Vec<PathBuf> {
+        let names = (0..).map(|number| self.work.join(format!("{RESTORED}-{number}")));
+        names.take_while(|path| is_there(path)).collect()
     }
 
     /// Where the archive is restored to, before it is put in place.

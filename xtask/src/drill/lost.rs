@@ -1,0 +1,167 @@
+//! Which records of drills are missing for good, so that somebody may accept it.
+//!
+//! Only what is named by its id and is not there can be accepted; a record that is there under another digest never can:
+//! whatever else is wrong stands in the way. Where the history does not know which record a digest was of, a row or a page
+//! must name one that is missing, and that is no newer than the record behind it. Reads only.
+use super::chain::{Accepted, Stored};
+use super::checklist::listed_ids;
+use super::evidence::Lost;
+use super::{record, signed};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The records that are missing in `folder` and were not accepted yet.
+///
+/// # Errors
+/// `Refused` when nothing is missing, when it is not known what is, or when anything else is wrong; `Io` when something
+/// cannot be read.
+pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<Vec<Lost>> {
+    let accepted = Accepted::of(records);
+    let gone = |id: &str| !accepted.has_id(id) && !folder.join(format!("{id}.json")).exists();
+    // By id, with the digest where it is known.
+    let mut lost: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for id in named(folder)?.into_iter().filter(|id| gone(id)) {
+        lost.insert(id, None);
+    }
+    for line in history.iter().filter(|line| line["kind"] == "drill") {
+        if let Some(id) = line["id"].as_str().filter(|id| gone(id)) {
+            lost.insert(id.to_owned(), line["sha256"].as_str().map(str::to_owned));
+        }
+    }
+    for record in records {
+        attribute(record, records, &accepted, &mut lost)?;
+    }
+    if lost.is_empty() {
+        return Err(Error::refused("no record is missing that is not accepted already", ""));
+    }
+    let lost: Vec<Lost> = lost.into_iter().map(|(id, sha256)| Lost { id, sha256 }).collect();
+    let mut wrong = record::wrong(folder, history, records, &accepted.and(&lost))?;
+    wrong.extend(signed::check(folder, records)?);
+    match wrong.into_iter().find(|finding| finding.severity == Severity::Error) {
+        None => Ok(lost),
+        Some(Finding { path, what, repair, .. }) => {
+            let what = format!("more is wrong than that records are missing: {path} {what}");
+            Err(Error::refused(what, repair))
+        }
+    }
+}
+
+/// Ids that a row, a page or a signature names.
+fn named(folder: &Path) -> Result<Vec<String>> {
+    let list = record::list(folder);
+    let mut ids: Vec<String> = listed_ids(&list).into_iter().map(str::to_owned).collect();
+    for name in record::names(folder)? {
+        let id = [".md", ".json.asc"].iter().find_map(|end| name.strip_suffix(end));
+        ids.extend(id.filter(|id| id.starts_with("drill-")).map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+/// Finds out which record it was that `record` names as the one before it, where that is missing.
+fn attribute(
+    record: &Stored,
+    records: &[Stored],
+    accepted: &Accepted,
+    lost: &mut BTreeMap<String, Option<String>>,
+) -> Result<()> {
+    let there = |digest: &str| records.iter().any(|other| other.sha256 == digest);
+    let known = |digest: &str| lost.values().any(|known| known.as_deref() == Some(digest));
+    let previous = record.evidence.previous_sha256.as_deref();
+    let Some(digest) =
+        previous.filter(|digest| !there(digest) && !accepted.has_digest(digest) && !known(digest))
+    else {
+        return Ok(());
+    };
+    // Ids begin with the time, so they sort by it.
+    let before = |id: &String| id.as_str() < record.evidence.id.as_str();
+    let candidate = lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id));
+    let Some((_, sha256)) = candidate else {
+        let what = format!(
+            "the record before {} ({digest:.12}…) is gone or was changed, and nothing says that a record is missing there",
+            record.file
+        );
+        return Err(Error::refused(
+            what,
+            "look for a record that was changed, and bring it back from version control",
+        ));
+    };
+    *sha256 = Some(digest.to_owned());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::evidence::tests::{frame, sample};
+    use serde_json::json;
+    use std::fs;
+
+    /// Three drills on disk, and what the history says of them.
+    fn drilled() -> (tempfile::TempDir, Vec<Value>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |day: u8| {
+            let (records, _) = record::load(folder.path()).expect("loads");
+            let done =
+                record::write(folder.path(), None, &frame(), &records, sample(day, None)).expect("writes");
+            json!({"kind": "drill", "id": done.evidence.id, "artifact": done.json.display().to_string(),
+                "sha256": done.sha256, "page_sha256": done.page_sha256})
+        };
+        let history = (1..=3).map(write).collect();
+        (folder, history)
+    }
+
+    fn ask(folder: &Path, history: &[Value]) -> Result<Vec<Lost>> {
+        let (records, _) = record::load(folder).expect("loads");
+        missing(folder, history, &records)
+    }
+
+    fn file(folder: &Path, day: u8) -> std::path::PathBuf {
+        folder.join(format!("drill-2026-03-0{day}T100000Z-spot.json"))
+    }
+
+    #[test]
+    fn a_record_that_is_gone_is_named_with_its_digest() {
+        for day in 1..=3 {
+            for knows in [true, false] {
+                let (folder, history) = drilled();
+                let digest = history[usize::from(day) - 1]["sha256"].as_str().map(str::to_owned);
+                let history = if knows { history } else { vec![] };
+                fs::remove_file(file(folder.path(), day)).expect("removes");
+                let lost = ask(folder.path(), &history).expect("may be accepted");
+                assert_eq!(lost.len(), 1, "{lost:?}");
+                assert!(lost[0].id.contains(&format!("03-0{day}T")), "{lost:?}");
+                // No record behind it names the newest.
+                assert_eq!(lost[0].sha256, digest.filter(|_| knows || day < 3));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_changed_can_never_be_accepted() {
+        for day in 1..=3 {
+            for also_gone in [None, Some(1), Some(2), Some(3)].into_iter().filter(|gone| *gone != Some(day)) {
+                let (folder, history) = drilled();
+                let path = file(folder.path(), day);
+                let text = fs::read_to_string(&path).expect("reads").replace("\"box\"", "\"bix\"");
+                fs::write(&path, text).expect("writes");
+                if let Some(gone) = also_gone {
+                    fs::remove_file(file(folder.path(), gone)).expect("removes");
+                }
+                let error = ask(folder.path(), &history).expect_err("refused");
+                assert!(matches!(error, Error::Refused { .. }), "{day} {also_gone:?}: {error}");
+                // The row says so as well, where there is no history.
+                ask(folder.path(), &[]).expect_err("refused");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_loss_there_is_nothing_to_accept() {
+        let (folder, history) = drilled();
+        let error = ask(folder.path(), &history).expect_err("nothing");
+        assert!(error.to_string().contains("no record is missing"), "{error}");
+    }
+}
