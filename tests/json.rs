@@ -8,8 +8,9 @@ use std::fs;
 const KEY: (&str, &str) = ("CODEX_BACKUP_GPG_KEY", "correct horse");
 const ENCRYPTED: &str = "passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n";
 /// The verbs, each with what it needs to be called.
-const VERBS: [&[&str]; 9] = [
+const VERBS: [&[&str]; 10] = [
     &["snapshot"],
+    &["publish", "--url", "https://example.org/v1.4.2"],
     &["backup"],
     &["verify"],
     &["restore", "codex-api", "--to", "../back"],

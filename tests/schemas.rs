@@ -2,6 +2,7 @@
 //!
 //! No schema lets a field through that it does not name: whoever adds one to a document describes it, or fails here.
 use super::docker::engine::Engine;
+use super::publish;
 use super::support::{Stack, outcome};
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -73,8 +74,13 @@ fn stored() -> BTreeMap<&'static str, Vec<Value>> {
         "truncate -s 9000000 holes; : > $'not \\xff utf-8'; ln -s $'to \\xff' odd; ln -s config.toml even
          if [ \"$(id -u)\" = 0 ]; then chown 1234:1234 big.bin; fi",
     );
-    for args in [&["snapshot"][..], &["backup"], &["verify"], &["snapshot", "--no-tarball", "--version", "9"]]
-    {
+    for args in [
+        &["snapshot"][..],
+        &["publish", "--url", "https://example.org/v1"],
+        &["backup"],
+        &["verify"],
+        &["snapshot", "--no-tarball", "--version", "9"],
+    ] {
         stack.run(args).ok();
     }
     for args in [&["restore-drill", "--owner", "Ada", "--due", "2026-04-30"][..], &["backup"], &["verify"]] {
@@ -167,10 +173,12 @@ fn printed() -> Vec<Value> {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\nrpo-target = \"1h\"\n");
     let lock = "releases/acme-api-v1.4.2-2026-03-01T083000Z.lock.json";
-    let calls: [&[&str]; 23] = [
+    let calls: [&[&str]; 25] = [
         &["snapshot", "--dry-run"],
         &["snapshot"],
         &["snapshot"],
+        &["publish", "--url", "https://example.org/v1", "--dry-run"],
+        &["publish", "--url", "https://example.org/v1"],
         &["status"],
         &["backup", "--dry-run"],
         &["backup"],
@@ -195,6 +203,10 @@ fn printed() -> Vec<Value> {
     let mut found: Vec<Value> =
         calls.iter().map(|args| stack.run_at(LATER, &[args, &["--json"][..]].concat()).json()).collect();
     found.push(stack.run(&["no-such-verb", "--json"]).exits(2).json());
+    publish::forge(&stack);
+    found.extend(
+        [&["--dry-run", "--json"][..], &["--json"]].map(|args| publish::publish(&stack, args).ok().json()),
+    );
     let engine = Engine::of(&stack);
     engine.image('a', &["acme-api:latest"]);
     stack.file("drive/2025-11-01/codex-api-2025-11-01T030000Z.tar.gz", "");
@@ -227,6 +239,7 @@ fn every_stored_document_is_as_its_schema_says() {
         stored["history-line"].iter().filter_map(|line| line["kind"].as_str()).collect();
     let known = [
         "snapshot",
+        "published",
         "backup",
         "uploaded",
         "confirmed",

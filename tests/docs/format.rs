@@ -21,7 +21,8 @@ fn written() -> Stack {
         "truncate -s 9000000 holes; : > $'not \\xff utf-8'; ln -s $'to \\xff' odd; touch -d '2026-01-01 00:00:00.5' big.bin
          if [ \"$(id -u)\" = 0 ]; then chown 1234:1234 big.bin; fi",
     );
-    for args in [&["snapshot"][..], &["backup"], &["verify"], &["restore-drill"]] {
+    let published = ["publish", "--url", "https://example.org/v1.4.2"];
+    for args in [&["snapshot"][..], &published, &["backup"], &["verify"], &["restore-drill"]] {
         stack.run(args).ok();
     }
     for args in [&["backup"][..], &["verify"], &["prune", "--keep", "1"]] {

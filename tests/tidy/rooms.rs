@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &["shown", "archive", "error", "finding", "interrupt", "tools", "destination", "restore", "config"],
     ),
     ("cli", &["archive"]),
-    ("ui", &["finding"]),
+    ("ui", &["archive", "finding"]),
     ("commands", ROOMS),
     ("main", &["error", "interrupt", "cli", "ui", "commands"]),
 ];

@@ -59,6 +59,11 @@ pub enum Verb {
         after_help = "Examples:\n  cargo xtask snapshot --dry-run\n  cargo xtask snapshot --keep 3 --prune\n  cargo xtask snapshot --rev v1.0.1"
     )]
     Snapshot(SnapshotArgs),
+    /// Publish a bundle on the forge's release page, through gh; or record where it was published.
+    #[command(
+        after_help = "Examples:\n  cargo xtask publish --dry-run\n  cargo xtask publish\n  cargo xtask publish --tag v1.0.1 --draft --notes-file notes.md\n  cargo xtask publish --url https://github.com/acme/api/releases/tag/v1.0.1"
+    )]
+    Publish(PublishArgs),
     /// Archive data sets to their destination.
     #[command(
         args_override_self = true,
@@ -109,6 +114,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Snapshot(_) => "snapshot",
+            Self::Publish(_) => "publish",
             Self::Backup(_) => "backup",
             Self::Verify(_) => "verify",
             Self::Restore(_) => "restore",
@@ -161,6 +167,29 @@ pub struct SnapshotArgs {
     /// Bundle tracked files as they lie in the working tree, local edits and all.
     #[arg(long, conflicts_with = "rev")]
     pub allow_dirty: bool,
+}
+
+/// `publish`.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// A bundle's lock or tarball [default: the newest bundle].
+    #[arg(value_name = "LOCK")]
+    pub lock: Option<PathBuf>,
+    /// The tag to publish under; it must be on the bundle's commit [default: that of its version].
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Leave the release as a draft.
+    #[arg(long)]
+    pub draft: bool,
+    /// A file with the text of the release [default: GitHub's generated notes].
+    #[arg(long, value_name = "FILE")]
+    pub notes_file: Option<PathBuf>,
+    /// Only record that the bundle was published at URL.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["tag", "draft", "notes_file"])]
+    pub url: Option<String>,
+    /// Print what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `backup`.

@@ -18,7 +18,7 @@
 //! | [`config`] | `recovery.toml` as one resolved value | `archive`, `error`, `tools`, `destination`, `source` (for their types) |
 //! | [`drill`] | the proof: steps, run, evidence | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools`, `destination`, `restore`, `config` |
 //! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
-//! | [`ui`] | printing | `finding` |
+//! | [`ui`] | printing, and what a CI job is told | `archive`, `finding` |
 //! | [`commands`] | a file a verb | every room |
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "unit tests make and break files of their own"))]
 

@@ -8,7 +8,7 @@ use xtask::cli::{Cli, Color};
 use xtask::commands::{self, Context, Told};
 use xtask::error::{Error, Exit, Result};
 use xtask::interrupt;
-use xtask::ui::{Ui, lost_output};
+use xtask::ui::{Job, Ui, lost_output};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -22,9 +22,11 @@ fn main() -> ExitCode {
             std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty())
         }
     };
-    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color };
+    let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
+    let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
+    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job };
     let ended = interrupt::on_signals()
-        .and_then(|()| context(&cli, ui))
+        .and_then(|()| context(&cli, ui.clone()))
         .and_then(|ctx| commands::run(&cli.verb, &ctx));
     let exit = match ended {
         Ok(exit) => exit,
@@ -79,7 +81,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = std::env::args_os().any(|arg| arg == "--json");
-    let ui = Ui { json, quiet: false, verbose: false, color: false };
+    let ui = Ui { json, quiet: false, verbose: false, color: false, job: Job::default() };
     ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
         "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
         "exit_code": Exit::Usage.code()}}));

@@ -8,6 +8,7 @@ mod metrics;
 mod notify;
 mod overdue;
 pub mod prune;
+pub mod publish;
 mod rebuild;
 pub mod restore;
 pub mod restore_drill;
@@ -86,6 +87,7 @@ pub fn run(verb: &Verb, ctx: &Context) -> Result<Exit> {
 fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
     match verb {
         Verb::Snapshot(args) => snapshot::run(args, ctx),
+        Verb::Publish(args) => publish::run(args, ctx),
         Verb::Backup(args) => backup::run(args, ctx),
         Verb::Verify(args) => verify::run(args, ctx),
         Verb::Restore(args) => restore::run(args, ctx),

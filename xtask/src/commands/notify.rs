@@ -1,6 +1,6 @@
 //! Tells somebody how a run went: the lines of `on-success` and `on-failure`, and the URL of a check.
 //!
-//! For the verbs that make or prove something (`snapshot`, `backup`, `verify`, `restore-drill`, `prune`), at their very end.
+//! For the verbs that make or prove something (`snapshot`, `publish`, `backup`, `verify`, `restore-drill`, `prune`), at their very end.
 //! A run that has to be tried again later (75) is neither a success nor a failure; nor is one that found nothing due, a
 //! dry run, or one whose configuration cannot be read. What goes wrong here is a warning, and changes no exit code.
 use super::Context;
@@ -99,6 +99,7 @@ pub(super) fn after(verb: &Verb, ended: &Result<Exit>, ctx: &Context) {
 fn is_told(verb: &Verb) -> bool {
     match verb {
         Verb::Snapshot(args) => !args.dry_run,
+        Verb::Publish(args) => !args.dry_run,
         Verb::Backup(args) => !args.dry_run,
         // `recover` needs no configuration, and reads none.
         Verb::RestoreDrill(args) => {

@@ -12,8 +12,8 @@ use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, openat, renameat, renameat_with,
-    statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RawMode, RenameFlags, flock, mkdirat, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
@@ -134,7 +134,7 @@ impl Run {
         for made in missing.into_iter().rev() {
             let Some(Component::Normal(name)) = made.components().next_back() else { continue };
             let place = Place { folder: Arc::clone(&folder), name: name.to_owned() };
-            let mode = Mode::from_raw_mode(self.folder_mode);
+            let mode = Mode::from_raw_mode(self.folder_mode as RawMode);
             match retry_on_intr(|| mkdirat(&place.folder, name, mode)) {
                 Ok(()) => self.folders.push(place.clone()),
                 Err(Errno::EXIST) => {}
@@ -178,7 +178,7 @@ impl Drop for Run {
 impl Place {
     fn open(&self, flags: OFlags, mode: u32) -> io::Result<File> {
         let name: &OsStr = &self.name;
-        let (flags, mode) = (flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode));
+        let (flags, mode) = (flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode as RawMode));
         Ok(retry_on_intr(|| openat(&self.folder, name, flags, mode))?.into())
     }
 }
@@ -327,8 +327,15 @@ pub fn move_folder(from: &Path, to: &Path) -> Result<()> {
 /// When it cannot be opened or flushed.
 pub fn sync_tree(folder: &Path) -> Result<()> {
     let open = open_folder(folder)?;
-    retry_on_intr(|| rustix::fs::syncfs(&open))
-        .map_err(|error| Error::io("make durable", folder)(error.into()))
+    #[cfg(target_os = "linux")]
+    let flushed = retry_on_intr(|| rustix::fs::syncfs(&open)).map_err(io::Error::from);
+    // Elsewhere nothing flushes one file system: all of them are written out, and the drive of this one is told to keep it.
+    #[cfg(not(target_os = "linux"))]
+    let flushed = {
+        rustix::fs::sync();
+        open.sync_all()
+    };
+    flushed.map_err(Error::io("make durable", folder))
 }
 
 /// Replaces a small file as a whole: readers see the old content or the new. What a run that was killed has left of its

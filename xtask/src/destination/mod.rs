@@ -12,6 +12,7 @@ pub mod mount;
 pub mod names;
 pub mod place;
 pub mod read;
+pub mod release_url;
 pub mod releases;
 pub mod remote;
 pub mod retention;

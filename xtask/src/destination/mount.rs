@@ -34,6 +34,7 @@ pub enum Durability {
 }
 
 /// `FUSE_SUPER_MAGIC` of statfs(2).
+#[cfg(target_os = "linux")]
 const FUSE: i128 = 0x6573_5546;
 
 /// How long a mount may take to answer. A disk that sleeps needs some seconds to wake up.
@@ -303,10 +304,9 @@ fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
     #[cfg(not(target_os = "linux"))]
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let held = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
-    let stat = rustix::fs::fstatfs(&held)?;
     let room = rustix::fs::fstatvfs(&held)?;
     #[cfg(target_os = "linux")]
-    let fuse = i128::from(stat.f_type) == FUSE;
+    let fuse = i128::from(rustix::fs::fstatfs(&held)?.f_type) == FUSE;
     #[cfg(not(target_os = "linux"))]
     let fuse = false;
     // ramfs, a tmpfs without a limit and some FUSE file systems count no blocks at all.

@@ -275,6 +275,9 @@ impl Plan {
         if self.release().is_none() {
             gaps.push("the release bundle: there is none to restore".into());
         }
+        if !self.required.iter().any(|kind| kind.role == Role::Data) {
+            gaps.push("runtime data: no data set is configured".into());
+        }
         if self.release_checks.is_empty() {
             gaps.push("whether the restored release runs: no release-checks are configured".into());
         }

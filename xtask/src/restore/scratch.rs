@@ -24,6 +24,8 @@ pub enum Owner {
     Restore,
     /// Clones into it.
     Rebuild,
+    /// Lays what it uploads, and what comes back to be compared, into it.
+    Publish,
 }
 
 impl Owner {
@@ -33,6 +35,7 @@ impl Owner {
             Self::Drill => "recovery-drill-",
             Self::Backup => "recovery-backup-",
             Self::Rebuild => "recovery-rebuild-",
+            Self::Publish => "recovery-publish-",
             // Beside the folders of a user, who need not see it.
             Self::Restore => ".recovery-restore-",
         }

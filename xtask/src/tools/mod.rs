@@ -40,7 +40,7 @@ pub enum Tool {
     Sqlite3,
     /// Reaches another machine.
     Ssh,
-    /// Downloads what was published.
+    /// Publishes, and downloads what was published.
     Gh,
     /// Tells a check that a run went well, or not.
     Curl,

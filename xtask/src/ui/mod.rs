@@ -1,13 +1,27 @@
 //! The only room that prints: results and documents on standard output, talk on standard error.
 //!
-//! With `--json` exactly one document goes to standard output and nothing else does.
+//! With `--json` exactly one document goes to standard output and nothing else does. A job of GitHub Actions is told what
+//! the same document says ([`actions`]).
+mod actions;
+
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
+use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The files by which a step of a job speaks to GitHub Actions.
+#[derive(Debug, Clone, Default)]
+pub struct Job {
+    /// `GITHUB_OUTPUT`.
+    pub output: Option<PathBuf>,
+    /// `GITHUB_STEP_SUMMARY`.
+    pub summary: Option<PathBuf>,
+}
+
 /// How to print.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ui {
     /// One JSON document instead of text.
     pub json: bool,
@@ -17,13 +31,32 @@ pub struct Ui {
     pub verbose: bool,
     /// Colours on standard error.
     pub color: bool,
+    /// Who else is told.
+    pub job: Job,
 }
 
 impl Ui {
-    /// The one document of this run, printed with `--json` only.
+    /// The one document of this run, printed with `--json` only. The job that runs it is told of it in any case.
     pub fn document(&self, document: &Value) {
+        if let Some((outputs, page)) = actions::told(document) {
+            self.tell(self.job.output.as_deref(), &outputs);
+            self.tell(self.job.summary.as_deref(), &page);
+        }
         if self.json {
             put_result(&format!("{document:#}\n"));
+        }
+    }
+
+    /// Appends; what others have written stays. That a job is not told changes nothing of what was done.
+    fn tell(&self, file: Option<&Path>, text: &str) {
+        let Some(file) = file else { return };
+        let opened = OpenOptions::new().append(true).create(true).open(file);
+        if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+            let word = self.paint("warning", "33");
+            put_talk(
+                &format!("{word}: "),
+                &format!("could not tell the job, in {}: {error}", file.display()),
+            );
         }
     }
 

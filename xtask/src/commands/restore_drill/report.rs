@@ -73,9 +73,8 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
     for reason in &evidence.reasons {
         ctx.ui.error(&format!("{}: {reason}", evidence.result.word().replace('_', " ")), None);
     }
-    if ctx.ui.json {
-        ctx.ui.document(&document(recorded));
-    } else {
+    ctx.ui.document(&document(recorded));
+    if !ctx.ui.json {
         let path = show(&recorded.json);
         let coverage: String = evidence.coverage.iter().map(|one| format!("covered: {one}\n")).collect();
         let result = format!("result: {}{}", evidence.result.word(), evidence.sampled());

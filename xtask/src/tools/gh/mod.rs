@@ -1,13 +1,16 @@
-//! gh: what was published on a forge's release page.
+//! gh: the releases on a forge's page. Here what every call has in common, and downloads; [`release`] publishes.
 //!
-//! It only downloads. gh alone sees its own tokens, never asks, and has a deadline. That it could not look (no login, no
-//! network) is told apart from what it has seen: that the release, or a file of it, is not there.
+//! gh alone sees its own tokens, never asks, and has a deadline. That it could not look (no login, no network) is told
+//! apart from what it has seen: that the release, or a file of it, is not there.
+pub mod release;
+
 use super::process;
 use super::{Tool, failed, finish, preflight, shell_in};
 use crate::error::{Error, Result};
 use std::path::Path;
+use std::process::Output;
 use std::time::Duration;
-use xshell::cmd;
+use xshell::{Cmd, Shell, cmd};
 
 /// What gh needs of our environment, beside what every tool sees: its tokens and its way into the network.
 const OWN: [&str; 16] = [
@@ -37,6 +40,9 @@ const NOT_THERE: [&str; 3] =
 /// Its exit status when nobody is logged in.
 const NO_LOGIN: i32 = 4;
 
+/// How the call is named.
+const DOWNLOAD: &str = "gh release download";
+
 /// What came of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Download {
@@ -55,32 +61,46 @@ pub enum Download {
 /// # Errors
 /// [`Error::MissingTools`] without gh; when it cannot be started, or this run is interrupted.
 pub fn download(repository: &str, tag: &str, name: &str, to: &Path, deadline: Duration) -> Result<Download> {
+    let shell = shell(to)?;
+    // A pattern that matches this name alone.
+    let pattern = literal(name);
+    let call = cmd!(shell, "gh release download --repo {repository} --pattern {pattern} --dir {to} -- {tag}");
+    let Some(output) = ended(call, DOWNLOAD, deadline)? else { return Ok(Download::Timeout) };
+    if output.status.success() {
+        return Ok(Download::Done);
+    }
+    let said = said(DOWNLOAD, &output);
+    Ok(match output.status.code() {
+        Some(NO_LOGIN) => Download::Blocked(format!("nobody is logged in: {said}")),
+        _ if NOT_THERE.iter().any(|words| said.contains(words)) => Download::Missing(said),
+        _ => Download::Blocked(format!("{}: {said}", output.status)),
+    })
+}
+
+/// A shell in which gh has what it needs, and asks nobody.
+fn shell(folder: &Path) -> Result<Shell> {
     preflight(&[Tool::Gh])?;
-    let shell = shell_in(to)?;
+    let shell = shell_in(folder)?;
     for (name, value) in process::besides(&OWN) {
         shell.set_var(name, value);
     }
     for (name, value) in [("GH_PROMPT_DISABLED", "1"), ("GH_NO_UPDATE_NOTIFIER", "1"), ("NO_COLOR", "1")] {
         shell.set_var(name, value);
     }
-    // A pattern that matches this name alone.
-    let pattern = literal(name);
-    let call = process::expression(cmd!(
-        shell,
-        "gh release download --repo {repository} --pattern {pattern} --dir {to} -- {tag}"
-    ));
-    let text = "gh release download";
-    let Some(output) = finish(call.stdin_null(), text, deadline)? else { return Ok(Download::Timeout) };
-    if output.status.success() {
-        return Ok(Download::Done);
+    Ok(shell)
+}
+
+/// What came of a call; `None` when it was ended at the deadline.
+fn ended(call: Cmd<'_>, text: &str, deadline: Duration) -> Result<Option<Output>> {
+    finish(process::expression(call).stdin_null(), text, deadline)
+}
+
+/// The last lines of what it said on standard error.
+fn said(text: &str, output: &Output) -> String {
+    match failed(text, "", &String::from_utf8_lossy(&output.stderr)) {
+        Error::Tool { stderr, .. } => stderr,
+        other => other.to_string(),
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let Error::Tool { stderr: said, .. } = failed(text, "", &said) else { return Ok(Download::Timeout) };
-    Ok(match output.status.code() {
-        Some(NO_LOGIN) => Download::Blocked(format!("nobody is logged in: {said}")),
-        _ if NOT_THERE.iter().any(|words| said.contains(words)) => Download::Missing(said),
-        _ => Download::Blocked(format!("{}: {said}", output.status)),
-    })
 }
 
 /// As a glob that matches nothing else.

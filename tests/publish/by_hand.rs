@@ -1,0 +1,100 @@
+//! Releases that this tool has not made: `--url`, and what the runbook does by hand.
+use super::{BUNDLE, TAG, TOKEN, URL, bundled, lock, log, path, publish};
+use crate::support::{Stack, outcome};
+use std::fs;
+
+#[test]
+fn an_address_is_recorded_and_nothing_else_is_changed() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let before = fs::read_to_string(stack.one("repo/releases", ".lock.json")).expect("reads");
+    let world = stack.world("repo");
+    let url = "https://git.example.org/acme/api/v1.4.2";
+    stack.run(&["publish", "--url", url, "--dry-run"]).ok().says(&["would record https://git.example.org"]);
+    assert_eq!(stack.world("repo"), world);
+    let document = stack.run(&["publish", "--url", url, "--json"]).ok().json();
+    assert_eq!((&document["status"], &document["url"]), (&"recorded".into(), &url.into()));
+    let after = fs::read_to_string(stack.one("repo/releases", ".lock.json")).expect("reads");
+    assert_eq!(after, before.replace("\"release_url\": null", &format!("\"release_url\": \"{url}\"")));
+    stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
+    stack.run(&["verify"]).ok();
+    assert_eq!(stack.run(&["publish", "--url", url, "--json"]).ok().json()["status"], "unchanged");
+    // Another one takes its place.
+    stack.run(&["publish", "--url", URL]).ok();
+    assert_eq!(lock(&stack)["release_url"], URL);
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let world = stack.world("repo/releases");
+    for url in [
+        "",
+        "example.org",
+        "ftp://example.org/x",
+        "https://",
+        "https:///x",
+        "https://h/a b",
+        "https://h/\n",
+        "file:///x",
+    ] {
+        stack.run(&["publish", "--url", url]).exits(2).says(&["no address"]);
+    }
+    for more in [&["--tag", "v1"][..], &["--draft"], &["--notes-file", "x"]] {
+        stack.run(&[&["publish", "--url", URL], more].concat()).exits(2);
+    }
+    assert_eq!(stack.world("repo/releases"), world);
+}
+
+/// The runbook's own lines: its globs find what `snapshot` wrote, and what it says to do behind it is understood.
+#[test]
+fn the_manual_fallback_of_the_runbook_works() {
+    let stack = bundled();
+    let gh = format!("PATH='{}' GH_TOKEN={TOKEN} BY_HAND=1", path(&stack));
+    let lines = "TAG=v1.4.2\n\
+                 gh release create \"$TAG\" releases/acme-api-${TAG}-*.tar.gz \\\n  releases/acme-api-${TAG}-*.lock.json --generate-notes\n";
+    stack.file("by-hand.sh", lines);
+    let said = stack.sh("repo", &format!("{gh} bash -eu ../by-hand.sh"));
+    assert_eq!(said.trim(), URL);
+    let assets = stack.files(&format!("home/forge/releases/{TAG}/assets"));
+    assert_eq!(assets, [".lock.json", ".tar.gz"].map(|end| format!("{BUNDLE}{end}")));
+    // That release is left alone, and the lock is told of it.
+    publish(&stack, &[]).exits(3).says(&["without", "never changed", &format!("publish --url {URL}")]);
+    stack.run(&["publish", "--url", URL]).ok();
+    assert_eq!(lock(&stack)["release_url"], URL);
+    stack.run(&["verify"]).ok();
+    assert_eq!(log(&stack).iter().filter(|line| line.contains("upload")).count(), 0);
+}
+
+/// `jq --arg url … '.release_url = $url'`, as the runbook has it, leaves `SHA256SUMS` behind: the next run of `publish` sees
+/// that only the address was changed.
+#[test]
+fn an_address_that_was_set_by_hand_is_taken_over() {
+    let stack = bundled();
+    stack.sh(
+        "repo/releases",
+        &format!("sed -i 's|\"release_url\": null|\"release_url\": \"{URL}\"|' *.lock.json"),
+    );
+    stack.run(&["verify"]).exits(1);
+    stack.run(&["publish", "--url", URL]).ok();
+    stack.run(&["verify"]).ok();
+    stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
+}
+
+#[test]
+fn a_lock_of_the_shell_tool_learns_its_address_and_keeps_its_form() {
+    let stack = Stack::configured();
+    let old = "{\n    \"version\": \"v1.0.0\",\n    \"env\": \"prod\",\n    \"git_sha\": \"0123456789ab\",\n    \"created_at\": \
+               \"2025-09-22T10:00:00Z\",\n    \"tarball\": null,\n    \"tarball_sha256\": null,\n    \"docker_tag\": null,\n    \
+               \"release_url\": null,\n    \"keep\": 3,\n    \"notes\": {\"dry_run\": false}\n}\n";
+    stack.file("repo/releases/acme-api-v1.0.0-2025-09-22T100000Z.lock.json", old);
+    let name = "releases/acme-api-v1.0.0-2025-09-22T100000Z.lock.json";
+    stack.run(&["publish", name, "--url", URL]).ok();
+    let new = fs::read_to_string(stack.path("repo").join(name)).expect("reads");
+    assert_eq!(new, old.replace("\"release_url\": null", &format!("\"release_url\": \"{URL}\"")));
+    // There is no saying what it holds, so nothing of it is published from here.
+    let said =
+        outcome(stack.command(&["publish", name]).env("PATH", path(&bundled())).env("GH_TOKEN", TOKEN));
+    said.exits(3).says(&["a lock alone"]);
+}

@@ -1,0 +1,110 @@
+//! Every call of `gh` fails, is killed, hangs, or sees its caller killed, before and behind what it does: whatever is left,
+//! the next `publish` finishes it, and nothing is published before all of it was compared.
+use super::{Stack, TAG, bundled, command, log, publish, published};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Calls of a run that has nothing in its way.
+fn calls() -> usize {
+    let stack = bundled();
+    publish(&stack, &[]).ok();
+    log(&stack).len()
+}
+
+fn with_fault(at: usize, what: &str) -> Stack {
+    let stack = bundled();
+    stack.file("home/forge/fault", &format!("{at} {what}\n"));
+    stack
+}
+
+/// What must be true of a forge whenever a run may have been cut off: a release that everybody sees is whole.
+#[track_caller]
+fn nothing_is_public_by_halves(stack: &Stack, how: &str) {
+    let release = stack.path(&format!("home/forge/releases/{TAG}"));
+    if release.exists() && !release.join("draft").exists() {
+        let assets = stack.files(&format!("home/forge/releases/{TAG}/assets"));
+        assert_eq!(assets.len(), 4, "{how}: {assets:?}");
+        stack.sh(
+            &format!("home/forge/releases/{TAG}/assets"),
+            "sha256sum --check --strict --quiet SHA256SUMS",
+        );
+    }
+    stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
+}
+
+#[track_caller]
+fn is_finished(stack: &Stack, how: &str) {
+    fs::remove_file(stack.path("home/forge/fault")).expect("removes");
+    nothing_is_public_by_halves(stack, how);
+    publish(stack, &[]).ok();
+    published(stack);
+}
+
+#[test]
+fn a_call_that_fails_or_is_killed_is_made_up_for_by_the_next_run() {
+    let calls = calls();
+    assert_eq!(calls, 13);
+    for what in ["fail-before", "fail-after", "killed-before", "killed-after"] {
+        for at in 1..=calls {
+            if (at, what) == (3, "fail-after") {
+                continue; // It fails anyway: there is no such release yet.
+            }
+            let how = format!("{what} of call {at}");
+            let stack = with_fault(at, what);
+            let said = publish(&stack, &[]);
+            assert_eq!(said.code, 3, "{how}: {}", said.shown());
+            assert!(said.stderr.contains("gh "), "{how} is named: {}", said.shown());
+            assert!(said.stderr.contains("next: "), "{how} has a next step: {}", said.shown());
+            is_finished(&stack, &how);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_call_is_finished_by_the_next() {
+    for what in ["kills-before", "kills-after"] {
+        for at in 1..=calls() {
+            let how = format!("{what} of call {at}");
+            let stack = with_fault(at, what);
+            let said = publish(&stack, &[]);
+            assert_eq!(said.code, -1, "{how}: {}", said.shown());
+            is_finished(&stack, &how);
+        }
+    }
+}
+
+/// Every call has a deadline of minutes; a run that is told to stop does not wait for it.
+#[test]
+fn a_call_that_hangs_ends_with_its_run() {
+    for at in 1..=calls() {
+        let how = format!("call {at} hangs");
+        let stack = with_fault(at, "hang-after");
+        let mut command = command(&stack, &[]);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("starts");
+        let mut waits = 0;
+        while !stack.path("home/forge/hangs").exists() {
+            assert!(waits < 3000, "{how}: it never came to that");
+            assert!(child.try_wait().expect("asks").is_none(), "{how}: it ended");
+            std::thread::sleep(Duration::from_millis(20));
+            waits += 1;
+        }
+        stack.sh(".", &format!("kill -TERM {}", child.id()));
+        assert_eq!(child.wait().expect("ends").code(), Some(3), "{how}");
+        is_finished(&stack, &how);
+    }
+}
+
+/// Between the lock and `SHA256SUMS` there is an instant in which the two do not fit.
+#[test]
+fn a_run_that_was_killed_while_it_recorded_is_finished_by_the_next() {
+    let stack = bundled();
+    stack.sh("repo/releases", "cp SHA256SUMS ../../old-sums");
+    publish(&stack, &[]).ok();
+    stack.sh("repo/releases", "cp ../../old-sums SHA256SUMS");
+    stack.run(&["verify"]).exits(1);
+    assert_eq!(publish(&stack, &["--json"]).ok().json()["status"], "unchanged");
+    published(&stack);
+}
