@@ -276,15 +276,23 @@ fn what_killed_runs_left_goes_with_the_next_and_nothing_else() {
     };
     let (gone, old) =
         ([".recovery-restore-1", "recovery-gnupg-1"], [".recovery-restore-2", "recovery-gnupg-2"]);
-    let stay =
-        [".recovery-restore-3", "recovery-gnupg-3", ".back.partial-1", "gnupg-4", ".recovery-restore-held"];
+    // What holds something and has no lock, nobody knows whether it is in use, however old it is.
+    let stay = [
+        ".recovery-restore-3",
+        "recovery-gnupg-3",
+        ".back.partial-1",
+        "gnupg-4",
+        ".recovery-restore-held",
+        ".recovery-restore-5",
+        "recovery-gnupg-5",
+    ];
     made(&gone, true);
-    made(&old, false);
+    old.iter().for_each(|name| fs::create_dir(stack.path(name)).expect("makes"));
     made(&stay, false);
     stack.file(".recovery-restore-held/.held", "");
     stack.sh(
         ".",
-        "chmod 500 .recovery-restore-1/tree; touch -d '2 days ago' .recovery-restore-2 recovery-gnupg-2",
+        "chmod 500 .recovery-restore-1/tree; touch -d '2 days ago' .recovery-restore-[25] recovery-gnupg-[25]",
     );
     let held = fs::File::open(stack.path(".recovery-restore-held/.held")).expect("opens");
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).expect("locks");
@@ -295,7 +303,7 @@ fn what_killed_runs_left_goes_with_the_next_and_nothing_else() {
     let args = ["restore", "codex-api", "--to", "../back", "--json"];
     let said = stack.run_with(&[KEY, ("RECOVERY_NOW", now.trim())], &args).ok();
     assert!(said.stdout.contains("2 hidden folders"), "{}", said.shown());
-    assert_eq!((there(&gone), there(&old), there(&stay)), (0, 0, 5), "{:?}", stack.files("."));
+    assert_eq!((there(&gone), there(&old), there(&stay)), (0, 0, 7), "{:?}", stack.files("."));
     assert!(stack.listing("back/.codex-api") == stack.listing("repo/.codex-api"));
 }
 
