@@ -361,7 +361,7 @@ fn a_failed_environment_ends_the_run_and_the_other_is_not_begun() {
 fn a_full_drill_that_is_open_comes_first() {
     let stack = Stack::new();
     stack.configure(
-        "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json journal.json\"\nsmoke = [\"true\"]\n",
+        "[drill]\ndeploy = \"true\"\nstop = \"true\"\nstart = \"cp .recovery/drill.json journal.json\"\nsmoke = [\"true\"]\n",
     );
     let engine = deployed(&stack);
     engine.run(&["backup"]).ok();
