@@ -10,7 +10,7 @@ const VERBS: [&str; 4] = ["snapshot", "publish", "verify", "restore-drill"];
 /// Lists that are shown as tables, with the columns that are shown where they are there.
 const TABLES: [(&str, &[&str]); 5] = [
     ("assets", &["name", "bytes", "sha256"]),
-    ("artifacts", &["set", "path", "sound", "proven", "entries", "bytes"]),
+    ("artifacts", &["set", "path", "sound", "result", "proven", "entries", "bytes"]),
     ("records", &["id", "result", "sound", "signed_by"]),
     ("steps", &["outcome", "name", "seconds", "detail"]),
     ("findings", &["severity", "path", "what", "repair"]),
