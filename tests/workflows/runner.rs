@@ -220,8 +220,10 @@ impl Runner {
         ] {
             command.env(name, value);
         }
-        for name in ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        // Where the runner's Rust is, which is not in the home of the stack.
+        let home = std::env::var("HOME").unwrap_or_default();
+        for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            command.env(name, std::env::var(name).unwrap_or_else(|_| format!("{home}/{folder}")));
         }
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, job.filled(value));

@@ -54,10 +54,9 @@ fn facts(document: &Value) -> Vec<(String, String)> {
 
 fn plain(value: &Value) -> Option<String> {
     match value {
-        Value::Null => Some(String::new()),
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -158,7 +157,7 @@ mod tests {
             "findings": [{"severity": "error", "path": "b", "what": "is gone", "repair": "find it"}],
         }))
         .expect("told");
-        assert_eq!(outputs, "bytes=10\nchecked=2\nnone=\nstatus=findings\nerrors=1\nwarnings=0\n");
+        assert_eq!(outputs, "bytes=10\nchecked=2\nstatus=findings\nerrors=1\nwarnings=0\n");
         let expected = "### verify: findings\n\n| | |\n|---|---|\n| bytes | 10 |\n| checked | 2 |\n\
                         | status | findings |\n| errors | 1 |\n| warnings | 0 |\n\nartifacts:\n\n| path | sound |\n\
                         | --- | --- |\n| a.tar.gz | true |\n\nfindings:\n\n| severity | path | what | repair |\n\
