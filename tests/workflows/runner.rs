@@ -124,7 +124,7 @@ impl Runner {
         let mut good = true;
         for step in job.value["steps"].as_array().expect("steps") {
             let always = step.get("if").is_some_and(|condition| condition == "${{ !cancelled() }}");
-            if (good || always) && (always || job.holds(step.get("if"))) {
+            if always || good && job.holds(step.get("if")) {
                 good &= self.step(job, step);
             }
         }
@@ -137,9 +137,8 @@ impl Runner {
         let Some(uses) = step["uses"].as_str() else { return self.script(job, step) };
         match uses.split('@').next().expect("a name") {
             "actions/checkout" => {
-                assert_eq!(
-                    job.allowed("contents").as_deref().unwrap_or("none") != "none",
-                    true,
+                assert!(
+                    job.allowed("contents").is_some_and(|right| right != "none"),
                     "{}: no right to read",
                     job.name
                 );
