@@ -27,20 +27,14 @@ pub fn get(url: &str) -> Result<()> {
     let said = |text: &[u8]| String::from_utf8_lossy(text).replace(url, "the URL");
     match finish_for(call, "curl", DEADLINE, OnInterrupt::GoOn)? {
         Some(output) if output.status.success() => Ok(()),
-        Some(output) => Err(failed("curl", &output.status.to_string(), &once(&said(&output.stderr)))),
+        Some(output) => Err(failed("curl", &output.status.to_string(), last(&said(&output.stderr)))),
         None => Err(failed("curl", &format!("no answer in {} s", DEADLINE.as_secs()), "")),
     }
 }
 
-/// Each line once: curl says the same of every try.
-fn once(text: &str) -> String {
-    let mut lines: Vec<&str> = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    lines.join("\n")
+/// What curl says of the last try: of those before it, it says the same.
+fn last(text: &str) -> &str {
+    text.trim().lines().next_back().unwrap_or_default()
 }
 
 fn settings(url: &str) -> Vec<u8> {
