@@ -264,6 +264,7 @@ fn a_drive_that_goes_away_before_the_first_byte_leaves_none_beneath() {
         assert_eq!(output.status.code(), Some(75), "{kind:?}: {said}");
         assert!(said.contains(&world.point()) && said.contains("went away"), "{kind:?}: {said}");
         world.untouched();
+        world.settled();
         world.plug();
         assert_eq!(world.stored(), before, "{kind:?}");
         outcome(&mut backup(2)).ok();

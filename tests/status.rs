@@ -337,3 +337,18 @@ fn a_drill_that_was_not_verified_is_an_error_and_due_until_one_is() {
     stack.sh("repo/docs/drills", "sed -i 's/| not_verified |/| verified |/' restore-checklist.md");
     stack.run(&["verify"]).exits(1).says(&["restore-checklist.md", "110000Z", "add the line"]);
 }
+
+#[test]
+fn a_bundle_that_is_known_to_be_damaged_is_an_error_until_it_is_whole() {
+    let stack = sound("");
+    let tarball = stack.one("repo/releases", ".tar.gz");
+    let whole = fs::read(&tarball).expect("reads");
+    let mut broken = whole.clone();
+    broken[200] ^= 1;
+    fs::write(&tarball, broken).expect("writes");
+    stack.run(&["verify"]).exits(1);
+    one_error(&status_at(&stack, NOW, 1), "is damaged");
+    fs::write(&tarball, whole).expect("writes");
+    stack.run(&["verify"]).ok();
+    status_at(&stack, NOW, 0);
+}

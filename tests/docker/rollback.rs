@@ -383,3 +383,24 @@ fn one_run_at_a_time() {
     assert_eq!(stack.sh("repo", &script), "75\n");
     assert_eq!(engine.named("acme-api:latest"), Some('b'));
 }
+
+#[test]
+fn a_lock_that_is_not_the_one_that_was_written_starts_nothing() {
+    let stack = Stack::new();
+    let engine = deployed(&stack);
+    engine.image('c', &["acme-api:other"]);
+    let path = stack.one("repo/releases", ".lock.json");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replace(&id('a'), &id('c'))).expect("writes");
+    let lock = path.display().to_string();
+    for more in [&[][..], &["--from-lock", &lock]] {
+        let args = [&["rollback", "--env", "prod"][..], more].concat();
+        engine.run(&args).exits(3).says(&["has another SHA-256 than SHA256SUMS says"]);
+    }
+    assert_eq!((engine.named("acme-api:latest"), engine.running("app")), (Some('b'), Some('b')));
+    // An address that was set by hand changes nothing of the image.
+    fs::write(&path, text.replace("\"release_url\": null", "\"release_url\": \"https://example.org/v1\""))
+        .expect("writes");
+    engine.run(&["rollback", "--env", "prod"]).ok();
+    assert_eq!(engine.running("app"), Some('a'));
+}

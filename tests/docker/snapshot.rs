@@ -139,3 +139,43 @@ fn a_docker_that_fails_leaves_no_lock_that_is_wrong() {
     }
     assert_eq!(failed, 4, "version, two looks, the name");
 }
+
+/// A run was killed between the lock and the list of digests.
+#[test]
+fn a_list_that_has_the_lock_from_before_is_mended_by_the_next_run() {
+    let stack = Stack::new();
+    let engine = Engine::of(&stack);
+    engine.image('a', &["acme-api:latest"]);
+    let list = stack.path("repo/releases/SHA256SUMS");
+    let steps: [&[&str]; 3] =
+        [&["snapshot", "--no-tarball"], &["snapshot"], &["snapshot", "--docker-image", "acme-api:latest"]];
+    engine.run(steps[0]).ok();
+    for step in &steps[1..] {
+        let before = fs::read(&list).expect("reads");
+        engine.run(step).ok();
+        fs::write(&list, before).expect("writes");
+        stack.run(&["verify"]).exits(1).says(&["SHA256SUMS"]);
+        stack.run(&["snapshot"]).ok().says(&["unchanged"]);
+        stack.run(&["verify"]).ok();
+        stack.sh("repo/releases", "sha256sum --check --strict SHA256SUMS");
+    }
+    // A lock that was changed in anything else stays known as damaged.
+    let path = stack.one("repo/releases", ".lock.json");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replace("\"keep\": 3", "\"keep\": 4")).expect("writes");
+    stack.run(&["snapshot"]);
+    stack.run(&["verify"]).exits(1).says(&["SHA256SUMS"]);
+}
+
+#[test]
+fn a_lock_that_is_published_gets_no_image() {
+    let stack = Stack::new();
+    let engine = Engine::of(&stack);
+    engine.image('a', &["acme-api:latest"]);
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["publish", "--url", "https://example.org/v1"]).ok();
+    let before = lock(&stack);
+    let args = ["snapshot", "--docker-image", "acme-api:latest"];
+    engine.run(&args).exits(3).says(&["published without an image", "https://example.org/v1"]);
+    assert_eq!((lock(&stack), engine.named(TAG)), (before, None));
+}

@@ -140,3 +140,19 @@ fn what_is_lost_is_accepted_on_record_and_nothing_else_is() {
     stack.run(&["verify", "--evidence", "--accept-lost", ""]).exits(2);
     stack.run(&["verify", "--accept-lost", "x"]).exits(2);
 }
+
+#[test]
+fn a_loss_that_is_accepted_stands_in_for_no_drill() {
+    let stack = drilled("[drill]\nspot-every = \"31d\"\n", 2);
+    stack.run_at("2026-03-12T13:00:00Z", &["status"]).ok();
+    stack.sh(DRILLS, "rm drill-2026-03-12T120000Z-spot.json drill-2026-03-12T120000Z-spot.md");
+    let accept = ["verify", "--evidence", "--accept-lost", "the disk died"];
+    stack.run_at("2026-03-12T14:00:00Z", &accept).ok();
+    let lost = "accepted as lost since the last spot drill";
+    stack.run_at("2026-03-12T15:00:00Z", &["status"]).exits(1).says(&[lost]);
+    let due = ["restore-drill", "--if-due", "--json"];
+    let drill = stack.run_at("2026-03-12T16:00:00Z", &due).ok().json();
+    assert_eq!(drill["result"], "verified", "{drill}");
+    let status = stack.run_at("2026-03-12T17:00:00Z", &["status"]).ok();
+    assert!(!status.shown().contains(lost), "{}", status.shown());
+}

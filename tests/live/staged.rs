@@ -35,7 +35,7 @@ fn a_staged_set_comes_back_whole_and_its_stage_goes() {
     age(&stack);
     let made = stack.run(&["backup", "--json"]).ok().json();
     assert_eq!(stages(&stack), [""; 0]);
-    let counts = serde_json::json!({"pattern": 2, "cache": 0, "file-system": 0, "size": 1});
+    let counts = serde_json::json!({"pattern": 2, "cache": 0, "file-system": 0, "size": 1, "aside": 0});
     assert_eq!(made["sets"][0]["excluded_by"], counts, "{made}");
     assert_eq!(of_kind(&made, "size").len(), 1, "{made}");
     assert!(made["sets"][0]["findings"].to_string().contains("is a pipe"), "{made}");
@@ -170,7 +170,7 @@ exit $ended
     let path = format!("{}:{rest}", stack.path("bin").display());
     let made = stack.run_with(&[("PATH", &path)], &["backup", "--json"]).ok().json();
     assert!(stack.path("passed").exists());
-    let counts = serde_json::json!({"pattern": 0, "cache": 1, "file-system": 0, "size": 1});
+    let counts = serde_json::json!({"pattern": 0, "cache": 1, "file-system": 0, "size": 1, "aside": 0});
     assert_eq!(made["sets"][0]["excluded_by"], counts, "{made}");
     assert_eq!(of_kind(&made, "size").len(), 1, "{made}");
     stack.run(&["restore", "codex-api", "--to", "../back"]).ok();

@@ -169,6 +169,11 @@ impl World {
     /// Takes the drive away, whoever uses it.
     pub fn unplug(&self) {
         self.sh("umount -l drive");
+        self.settled();
+    }
+
+    /// Waits until the server of a drive that was taken away has ended, which it does when nobody uses it any more.
+    pub fn settled(&self) {
         if self.kind == Kind::Fuse {
             // What was closed is on the disk when its server ends.
             self.sh("for n in $(seq 600); do kill -0 $(cat cache/pid) 2>/dev/null || exit 0; sleep 0.05; done; cat cache/log >&2; false");

@@ -2,7 +2,8 @@
 //! end of the stream hold besides, which no restore shows. For comparing two streams byte for byte, and saying where they
 //! differ.
 //!
-//! Entries are kept in memory, contents are not.
+//! Entries are kept in memory, contents are not; and no more of them than the caller expects, since a small file may unpack
+//! to more than any memory holds.
 use super::entry::{Entry, RECORD, read_tar};
 use super::{FormatError, digest_stream};
 use sha2::{Digest as _, Sha256};
@@ -45,11 +46,14 @@ pub struct Stream {
     pub broken: Option<FormatError>,
 }
 
-/// Reads a tar stream to its end.
-pub fn read(stream: &mut dyn BufRead) -> Stream {
+/// Bytes of headers that are not ours, in one stream: nobody compares more.
+const MAX_ODD: usize = 16 << 20;
+
+/// Reads a tar stream to its end, and of its entries `most` at the most: where there are more, it is `broken`.
+pub fn read(stream: &mut dyn BufRead, most: usize) -> Stream {
     let tape = Rc::new(RefCell::new(Tape { is_kept: true, ..Tape::default() }));
     let mut taped = Taped { stream, tape: Rc::clone(&tape) };
-    let (mut found, mut padding) = (Stream::default(), 0);
+    let (mut found, mut padding, mut odd) = (Stream::default(), 0, 0);
     let outcome = read_tar::<FormatError>(&mut taped, &mut |entry, content| {
         let kept = tape.borrow_mut().pause();
         if let Some(last) = found.entries.last_mut() {
@@ -57,6 +61,13 @@ pub fn read(stream: &mut dyn BufRead) -> Stream {
         }
         let headers = &kept[padding..];
         let odd_headers = (headers != entry.headers()).then(|| headers.to_vec());
+        odd += odd_headers.as_ref().map_or(0, Vec::len);
+        if found.entries.len() == most || odd > MAX_ODD {
+            return Err(FormatError::Malformed(format!(
+                "behind {} entries it holds more than anybody compares",
+                found.entries.len()
+            )));
+        }
         padding = ((RECORD - entry.size % RECORD) % RECORD) as usize;
         let sha256 = digest_stream(content)?.0;
         found.entries.push(Seen { entry, sha256, odd_headers, odd_padding: false });
@@ -155,7 +166,7 @@ mod tests {
     #[test]
     fn nothing_of_our_own_streams_is_odd() {
         let tar = stream();
-        let read = read(&mut &tar[..]);
+        let read = read(&mut &tar[..], 9);
         assert_eq!(read.sha256.map(|digest| hex(&digest)), Some(sha256_hex(&tar)));
         assert_eq!(read.end, End { bytes: 1024, is_zero: true });
         assert!(read.broken.is_none() && read.entries.len() == 2);
@@ -168,14 +179,14 @@ mod tests {
         tar[512 + 100] = 1;
         let last = tar.len() - 1;
         tar[last] = 1;
-        let odd = read(&mut &tar[..]);
+        let odd = read(&mut &tar[..], 9);
         assert!(odd.entries[0].odd_padding && !odd.entries[1].odd_padding && !odd.end.is_zero);
         let mut tar = stream();
         tar[265..269].copy_from_slice(b"root");
         let mut header = tar::Header::from_byte_slice(&tar[..512]).clone();
         header.set_cksum();
         tar[..512].copy_from_slice(header.as_bytes());
-        let odd = read(&mut &tar[..]);
+        let odd = read(&mut &tar[..], 9);
         assert_eq!(odd.entries[0].odd_headers.as_deref(), Some(&tar[..512]));
         assert!(odd.entries[1].odd_headers.is_none());
     }
@@ -183,9 +194,26 @@ mod tests {
     #[test]
     fn a_stream_that_ends_early_is_read_as_far_as_it_goes() {
         let tar = stream();
-        let cut = read(&mut &tar[..1100]);
+        let cut = read(&mut &tar[..1100], 9);
         assert!(cut.broken.is_some() && cut.entries.len() == 1);
-        let none = read(&mut &tar[..1024]);
+        let none = read(&mut &tar[..1024], 9);
         assert!(none.broken.is_none() && none.end.bytes == 0);
+    }
+
+    #[test]
+    fn more_than_is_expected_is_not_kept_and_still_read_to_its_end() {
+        let tar = stream();
+        let read = read(&mut &tar[..], 1);
+        assert!(read.broken.is_some() && read.entries.len() == 1);
+        assert_eq!(read.sha256.map(|digest| hex(&digest)), Some(sha256_hex(&tar)));
+        let mut header = tar::Header::from_byte_slice(
+            &Entry::file(b"a", 0, 0o644, Mtime { seconds: 0, nanos: 0 }).headers(),
+        )
+        .clone();
+        header.as_mut_bytes()[265..269].copy_from_slice(b"root");
+        header.set_cksum();
+        let many = header.as_bytes().repeat(MAX_ODD / 512 + 2);
+        let kept = super::read(&mut &many[..], usize::MAX);
+        assert!(kept.broken.is_some() && kept.entries.len() == MAX_ODD / 512);
     }
 }

@@ -4,7 +4,7 @@ use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::Known;
 use crate::destination::releases::Bundle;
 use crate::drill::chain::Stored;
-use crate::drill::due::{FULL, Overdue, SPOT, Why, last, overdue, read_back, verified};
+use crate::drill::due::{FULL, Overdue, SPOT, Why, is_lost_since, last, overdue, read_back, verified};
 use crate::drill::evidence::Verdict;
 use crate::finding::Finding;
 use crate::shown::show;
@@ -42,6 +42,7 @@ pub(super) fn reason(why: Why, now: Timestamp) -> String {
         Why::NoCadence => "no cadence is set".into(),
         Why::Never => "none is on record".into(),
         Why::Failed => "the last one was not verified".into(),
+        Why::Lost => "records of drills were lost since the last one".into(),
         Why::Old(last) => format!("the last one is {} old", span(now.duration_since(last))),
     }
 }
@@ -120,6 +121,10 @@ pub(super) fn drill(
         let page = show(&evidence_dir.join(format!("{id}.md")));
         let repair = format!("see {page}, mend what it names, and run `{command}`");
         findings.push(Finding::error("drill", what, repair));
+    }
+    if every.is_some() && is_lost_since(records, kind) {
+        let what = format!("records of drills were accepted as lost since the last {kind} drill on record");
+        findings.push(Finding::error("drill", what, format!("run `{command}`: nobody knows what they said")));
     }
     findings
 }

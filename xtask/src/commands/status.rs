@@ -98,6 +98,12 @@ impl Answer {
                 "release_url": bundle.lock.release_url}));
         }
         let known = memory(config).map(|memory| memory.known()).transpose()?.unwrap_or_default();
+        let there = bundles.iter().filter_map(|bundle| bundle.tarball.as_ref());
+        for path in there.map(|tarball| show(tarball)).filter(|path| known.damaged.contains(path)) {
+            let repair = "bring it back from another copy and run `cargo xtask verify`; or remove it with its lock, and \
+                          bundle the commit again";
+            self.findings.push(Finding::error(path, "is damaged", repair));
+        }
         let tarballs = bundles.iter().filter(|bundle| bundle.tarball.is_some());
         let checked: Vec<Checked> = tarballs
             .filter_map(|bundle| {

@@ -193,9 +193,15 @@ impl Memory {
             let time = record["time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
             if let ("snapshot", Some(lock)) =
                 (record["kind"].as_str().unwrap_or_default(), record["lock"].as_str())
-                && record["status"] != "damaged"
             {
-                known.bundled.extend(time.map(|time| (lock.to_owned(), time)));
+                let tarball = format!("{}.tar.gz", lock.strip_suffix(".lock.json").unwrap_or(lock));
+                if record["status"] == "damaged" {
+                    known.damaged.insert(tarball);
+                } else {
+                    // It was made anew, or found whole.
+                    known.damaged.remove(&tarball);
+                    known.bundled.extend(time.map(|time| (lock.to_owned(), time)));
+                }
             }
             match (record["kind"].as_str(), record["tag"].as_str(), record["image_id"].as_str()) {
                 (Some("untagging"), Some(tag), Some(id)) => {

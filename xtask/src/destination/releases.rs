@@ -326,6 +326,46 @@ pub fn write_sums(folder: &Path, made: Option<&Path>, going: &HashSet<String>) -
     if text == new.as_bytes() { Ok(()) } else { durable::replace(&path, new.as_bytes(), 0o644) }
 }
 
+/// Whether `SHA256SUMS` has of a lock what that was before it got its image, or its tarball.
+///
+/// # Errors
+/// When the list is there and cannot be read.
+pub fn is_behind(path: &Path, lock: &ReleaseLock) -> Result<bool> {
+    let bare = ReleaseLock { docker_tag: None, image_id: None, repo_digests: vec![], ..lock.clone() };
+    let alone = |lock: &ReleaseLock| ReleaseLock {
+        tarball: None,
+        manifest: None,
+        manifest_sha256: None,
+        ..lock.clone()
+    };
+    let former = [alone(&bare), alone(lock), bare];
+    let digests = former.map(|lock| crate::archive::sha256_hex(lock.render().as_bytes()));
+    Ok(listed(path)?.is_some_and(|listed| digests.contains(&listed)))
+}
+
+/// Whether a lock is not the one that `SHA256SUMS` lists, and not for its `release_url` alone, which may be set by hand. One
+/// that is not listed is not refuted.
+///
+/// # Errors
+/// When the list or the lock is there and cannot be read.
+pub fn is_refuted(path: &Path) -> Result<bool> {
+    let Some(listed) = listed(path)? else { return Ok(false) };
+    let text = super::read::small(path)?;
+    let bare = std::str::from_utf8(&text).ok().and_then(|text| super::release_url::set(text, None));
+    let known = [Some(text), bare.map(String::into_bytes)];
+    Ok(!known.into_iter().flatten().any(|text| crate::archive::sha256_hex(&text) == listed))
+}
+
+/// The digest that `SHA256SUMS` has of a lock.
+fn listed(path: &Path) -> Result<Option<String>> {
+    let text = match super::read::small(&path.with_file_name("SHA256SUMS")) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let sums = super::marker::parse(&String::from_utf8_lossy(&text)).0;
+    Ok(path.file_name().and_then(|name| sums.digest(&name.to_string_lossy())).map(str::to_owned))
+}
+
 /// Whether `SHA256SUMS` is what the bundles in the folder make it: a lock that was changed, or lost, is noticed by it.
 ///
 /// # Errors

@@ -41,6 +41,8 @@ pub enum Why {
     Never,
     /// The last one did not come to a good end.
     Failed,
+    /// What the last ones said was lost.
+    Lost,
     /// The last good one is of this time.
     Old(Timestamp),
 }
@@ -93,6 +95,21 @@ pub fn last<'a>(records: &'a [Stored], kind: &str) -> Option<&'a Evidence> {
     None
 }
 
+/// Whether records of drills were accepted as lost behind the last drill of a kind: nobody knows what they said, so the
+/// next drill is due.
+pub fn is_lost_since(records: &[Stored], kind: &str) -> bool {
+    let mut next = newest(records);
+    for _ in records {
+        let Some(record) = next.filter(|record| record.evidence.kind != kind) else { return false };
+        if !record.evidence.lost.is_empty() {
+            return true;
+        }
+        let before = record.evidence.previous_sha256.as_deref();
+        next = before.and_then(|before| records.iter().find(|record| record.sha256 == before));
+    }
+    false
+}
+
 /// When the last drill of a kind that was verified began.
 pub fn verified(records: &[Stored], kind: &str, now: Timestamp) -> Option<Timestamp> {
     let good = records.iter().map(|record| &record.evidence);
@@ -105,6 +122,7 @@ pub fn verified(records: &[Stored], kind: &str, now: Timestamp) -> Option<Timest
 pub fn drill(records: &[Stored], kind: &str, every: Option<SignedDuration>, now: Timestamp) -> Due {
     match last(records, kind) {
         Some(last) if last.result != Verdict::Verified => Due::Now(Why::Failed),
+        _ if every.is_some() && is_lost_since(records, kind) => Due::Now(Why::Lost),
         _ => due(verified(records, kind, now), every, now),
     }
 }

@@ -1,7 +1,7 @@
 //! Which records of drills are missing for good, so that somebody may accept it.
 //!
 //! Only what is named by its id and is not there can be accepted; a record that is there under another digest never can:
-//! whatever else is wrong stands in the way. Where the history does not know which record a digest was of, a row or a page
+//! whatever else is wrong stands in the way. Where the history does not know which record a digest was of, a row of the list
 //! must name one that is missing, and that is no newer than the record behind it. Reads only.
 use super::chain::{Accepted, Stored};
 use super::checklist::listed_ids;
@@ -10,7 +10,7 @@ use super::{record, signed};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The records that are missing in `folder` and were not accepted yet.
@@ -31,8 +31,10 @@ pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<V
             lost.insert(id.to_owned(), line["sha256"].as_str().map(str::to_owned));
         }
     }
+    let list = record::list(folder);
+    let rows: BTreeSet<&str> = listed_ids(&list).into_iter().collect();
     for record in records {
-        attribute(record, records, &accepted, &mut lost)?;
+        attribute(record, records, &accepted, &rows, &mut lost)?;
     }
     if lost.is_empty() {
         return Err(Error::refused("no record is missing that is not accepted already", ""));
@@ -65,6 +67,7 @@ fn attribute(
     record: &Stored,
     records: &[Stored],
     accepted: &Accepted,
+    rows: &BTreeSet<&str>,
     lost: &mut BTreeMap<String, Option<String>>,
 ) -> Result<()> {
     let there = |digest: &str| records.iter().any(|other| other.sha256 == digest);
@@ -77,7 +80,10 @@ fn attribute(
     };
     // Ids begin with the time, so they sort by it.
     let before = |id: &String| id.as_str() < record.evidence.id.as_str();
-    let candidate = lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id));
+    // A killed drill may leave a page of a record that never was; a row comes behind its record.
+    let is_listed = |id: &String| rows.contains(id.as_str());
+    let candidate =
+        lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id) && is_listed(id));
     let Some((_, sha256)) = candidate else {
         let what = format!(
             "the record before {} ({digest:.12}…) is gone or was changed, and nothing says that a record is missing there",
@@ -156,6 +162,20 @@ mod tests {
                 ask(folder.path(), &[]).expect_err("refused");
             }
         }
+    }
+
+    #[test]
+    fn a_page_of_a_record_that_never_was_excuses_no_change() {
+        let (folder, _) = drilled();
+        let path = file(folder.path(), 2);
+        let text = fs::read_to_string(&path).expect("reads");
+        // In a place that stands in no row.
+        let changed = text.replace("\"0.1.0\"", "\"0.1.9\"");
+        assert_ne!(text, changed);
+        fs::write(&path, changed).expect("writes");
+        fs::write(folder.path().join("drill-2026-03-02T110000Z-spot.md"), "").expect("writes");
+        let error = ask(folder.path(), &[]).expect_err("refused");
+        assert!(error.to_string().contains("is gone or was changed"), "{error}");
     }
 
     #[test]

@@ -47,10 +47,10 @@ impl Redaction {
         Self { pairs }
     }
 
-    /// More secrets, beside those that it has.
+    /// More secrets, beside those that it has; a token of less than six bytes is none.
     #[must_use]
     pub fn and(self, secrets: &[(String, String)]) -> Self {
-        self.with(secrets, 1)
+        self.with(secrets, SHORTEST_GUESSED)
     }
 
     /// More, of all `variables` that are set: those whose name says that they hold a secret.

@@ -207,6 +207,7 @@ fn secret(file: Candidate<'_>) -> Option<String> {
     let by_name = by_name(name).map(|what| format!("is named like {what}"));
     by_name
         .or_else(|| by_content(name).filter(|mark| mark(file.content)).map(|_| "holds a secret".to_owned()))
+        .or_else(|| is_private_key(file.content).then(|| "holds a private key".to_owned()))
 }
 
 /// What a file with such a name holds.
@@ -225,7 +226,10 @@ fn by_name(name: &str) -> Option<&'static str> {
         "id_rsa" | "id_dsa" | "id_ecdsa" | "id_ecdsa_sk" | "id_ed25519" | "id_ed25519_sk" => {
             Some("a private key")
         }
-        _ if name.ends_with(".p12") || name.ends_with(".pfx") => Some("a store of private keys"),
+        _ if [".p12", ".pfx", ".jks", ".keystore"].iter().any(|end| name.ends_with(end)) => {
+            Some("a store of private keys")
+        }
+        _ if name.ends_with(".ppk") => Some("a private key"),
         _ => None,
     }
 }
@@ -235,14 +239,20 @@ fn by_content(path: &str) -> Option<fn(&[u8]) -> bool> {
     let name = path.rsplit('/').next().unwrap_or_default();
     match name {
         ".npmrc" => Some(has_token),
-        _ if name.ends_with(".pem") || name.ends_with(".key") => Some(has_private_key),
+        _ if [".pem", ".key", ".p8", ".asc"].iter().any(|end| name.ends_with(end)) => Some(has_private_key),
         _ => None,
     }
 }
 
+/// That of RFC 7468 and its like, or of OpenPGP (RFC 9580).
 fn has_private_key(content: &[u8]) -> bool {
-    const MARK: &[u8] = b"PRIVATE KEY-----";
-    content.windows(MARK.len()).any(|window| window == MARK)
+    let has = |mark: &[u8]| content.windows(mark.len()).any(|window| window == mark);
+    has(b"PRIVATE KEY-----") || has(b"PRIVATE KEY BLOCK-----")
+}
+
+/// Whether a file is a private key and nothing else, whatever it is called; known of those whose content was looked at.
+fn is_private_key(content: &[u8]) -> bool {
+    content.trim_ascii_start().starts_with(b"-----BEGIN ") && has_private_key(content)
 }
 
 /// A token that is written out, and not taken from the environment (`${NPM_TOKEN}`).

@@ -31,6 +31,10 @@ fn what_looks_like_a_secret_is_refused_and_what_only_resembles_one_is_not() {
         ("a/store.p12", b"x"),
         (".npmrc", b"registry=x\n//r.example.org/:_authToken = abc\n"),
         (".npmrc", b"_password=\"abc\""),
+        ("a/deploy_key", b"\n-----BEGIN OPENSSH PRIVATE KEY-----\nabc"),
+        ("backup.asc", b"-----BEGIN PGP PRIVATE KEY BLOCK-----\nabc"),
+        ("a/apple.p8", &key),
+        ("a/putty.ppk", b"x"),
     ] {
         assert!(refused(path, content), "{path}");
     }
@@ -47,6 +51,8 @@ fn what_looks_like_a_secret_is_refused_and_what_only_resembles_one_is_not() {
         ("ca.pem", b"-----BEGIN CERTIFICATE-----"),
         ("keyboard.key", b"x"),
         ("notes.txt", &key),
+        ("notes.md", b"A key begins with\n-----BEGIN PRIVATE KEY-----"),
+        ("release.asc", b"-----BEGIN PGP SIGNATURE-----"),
         (".npmrc", b"//r.example.org/:_authToken=${NPM_TOKEN}\nalways-auth=true\nmy_auth=x"),
     ] {
         assert!(!refused(path, content), "{path}");

@@ -92,8 +92,11 @@ fn one(subject: &Subject, repository: &Repository, parent: &Path) -> Result<Outc
     };
     let compared = match (found, &rebuilt.archive) {
         (Some((sha256, tarball)), Some(archive)) if sha256 != rebuilt.sha256 => {
-            let bundle = stream_of(read::open(tarball)?, tarball)?;
-            let again = stream_of(archive.try_clone().map_err(Error::io("read", parent))?, tarball)?;
+            // Whatever is in the bundle, it takes memory for what its commit makes, and some more.
+            let most = usize::try_from(rebuilt.entries).unwrap_or(usize::MAX).saturating_mul(2).max(10_000);
+            let bundle = stream_of(read::open(tarball)?, tarball, most)?;
+            let again = archive.try_clone().map_err(Error::io("read", parent))?;
+            let again = stream_of(again, tarball, usize::MAX)?;
             let differences = differences(&bundle, &again);
             Some((sha256, Some((bundle, differences))))
         }
@@ -143,14 +146,14 @@ fn rebuild(subject: &Subject, repository: &Repository, scratch: &Scratch) -> Res
     })
 }
 
-/// The tar stream in an archive.
-fn stream_of(mut file: File, tarball: &Path) -> Result<Stream> {
+/// The tar stream in an archive, with so many entries at the most.
+fn stream_of(mut file: File, tarball: &Path, most: usize) -> Result<Stream> {
     let codec = match tarball.extension() {
         Some(ending) if ending == Codec::Zstd.extension() => Codec::Zstd,
         _ => Codec::Gzip,
     };
     let mut decoder = codec.decoder(&mut file).map_err(Error::format(tarball))?;
-    let stream = raw::read(&mut BufReader::with_capacity(1 << 17, &mut decoder));
+    let stream = raw::read(&mut BufReader::with_capacity(1 << 17, &mut decoder), most);
     match stream.broken {
         // What the drive says is no difference.
         Some(FormatError::Io(source)) => Err(Error::io("read", tarball)(source)),

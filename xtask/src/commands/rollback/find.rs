@@ -3,7 +3,7 @@
 use super::Args;
 use crate::config::Config;
 use crate::destination::images::{self, Recorded};
-use crate::destination::read;
+use crate::destination::{read, releases};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
@@ -60,13 +60,13 @@ pub(super) fn wanted(
             let next = "give the lock that does, or --image-id, or another --env";
             Error::refused(format!("{} names no image of {env}", show(path)), next)
         };
-        of_lock(recorded.ok_or_else(none)?, (app, env), backup_dir, tar)
+        of_lock(recorded.ok_or_else(none)?, (app, env), backup_dir, tar)?
     } else {
         let (all, wrong) = images::all(&config.release.output_dir)?;
         findings.extend(wrong);
         let newest = all.into_iter().filter(|image| image.env == env && image.time.is_some());
         match (newest.max_by_key(|image| image.time), pointer("iid")) {
-            (Some(recorded), _) => of_lock(recorded, (app, env), backup_dir, tar),
+            (Some(recorded), _) => of_lock(recorded, (app, env), backup_dir, tar)?,
             (None, Some(id)) => Wanted {
                 by: show(&backup_dir.join(format!("codex-latest-{env}.iid"))),
                 id: Some(id),
@@ -94,15 +94,25 @@ pub(super) fn wanted(
     }
 }
 
-fn of_lock(recorded: Recorded, (app, env): (&str, &str), backup_dir: &Path, tar: Option<PathBuf>) -> Wanted {
+/// A lock that is not the one that was written starts nothing.
+fn of_lock(
+    recorded: Recorded,
+    (app, env): (&str, &str),
+    backup_dir: &Path,
+    tar: Option<PathBuf>,
+) -> Result<Wanted> {
+    if releases::is_refuted(&recorded.lock)? {
+        let what = format!("{} has another SHA-256 than SHA256SUMS says", show(&recorded.lock));
+        return Err(Error::refused(what, "bring it back from another copy, or give --image-id"));
+    }
     let saved = recorded.stamps.iter().map(|stamp| backup_dir.join(format!("{app}-{env}-{stamp}.tar")));
-    Wanted {
+    Ok(Wanted {
         by: show(&recorded.lock),
         id: recorded.image_id,
         name: recorded.docker_tag,
         digests: recorded.repo_digests,
         saved: saved.chain(tar).collect(),
-    }
+    })
 }
 
 /// What the shell tool has written of its last snapshot: `iid`, `tag` or `tarpath`.

@@ -160,7 +160,6 @@ fn release(
     Ok(Config::load(&config.root, ctx.config_file.as_deref(), &mut files)?.release)
 }
 
-/// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
 /// A path of the repository from the folder that is released; `None` when it is not in it.
 fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
     match root {
@@ -169,6 +168,7 @@ fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
     }
 }
 
+/// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
 fn stage(
     args: &Args,
     release: &Release,

@@ -23,7 +23,8 @@ pub(super) struct Tagging {
 /// What is to be done with the image that the run names; nothing without one. `lock` is the bundle's, where it is there.
 ///
 /// # Errors
-/// When docker does not answer or has no such image, or when lock or name belong to another one.
+/// When docker does not answer or has no such image, when lock or name belong to another one, or when the lock was
+/// published: what is published is never changed.
 pub(super) fn plan(
     args: &Args,
     config: &Config,
@@ -55,6 +56,12 @@ pub(super) fn plan(
         let (named, id) = (lock.docker_tag.as_deref(), lock.image_id.as_deref());
         let of = format!("{} ({})", named.unwrap_or_default(), id.unwrap_or("no id"));
         return other(format!("{} records another image, {of}", show(&plan.lock())));
+    }
+    if let Some(lock) = lock
+        && lock.docker_tag.is_none()
+        && let Some(url) = &lock.release_url
+    {
+        return other(format!("{} is published without an image ({url})", show(&plan.lock())));
     }
     match docker::inspect(&tag)? {
         Some(named) if named.id != image.id => {

@@ -98,14 +98,19 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut blobs = repository.blobs()?;
     let memory = Memory::at(&config.root);
     let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
-    let existing = plan.existing()?;
-    let image = image::plan(args, &config, &plan, existing.as_ref())?;
+    let planned = plan.existing()?;
+    let mut image = image::plan(args, &config, &plan, planned.as_ref())?;
     if args.dry_run || finding::any_error(&plan.findings) {
         return show_plan(args, ctx, &memory, &plan, image.as_ref());
     }
     memory.open()?;
     let _held = lock::repository(memory.root(), "snapshot", ctx.now)?;
-    let mut outcome = match plan.existing()? {
+    let existing = plan.existing()?;
+    if existing != planned {
+        // Another run was here meanwhile: what it has named stays named.
+        image = image::plan(args, &config, &plan, existing.as_ref())?;
+    }
+    let mut outcome = match existing {
         // A lock that was made alone gets its tarball; otherwise what is there must be whole.
         Some(lock) if lock.tarball.is_some() || args.no_tarball => {
             let mut outcome = bundle::unchanged(&plan, lock, args.no_tarball)?;
@@ -119,8 +124,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         existing => bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?,
     };
     let made = plan.lock();
-    let new = ["created", "tagged"].contains(&outcome.status).then_some(made.as_path());
-    releases::write_sums(&plan.folder, new, &HashSet::new())?;
+    let is_new = ["created", "tagged"].contains(&outcome.status);
+    // Of a run that was killed between its lock and the list, the list has the lock from before.
+    let is_ours = is_new || outcome.status == "unchanged" && releases::is_behind(&made, &outcome.lock)?;
+    releases::write_sums(&plan.folder, is_ours.then_some(made.as_path()), &HashSet::new())?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {

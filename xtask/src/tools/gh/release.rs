@@ -166,7 +166,7 @@ impl Forge {
         let early = is_prerelease(tag).then_some("--prerelease");
         let call = cmd!(
             shell,
-            "gh release create --repo {repository} --draft --title {tag} {notes...} {early...} -- {tag}"
+            "gh release create --repo {repository} --draft --verify-tag --title {tag} {notes...} {early...} -- {tag}"
         );
         must(call, "gh release create", ANSWER).map(drop)
     }
@@ -199,7 +199,7 @@ impl Forge {
     /// When gh fails.
     pub fn publish(&self, tag: &str) -> Result<()> {
         let (shell, repository) = (self.shell()?, &self.repository);
-        let call = cmd!(shell, "gh release edit --repo {repository} --draft=false -- {tag}");
+        let call = cmd!(shell, "gh release edit --repo {repository} --draft=false --verify-tag -- {tag}");
         must(call, "gh release edit", ANSWER).map(drop)
     }
 
