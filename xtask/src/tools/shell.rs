@@ -269,7 +269,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
         for (end, lives, mark) in [("true", true, "a"), ("false", false, "b")] {
-            let (mark, log) = (folder.path().join(mark), folder.path().join("log"));
+            // What the first one leaves running may still write into its log.
+            let (log, mark) = (folder.path().join(format!("log-{mark}")), folder.path().join(mark));
             let line = format!("echo begun; (sleep 1; touch {}; echo on) & {end}", mark.display());
             let ran = start(&line, folder.path(), &env, Duration::from_secs(10), &log, OnInterrupt::End);
             let ran = ran.expect("starts");
