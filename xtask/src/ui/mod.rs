@@ -1,7 +1,7 @@
 //! The only room that prints: results and documents on standard output, talk on standard error.
 //!
 //! With `--json` exactly one document goes to standard output and nothing else does. A job of GitHub Actions is told what
-//! the same document says ([`actions`]).
+//! the same document says (`actions`).
 mod actions;
 
 use crate::finding::{Finding, Severity};
