@@ -158,7 +158,7 @@ pub struct SnapshotArgs {
     /// Name this docker image after the bundle too, and record it in the lock.
     #[arg(long, value_name = "REF", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub docker_image: Option<String>,
-    /// What stands before `:ENV-TIME` in that name [default: `image` of [docker], else the release's name].
+    /// What stands before `:ENV-TIME` in that name [default: `image` of `[docker]`, else the release's name].
     #[arg(long, value_name = "P", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub docker_tag_prefix: Option<String>,
     /// With --prune: the docker tags that the locks of removed bundles have recorded go too.
@@ -405,9 +405,9 @@ pub struct PruneArgs {
 /// Which environments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Environments {
-    /// `prod` of [docker].
+    /// `prod` of `[docker]`.
     Prod,
-    /// `dev` of [docker].
+    /// `dev` of `[docker]`.
     Dev,
     /// First the one, then the other.
     #[default]
@@ -426,10 +426,10 @@ pub struct RollbackArgs {
     /// The image, by its id or by any name of it; goes before --from-lock.
     #[arg(long, value_name = "SHA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub image_id: Option<String>,
-    /// What the image is to be called [default: the environment's `tag` of [docker], `latest` or `dev`].
+    /// What the image is to be called [default: the environment's `tag` of `[docker]`, `latest` or `dev`].
     #[arg(long, value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tag: Option<String>,
-    /// Where saved images lie [default: `backup-dir` of [docker], else ~/.cache/codex-backups].
+    /// Where saved images lie [default: `backup-dir` of `[docker]`, else ~/.cache/codex-backups].
     #[arg(long, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
     /// The compose file of prod, in place of its `compose-files`.

@@ -1,7 +1,7 @@
 //! Keeps secrets and environment values out of evidence, and out of what is told of the user's own commands.
 //!
 //! Pure: it is given the values, it does not look for them. Evidence is meant to be committed; what a
-//! failed command printed may hold what it was given. What gives a secret away by itself is for [`super::secrets`].
+//! failed command printed may hold what it was given. What gives a secret away by itself is for `secrets`.
 use super::secrets::{is_secret_name, without_tokens};
 use crate::error::Error;
 use crate::finding::Finding;

@@ -1,4 +1,4 @@
-//! git: what a commit holds, read from its objects. Never writes to a repository but a new one of its own ([`copy`]).
+//! git: what a commit holds, read from its objects. Never writes to a repository but a new one of its own (`copy`).
 mod ahead;
 mod attributes;
 mod copy;
