@@ -349,15 +349,24 @@ pub fn is_behind(path: &Path, lock: &ReleaseLock) -> Result<bool> {
 /// # Errors
 /// When the list or the lock is there and cannot be read.
 pub fn is_refuted(path: &Path) -> Result<bool> {
-    let Some(listed) = listed(path)? else { return Ok(false) };
-    let text = super::read::small(path)?;
-    let bare = std::str::from_utf8(&text).ok().and_then(|text| super::release_url::set(text, None));
-    let known = [Some(text), bare.map(String::into_bytes)];
-    Ok(!known.into_iter().flatten().any(|text| crate::archive::sha256_hex(&text) == listed))
+    Ok(match listed(path)? {
+        Some(listed) => refutes(&listed, &super::read::small(path)?),
+        None => false,
+    })
 }
 
-/// The digest that `SHA256SUMS` has of a lock.
-fn listed(path: &Path) -> Result<Option<String>> {
+/// The same of a lock that was read, and the digest that is listed of it.
+pub fn refutes(listed: &str, lock: &[u8]) -> bool {
+    let bare = std::str::from_utf8(lock).ok().and_then(|text| super::release_url::set(text, None));
+    let known = [Some(lock), bare.as_ref().map(String::as_bytes)];
+    !known.into_iter().flatten().any(|text| crate::archive::sha256_hex(text) == listed)
+}
+
+/// The digest that `SHA256SUMS` beside a lock has of it, if any.
+///
+/// # Errors
+/// When the list is there and cannot be read.
+pub fn listed(path: &Path) -> Result<Option<String>> {
     let text = match super::read::small(&path.with_file_name("SHA256SUMS")) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text?,

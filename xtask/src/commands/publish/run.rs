@@ -8,14 +8,10 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::digest_file;
 use crate::restore::scratch::{Owner, Scratch};
-use crate::tools::gh::release::{Forge, Release};
+use crate::tools::gh::release::{Forge, Release, TRANSFER};
 use crate::tools::gh::{self, Download};
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
-
-/// For the download of one file that the forge tells no digest of.
-const TRANSFER: Duration = Duration::from_secs(3600);
 
 /// What the steps are done with.
 pub(super) struct Work<'a> {

@@ -4,7 +4,7 @@ use super::plan::{Asset, Content};
 use crate::archive::sha256_hex;
 use crate::commands::Context;
 use crate::config::Config;
-use crate::destination::marker::{self, Sums};
+use crate::destination::marker::Sums;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::{read, release_url};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ pub(super) fn choose(named: Option<&Path>, config: &Config, ctx: &Context) -> Re
         None => newest(config)?,
     };
     let text = String::from_utf8_lossy(&read::small(&bundle.lock_path)?).into_owned();
-    let listed = sums_beside(&bundle)?.digest(&file_name(&bundle.lock_path)).map(str::to_owned);
+    let listed = releases::listed(&bundle.lock_path)?;
     Ok(Subject { bundle, text, listed })
 }
 
@@ -62,15 +62,6 @@ fn newest(config: &Config) -> Result<Bundle> {
         let what = format!("there is no bundle of {name} in {}", show(folder));
         Error::refused(what, "`cargo xtask snapshot` makes one; or name its lock")
     })
-}
-
-fn sums_beside(bundle: &Bundle) -> Result<Sums> {
-    let path = bundle.lock_path.with_file_name(SUMS);
-    match read::small(&path) {
-        Ok(text) => Ok(marker::parse(&String::from_utf8_lossy(&text)).0),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Sums::default()),
-        Err(error) => Err(error),
-    }
 }
 
 pub(super) fn file_name(path: &Path) -> String {
@@ -101,15 +92,12 @@ impl Subject {
     /// # Errors
     /// [`Error::Damaged`].
     pub fn check_lock(&self) -> Result<()> {
-        let without = release_url::set(&self.text, None);
-        let known = [Some(&self.text), without.as_ref()].into_iter().flatten();
-        let mut digests = known.map(|text| sha256_hex(text.as_bytes()));
-        match &self.listed {
-            Some(listed) if !digests.any(|digest| digest == *listed) => Err(self.damaged(
+        match self.listed.as_ref().is_some_and(|listed| releases::refutes(listed, self.text.as_bytes())) {
+            true => Err(self.damaged(
                 "has another SHA-256 than SHA256SUMS says, and not for its `release_url` alone",
                 "bring it back from another copy; or remove it, and run `cargo xtask snapshot` of that commit again",
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

@@ -15,7 +15,7 @@ use xshell::{Cmd, Shell, cmd};
 /// No question takes longer.
 const ANSWER: Duration = Duration::from_secs(120);
 /// No upload takes longer.
-const TRANSFER: Duration = Duration::from_secs(3600);
+pub const TRANSFER: Duration = Duration::from_secs(3600);
 /// What to do when a call has failed: all that was done before is found.
 const AGAIN: &str = "run it again: it goes on where this one has stopped";
 
