@@ -1,5 +1,5 @@
-//! What the pages promise: the README's commands run, its examples load, its tables are those of the tool; and every
-//! file that a page names is there. `docs/format.md` is held against real artifacts in [`format`].
+//! What the pages promise: their commands run, their examples load, their tables are those of the tool; and every file
+//! that a page names is there. `docs/format.md` is held against real artifacts in [`format`].
 mod format;
 mod json;
 mod markdown;
@@ -17,6 +17,18 @@ use xtask::error::Exit;
 
 /// Where drills put their evidence, in the user's repository and not in this one.
 const THEIRS: [&str; 1] = ["docs/drills"];
+
+/// The pages for users, in the order in which one reads them.
+const MANUAL: [&str; 8] = [
+    "README.md",
+    "docs/configuration.md",
+    "docs/backups.md",
+    "docs/drills.md",
+    "docs/schedule.md",
+    "docs/releases.md",
+    "docs/runbook.md",
+    "docs/reference.md",
+];
 
 /// A section of a page, for tests elsewhere.
 pub(crate) fn section_of(name: &str, title: &str) -> String {
@@ -41,17 +53,17 @@ fn stack() -> Stack {
     stack
 }
 
-/// Runs a block as the README shows it, at the root of the repository.
+/// Runs a block as a page shows it, at the root of the repository.
 fn runs(stack: &Stack, block: &str) -> String {
     stack.file("block.sh", block);
     stack.sh("repo", "PATH=\"$(dirname \"$PWD\")/bin:$PATH\" sh -eu ../block.sh")
 }
 
 #[test]
-fn the_commands_of_the_readme_work_in_their_order() {
-    let (readme, stack) = (page("README.md"), stack());
+fn the_commands_of_the_manual_work_in_their_order() {
+    let (manual, stack) = (MANUAL.map(page), stack());
     let mut ran = BTreeSet::new();
-    for (_, block) in blocks(&readme).into_iter().filter(|(language, _)| *language == "sh") {
+    for (_, block) in manual.iter().flat_map(|page| blocks(page)).filter(|(language, _)| *language == "sh") {
         runs(&stack, &block);
         let verbs = block.lines().filter_map(|line| line.strip_prefix("cargo xtask ")?.split(' ').next());
         ran.extend(verbs.map(str::to_owned));
@@ -120,15 +132,15 @@ fn masked(word: &str) -> String {
 }
 
 /// The example that shows every key.
-fn complete_example(readme: &str) -> String {
-    let all = blocks(section(readme, "recovery.toml"));
+fn complete_example(page: &str) -> String {
+    let all = blocks(section(page, "recovery.toml"));
     all.into_iter().find(|(language, _)| *language == "toml").expect("an example").1
 }
 
 #[test]
 fn the_complete_example_loads() {
     let stack = Stack::new();
-    stack.file("repo/recovery.toml", &complete_example(&page("README.md")));
+    stack.file("repo/recovery.toml", &complete_example(&page("docs/configuration.md")));
     let loaded = stack.run(&["snapshot", "--dry-run", "--json"]).ok().json();
     let tarball = loaded["tarball"].as_str().expect("a path");
     assert!(tarball.contains("/releases/acme-api-v1.4.2-"), "{tarball}");
@@ -187,7 +199,7 @@ fn shown_keys(example: &str) -> BTreeSet<String> {
 /// What stands in the inline tables of an example.
 #[test]
 fn the_complete_example_shows_every_key_of_a_deployment() {
-    let (example, structs) = (complete_example(&page("README.md")), raw_structs());
+    let (example, structs) = (complete_example(&page("docs/configuration.md")), raw_structs());
     let line = example.lines().find(|line| line.starts_with("prod = {")).expect("a deployment");
     assert_eq!(structs["RawDeployment"].len(), 5, "{structs:?}");
     let lost: Vec<&String> = structs["RawDeployment"]
@@ -202,7 +214,7 @@ fn the_complete_example_shows_every_key_of_a_deployment() {
 fn the_complete_example_shows_every_key() {
     let known = known_keys();
     assert!(known.len() > 30 && known.contains("destination.*.keep-daily"), "{known:?}");
-    assert_eq!(shown_keys(&complete_example(&page("README.md"))), known);
+    assert_eq!(shown_keys(&complete_example(&page("docs/configuration.md"))), known);
 }
 
 fn help(args: &[&str]) -> String {
@@ -228,16 +240,16 @@ fn first_words(rows: &[Vec<String>]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_has_the_verbs_of_the_help() {
+fn the_pages_have_the_verbs_of_the_help() {
     let readme = page("README.md");
     assert_eq!(first_words(&table(section(&readme, "What it is"), "verb")), verbs());
-    assert_eq!(first_words(&table(section(&readme, "--json"), "verb")), verbs());
+    assert_eq!(first_words(&table(section(&page("docs/reference.md"), "--json"), "verb")), verbs());
 }
 
 #[test]
-fn the_readme_has_the_exit_codes_of_the_help_and_of_the_code() {
+fn the_reference_has_the_exit_codes_of_the_help_and_of_the_code() {
     let number = |text: &str| text.trim().parse::<u8>().ok();
-    let readme: BTreeSet<u8> = table(section(&page("README.md"), "Exit codes"), "code")
+    let reference: BTreeSet<u8> = table(section(&page("docs/reference.md"), "Exit codes"), "code")
         .iter()
         .filter_map(|row| number(&row[0]))
         .collect();
@@ -245,20 +257,18 @@ fn the_readme_has_the_exit_codes_of_the_help_and_of_the_code() {
     let listed = help.split("Exit codes:").nth(1).expect("a list").lines();
     let listed: BTreeSet<u8> = listed.filter_map(|line| number(line.trim().split_once("  ")?.0)).collect();
     let code = [Exit::Done, Exit::Found, Exit::Usage, Exit::CouldNotRun, Exit::TryLater].map(Exit::code);
-    assert_eq!(readme, BTreeSet::from(code));
-    assert_eq!(listed, readme);
+    assert_eq!(reference, BTreeSet::from(code));
+    assert_eq!(listed, reference);
 }
 
-/// Except for what is not built yet.
 #[test]
-fn every_flag_that_the_readme_names_is_in_the_help() {
-    let readme = page("README.md");
-    let readme = readme.replace(section(&readme, "Not built yet"), "");
+fn every_flag_that_the_manual_names_is_in_the_help() {
+    let manual = MANUAL.map(page).concat();
     let verbs = verbs();
     let help: String = verbs.iter().map(|verb| help(&[verb])).collect();
     let known = |flag: &str| help.lines().any(|line| line.split([' ', ',']).any(|word| word == flag));
     let mut lost = Vec::new();
-    for span in spans(&prose(&readme)) {
+    for span in spans(&prose(&manual)) {
         let verb = span.split(' ').next().is_some_and(|word| verbs.contains(word) || word.starts_with("--"));
         lost.extend(
             span.split(' ').filter(|word| verb && word.starts_with("--") && !known(word)).map(str::to_owned),

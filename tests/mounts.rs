@@ -202,6 +202,7 @@ fn a_drive_that_goes_away_in_the_middle_of_writing_costs_this_backup_alone() {
     for kind in KINDS {
         let Some(world) = World::new(kind) else { return };
         world.backup(0).ok();
+        world.arrived();
         let before = world.stored();
         world.large();
         let run = world.stopped(10);
@@ -244,6 +245,7 @@ fn a_drive_that_goes_away_before_the_first_byte_leaves_none_beneath() {
             command
         };
         outcome(&mut backup(0)).ok();
+        world.arrived();
         let before = world.stored();
         world.stack.file("repo/.codex-api/new", "new");
         let gpg = "mkdir slow; printf '#!/bin/sh\n> %s/asked\nwhile [ ! -e %s/go ]; do sleep 0.02; done\nexec %s \"$@\"\n' \

@@ -1,4 +1,4 @@
-//! The README's table of `--json` documents, held against real ones.
+//! The reference's table of `--json` documents, held against real ones.
 use super::markdown::{Field, fields, page, section, spans, table};
 use crate::docker::engine::Engine;
 use crate::publish;
@@ -25,7 +25,7 @@ struct Row {
 /// The rows; "the same without …" is the row above.
 fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for cells in table(section(&page("README.md"), "--json"), "verb") {
+    for cells in table(section(&page("docs/reference.md"), "--json"), "verb") {
         let mut row = Row {
             call: spans(&cells[0])[0].clone(),
             statuses: spans(&cells[1]),
@@ -89,7 +89,7 @@ fn holds(call: &str, object: &Map<String, Value>, documented: &[Field], common: 
 
 /// One stack, each call of the table in its order.
 #[test]
-fn documents_hold_what_the_readme_says() {
+fn documents_hold_what_the_reference_says() {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\n");
     publish::forge(&stack);
@@ -122,9 +122,9 @@ fn documents_hold_what_the_readme_says() {
 
 /// The fields of `error`, and of a finding, are named in the text in front of the table.
 #[test]
-fn errors_and_findings_hold_what_the_readme_says() {
-    let readme = page("README.md");
-    let text = section(&readme, "--json").split("\n|").next().unwrap_or_default().replace('\n', " ");
+fn errors_and_findings_hold_what_the_reference_says() {
+    let reference = page("docs/reference.md");
+    let text = section(&reference, "--json").split("\n|").next().unwrap_or_default().replace('\n', " ");
     let listed = |behind: &str| {
         let list = text.split(behind).nth(1).unwrap_or_else(|| panic!("no {behind:?} in {text}"));
         fields(list.split([';', '.']).next().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! README, "When something is wrong": each row's commands do what it says, in a scene where that has happened.
+//! The runbook, "When something is wrong": each row's commands do what it says, in a scene where that has happened.
 use super::super::support::{Stack, flip};
 use super::markdown::{page, section, spans, tables};
 use super::{runs, stack};
@@ -90,8 +90,8 @@ fn archives(stack: &Stack) -> usize {
 
 #[test]
 fn each_thing_that_goes_wrong_is_mended_by_its_commands() {
-    let readme = page("README.md");
-    let rows = tables(section(&readme, "When something is wrong")).remove(0);
+    let runbook = page("docs/runbook.md");
+    let rows = tables(section(&runbook, "When something is wrong")).remove(0);
     assert_eq!(rows.len(), ROWS.len() + 1, "{rows:?}");
     for (cells, (begins, happens, is_mended)) in rows.iter().skip(1).zip(ROWS) {
         assert!(cells[0].starts_with(begins), "{cells:?}");

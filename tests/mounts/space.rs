@@ -180,6 +180,15 @@ impl World {
         }
     }
 
+    /// Waits until what a FUSE mount shows is on the disk behind it under the same names: its server renames a file that it
+    /// is still uploading only when that is done, and not at all if it is told to end before.
+    pub fn arrived(&self) {
+        if self.kind == Kind::Fuse {
+            self.sh("for n in $(seq 600); do cmp -s <(cd drive && find . | sort) <(cd disk && find . | sort) && exit; \
+                     sleep 0.05; done; cat cache/log >&2; false");
+        }
+    }
+
     /// Sends a signal to the server of a FUSE mount.
     pub fn signal_server(&self, signal: &str) {
         self.sh(&format!("kill -{signal} $(cat cache/pid)"));

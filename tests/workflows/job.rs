@@ -35,9 +35,9 @@ fn written(stack: &Stack) -> (BTreeMap<String, String>, String) {
     (facts.collect(), read("summary").strip_prefix("# Before\n").expect("what others wrote stays").to_owned())
 }
 
-/// The README's table: verb → names.
+/// The table of `docs/releases.md`: verb → names.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let section = section_of("README.md", "In GitHub Actions");
+    let section = section_of("docs/releases.md", "In GitHub Actions");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let row = |line: &str| {
         let mut spans = spans_of(line).into_iter();
@@ -47,7 +47,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn each_of_the_verbs_tells_what_the_readme_says() {
+fn each_of_the_verbs_tells_what_the_page_says() {
     let stack = Stack::configured();
     publish::forge(&stack);
     let mut seen = BTreeSet::new();

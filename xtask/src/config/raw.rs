@@ -373,7 +373,7 @@ impl RawDestination {
             _ => None,
         };
         if let Some((key, what)) = mistake {
-            return Err((format!("{key} is {what}"), "see `destination` in the README".into()));
+            return Err((format!("{key} is {what}"), "see `destination` in docs/configuration.md".into()));
         }
         let place = match remote {
             Some(remote) => Place { path: remote.path(), mount: None, remote: Some(remote) },
