@@ -1,5 +1,6 @@
 //! What the pages promise: their commands run, their examples load, their tables are those of the tool; and every file
 //! that a page names is there. `docs/format.md` is held against real artifacts in [`format`].
+mod adopt;
 mod format;
 mod json;
 mod markdown;

@@ -20,6 +20,8 @@ const VERBS: [&[&str]; 10] = [
     &["schedule", "cron"],
     &["init", "--force"],
 ];
+/// Those that no configuration stops.
+const OTHERS: [&[&str]; 3] = [&["doctor"], &["completions", "zsh"], &["man", "--to", "../man1"]];
 
 /// Runs with `--json` in front, behind, and with all talk: one document of this shape each time.
 #[track_caller]
@@ -59,7 +61,7 @@ fn written(stack: &Stack) -> String {
 #[test]
 fn every_verb_prints_one_document_when_all_is_well() {
     let stack = Stack::configured();
-    for args in VERBS {
+    for args in VERBS.iter().chain(&OTHERS).copied() {
         let document = document(&stack, &[], args, 0);
         assert_ne!(document["status"], "error", "{document}");
     }
@@ -83,7 +85,7 @@ fn every_verb_prints_one_document_when_all_is_well() {
 #[test]
 fn every_verb_prints_one_document_for_a_wrong_command_line() {
     let stack = Stack::configured();
-    for args in VERBS {
+    for args in VERBS.iter().chain(&OTHERS).copied() {
         refused(&stack, &[], &[args, &["--no-such-flag"]].concat(), 2, &["--no-such-flag"]);
         refused(&stack, &[], &[args, &["-C", "nowhere"]].concat(), 2, &["nowhere"]);
     }

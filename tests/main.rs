@@ -3,12 +3,14 @@
 #![allow(missing_docs)]
 
 mod backup;
+mod completions;
 mod config;
 mod copies;
 mod damage;
 mod destinations;
 mod docker;
 mod docs;
+mod doctor;
 mod drill;
 mod encryption;
 mod evidence;
@@ -28,6 +30,7 @@ mod odd;
 mod on_time;
 mod packs;
 mod policy;
+mod progress;
 mod publish;
 mod readers;
 mod rebuild;

@@ -173,7 +173,10 @@ fn printed() -> Vec<Value> {
     let stack = Stack::new();
     stack.configure("keep = 3\n[drill]\nspot-every = \"31d\"\nrpo-target = \"1h\"\n");
     let lock = "releases/acme-api-v1.4.2-2026-03-01T083000Z.lock.json";
-    let calls: [&[&str]; 25] = [
+    let calls: [&[&str]; 28] = [
+        &["doctor"],
+        &["completions", "fish"],
+        &["man", "--to", "../man1"],
         &["snapshot", "--dry-run"],
         &["snapshot"],
         &["snapshot"],

@@ -130,7 +130,9 @@ fn a_drive_that_is_away_is_told_and_the_rest_is_shown() {
 /// Every verb that promises to write nothing, in a stack that has never been used and in one that has.
 #[test]
 fn status_and_every_dry_run_write_nothing() {
-    let verbs: [&[&str]; 11] = [
+    let verbs: [&[&str]; 13] = [
+        &["doctor"],
+        &["completions", "bash"],
         &["schedule", "cron"],
         &["schedule", "systemd"],
         &["status"],

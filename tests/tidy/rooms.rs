@@ -4,25 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// The rooms from the ground up, each with the rooms that its code may use; `lib.rs` says the same.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("shown", &[]),
     ("archive", &["shown"]),
     ("error", &["archive"]),
     ("finding", &["error"]),
     ("interrupt", &["error"]),
+    ("progress", &[]),
     ("tools", &["error", "interrupt"]),
     ("destination", &["shown", "archive", "error", "finding", "tools"]),
-    ("source", &["shown", "archive", "error", "finding", "interrupt", "tools"]),
-    ("restore", &["shown", "archive", "error", "finding", "interrupt", "tools", "destination"]),
+    ("source", &["shown", "archive", "error", "finding", "interrupt", "progress", "tools"]),
+    ("restore", &["shown", "archive", "error", "finding", "interrupt", "progress", "tools", "destination"]),
     ("config", &["archive", "error", "tools", "destination", "source"]),
     (
         "drill",
         &["shown", "archive", "error", "finding", "interrupt", "tools", "destination", "restore", "config"],
     ),
     ("cli", &["archive"]),
-    ("ui", &["archive", "finding"]),
+    ("ui", &["archive", "finding", "progress"]),
     ("commands", ROOMS),
-    ("main", &["error", "interrupt", "cli", "ui", "commands"]),
+    ("start", &["error", "interrupt", "cli", "ui", "commands"]),
+    ("main", &[]),
 ];
 /// All that `commands` may use.
 const ROOMS: &[&str] = &[
@@ -30,6 +32,7 @@ const ROOMS: &[&str] = &[
     "error",
     "finding",
     "interrupt",
+    "progress",
     "archive",
     "tools",
     "destination",

@@ -1,7 +1,14 @@
 //! The command line, declared. No logic.
+mod setup;
+
 use crate::archive::codec::Codec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+pub use setup::{CompletionsArgs, InitArgs, ManArgs, ScheduleArgs, Scheduler, Shell};
+
+/// The program, as it is called where cargo does not call it.
+pub const PROGRAM: &str = "xtask";
 
 /// Exit codes, shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -107,6 +114,17 @@ pub enum Verb {
     /// Write a commented recovery.toml with what was detected.
     #[command(after_help = "Examples:\n  cargo xtask init --dry-run\n  cargo xtask init")]
     Init(InitArgs),
+    /// Look at everything that the other verbs need, and say how to mend what is missing.
+    #[command(after_help = "Examples:\n  cargo xtask doctor\n  cargo xtask doctor --json")]
+    Doctor,
+    /// Print completions of this command line for a shell.
+    #[command(
+        after_help = "Examples:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask\n  cargo xtask completions fish > ~/.config/fish/completions/xtask.fish"
+    )]
+    Completions(CompletionsArgs),
+    /// Write man pages of this command line, one a verb.
+    #[command(after_help = "Examples:\n  cargo xtask man --to ~/.local/share/man/man1")]
+    Man(ManArgs),
 }
 
 impl Verb {
@@ -124,6 +142,9 @@ impl Verb {
             Self::Schedule(_) => "schedule",
             Self::Rollback(_) => "rollback",
             Self::Init(_) => "init",
+            Self::Doctor => "doctor",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
 }
@@ -350,38 +371,6 @@ pub struct StatusArgs {
     pub prometheus: Option<PathBuf>,
 }
 
-/// What calls the tool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scheduler {
-    /// Lines for a crontab.
-    Cron,
-    /// A service and its timer.
-    Systemd,
-}
-
-/// `schedule`.
-#[derive(Debug, Args)]
-pub struct ScheduleArgs {
-    /// What calls the tool.
-    #[arg(value_enum)]
-    pub scheduler: Scheduler,
-    /// When, each day, by the machine's own clock.
-    #[arg(long, value_name = "HH:MM", default_value = "03:23", value_parser = time_of_day)]
-    pub at: (u8, u8),
-    /// A file of NAME=value lines for the environment of these runs, such as a passphrase.
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Option<PathBuf>,
-}
-
-/// Hours and minutes of `HH:MM`.
-fn time_of_day(text: &str) -> Result<(u8, u8), String> {
-    let parts = text.split_once(':').and_then(|(hours, minutes)| {
-        let number = |text: &str| (text.len() <= 2).then(|| text.parse::<u8>().ok()).flatten();
-        Some((number(hours)?, number(minutes)?))
-    });
-    parts.filter(|(hours, minutes)| *hours < 24 && *minutes < 60).ok_or_else(|| "write it like 03:23".into())
-}
-
 /// `prune`.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
@@ -441,15 +430,4 @@ pub struct RollbackArgs {
     /// Print what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// `init`.
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// Print the file, and write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Replace a file that is there.
-    #[arg(long)]
-    pub force: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! An [`Error`] ends the run. What a run *finds* while it goes on (a damaged entry, a file that changed)
 //! is a [`crate::finding::Finding`], not an error. Messages are lower-case fragments that do not repeat
-//! their source: `main` walks the chain once and prints [`Error::next_step`] behind it.
+//! their source: `start` walks the chain once and prints [`Error::next_step`] behind it.
 use crate::archive::FormatError;
 use std::path::{Path, PathBuf};
 

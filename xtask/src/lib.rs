@@ -11,15 +11,17 @@
 //! | [`error`] | what ends a run, its next step and exit code | `archive` (for the `FormatError` that caused it) |
 //! | [`finding`] | what a run finds | `error` |
 //! | [`interrupt`] | whether a signal asked the run to end | `error` |
+//! | [`progress`] | how far the work at hand has come | nothing |
 //! | [`tools`] | the only room that starts a process | `error`, `interrupt` |
 //! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `shown`, `archive`, `error`, `finding`, `tools` |
-//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools` |
-//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools`, `destination` |
+//! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `shown`, `archive`, `error`, `finding`, `interrupt`, `progress`, `tools` |
+//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `shown`, `archive`, `error`, `finding`, `interrupt`, `progress`, `tools`, `destination` |
 //! | [`config`] | `recovery.toml` as one resolved value | `archive`, `error`, `tools`, `destination`, `source` (for their types) |
 //! | [`drill`] | the proof: steps, run, evidence | `shown`, `archive`, `error`, `finding`, `interrupt`, `tools`, `destination`, `restore`, `config` |
 //! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
-//! | [`ui`] | printing, and what a CI job is told | `archive`, `finding` |
+//! | [`ui`] | printing, and what a CI job is told | `archive`, `finding`, `progress` |
 //! | [`commands`] | a file a verb | every room |
+//! | [`start`] | parse, dispatch, exit code; the one look at clock and environment | `error`, `interrupt`, `cli`, `ui`, `commands` |
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "unit tests make and break files of their own"))]
 
 pub mod archive;
@@ -31,8 +33,12 @@ pub mod drill;
 pub mod error;
 pub mod finding;
 pub mod interrupt;
+pub mod progress;
 pub mod restore;
 pub mod shown;
 pub mod source;
+pub mod start;
 pub mod tools;
 pub mod ui;
+
+pub use start::main;

@@ -1,9 +1,12 @@
 //! A file a verb, each: gather → plan → check → execute → verify → record. What several verbs do alike is here
 //! and in [`retain`].
 pub mod backup;
+pub mod completions;
+pub mod doctor;
 mod environment;
 mod evidence;
 pub mod init;
+pub mod man;
 mod metrics;
 mod notify;
 mod overdue;
@@ -41,7 +44,7 @@ pub use notify::Told;
 /// Name and version of this tool, as artifacts record it.
 pub const TOOL: &str = concat!("xtask ", env!("CARGO_PKG_VERSION"));
 
-/// What a run knows of the world: read once, in `main`.
+/// What a run knows of the world: read once, in `start`.
 #[derive(Debug)]
 pub struct Context {
     /// How to print.
@@ -97,6 +100,9 @@ fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
         Verb::Schedule(args) => schedule::run(args, ctx),
         Verb::Rollback(args) => rollback::run(args, ctx),
         Verb::Init(args) => init::run(args, ctx),
+        Verb::Doctor => doctor::run(ctx),
+        Verb::Completions(args) => completions::run(args, ctx),
+        Verb::Man(args) => man::run(args, ctx),
     }
 }
 

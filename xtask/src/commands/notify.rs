@@ -108,6 +108,7 @@ fn is_told(verb: &Verb) -> bool {
         Verb::Prune(args) => !args.dry_run,
         Verb::Verify(_) => true,
         Verb::Restore(_) | Verb::Status(_) | Verb::Schedule(_) | Verb::Rollback(_) | Verb::Init(_) => false,
+        Verb::Doctor | Verb::Completions(_) | Verb::Man(_) => false,
     }
 }
 

@@ -479,7 +479,7 @@ impl Answer {
 }
 
 /// The sets that go to a destination.
-fn sets_at<'a>(config: &'a Config, place: &Destination) -> Vec<&'a DataSet> {
+pub(super) fn sets_at<'a>(config: &'a Config, place: &Destination) -> Vec<&'a DataSet> {
     let mine = |set: &&DataSet| {
         let homes = config.destinations_of(set).unwrap_or_default();
         homes.iter().any(|home| home.name == place.name)

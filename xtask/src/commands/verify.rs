@@ -16,6 +16,7 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::restore::{self, Source};
 use crate::shown::show;
+use crate::ui::Total;
 use jiff::Timestamp;
 use rustix::io::Errno;
 use serde_json::json;
@@ -154,6 +155,7 @@ fn note(memory: Option<&Memory>, kind: &str, subject: &Subject, ctx: &Context) -
 }
 
 fn one(subject: &Subject, ctx: &Context) -> Result<(restore::Checked, Vec<Finding>)> {
+    let _shown = ctx.ui.progress(&subject.source.name(), Total::of(subject.source.stored_bytes()));
     if let Some((remote, artifact)) = &subject.far {
         return there(remote, artifact);
     }

@@ -17,6 +17,7 @@ use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity, any_error};
 use crate::interrupt::interrupted;
+use crate::progress;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
 use std::collections::HashSet;
@@ -387,6 +388,7 @@ fn look(group: &Group, _: &Vec<Finding>, tar: Tar<'_>) -> Result<Looked, Trouble
         let name = show_bytes(&record.entry.path);
         looked.findings.push(Finding::error(name, "is in the manifest but not in the archive", REPAIR));
     }
+    progress::finished(looked.entries);
     Ok(looked)
 }
 
@@ -407,6 +409,7 @@ fn check_plain(source: &Source, secret: Option<&Secret>, checked: &mut Checked) 
                 return Err(Error::Interrupted.into());
             }
             checked.entries += 1;
+            progress::finished(1);
             checked.bytes += digest_stream(content).map_err(FormatError::from)?.1;
             if let Some(finding) = lay(source, &entry, &mut layout) {
                 checked.error(source, finding);

@@ -20,6 +20,7 @@ use crate::archive::reader::{Look, Reading, decode, read_groups};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
+use crate::progress;
 use crate::shown::{show, show_bytes};
 use crate::tools::gpg::Secret;
 use sha2::{Digest as _, Sha256};
@@ -317,6 +318,7 @@ fn place_group(
             return Err(wrong(": content is not what the manifest says").into());
         }
         placed.push((path.clone(), entry, findings));
+        progress::finished(1);
         Ok::<_, Trouble>(())
     })?;
     match expected.next() {
@@ -352,6 +354,7 @@ fn without_manifest(
                 let (kind, size, mtime) = (entry.kind, entry.size, entry.mtime);
                 tree.place(source, entry, content)?;
                 count(extracted, kind, size, mtime);
+                progress::finished(1);
             }
             Ok::<_, Trouble>(())
         })

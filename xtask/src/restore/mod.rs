@@ -21,6 +21,7 @@ use crate::destination::marker::{self, Sums};
 use crate::destination::read;
 use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
+use crate::progress;
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -106,6 +107,11 @@ impl Source {
         crate::shown::show(self.archive.file_name().unwrap_or_default().as_ref())
     }
 
+    /// Bytes of the archive as it is stored, where that can be told.
+    pub fn stored_bytes(&self) -> Option<u64> {
+        std::fs::metadata(&self.archive).ok().map(|meta| meta.len())
+    }
+
     /// Opens the decrypted byte stream of `path`, which is the archive or the manifest.
     fn with_stream<R>(
         &self,
@@ -113,11 +119,13 @@ impl Source {
         secret: Option<&Secret>,
         body: impl FnOnce(&mut dyn Skip) -> Result<R>,
     ) -> Result<R> {
+        // Beside the archive a manifest is nothing.
+        let counts = path == self.archive;
         if self.encrypted {
             read::open(path)?;
-            return gpg::decrypt(secret, path, |mut stream: &mut dyn Read| body(&mut stream));
+            return gpg::decrypt(secret, path, |stream: &mut dyn Read| body(&mut Watched { stream, counts }));
         }
-        body(&mut read::open(path)?)
+        body(&mut Watched { stream: read::open(path)?, counts })
     }
 
     /// Runs `body` on the manifest; `None` when there is none.
@@ -180,6 +188,42 @@ impl Skip for File {
             Err(error)
         })?;
         Ok(None)
+    }
+}
+
+/// A stream whose bytes count as progress, or do not.
+struct Watched<S> {
+    stream: S,
+    counts: bool,
+}
+
+impl<S> Watched<S> {
+    fn count(&self, bytes: u64) {
+        if self.counts {
+            progress::moved(bytes);
+        }
+    }
+}
+
+impl<S: Read> Read for Watched<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.count(count as u64);
+        Ok(count)
+    }
+}
+
+impl<S: Skip> Skip for Watched<S> {
+    fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
+        self.stream.skip(bytes)?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    fn fill(&mut self, part: &mut [u8]) -> std::io::Result<Option<[u8; 32]>> {
+        let filled = self.stream.fill(part)?;
+        self.count(part.len() as u64);
+        Ok(filled)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::archive::read_full;
 use crate::error::Error;
 use crate::finding::{Finding, Kind};
 use crate::interrupt::interrupted;
+use crate::progress;
 use crate::shown::show_bytes;
 use crate::tools::sqlite::is_database;
 use rustix::io::Errno;
@@ -273,7 +274,9 @@ impl io::Read for Watched<'_> {
         if interrupted() {
             return Ok(0);
         }
-        self.0.read(buffer)
+        let count = self.0.read(buffer)?;
+        progress::moved(count as u64);
+        Ok(count)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::archive::entry::{Entry, Kind, order};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::interrupt::interrupted;
+use crate::progress::{self, Counted};
 use crate::tools::git::{Ahead, Submodule, Wanted};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags};
@@ -236,6 +237,8 @@ impl<'a, 'b> Pour<'a, 'b> {
             return Err(Error::Interrupted.into());
         }
         let Item { entry, content, inode, finding } = item;
+        // What is larger than a block is counted while it is read.
+        let size = if entry.encoded_len() > MAX_BLOCK { 0 } else { entry.size };
         self.findings.extend(finding);
         if let Some(first) = self.kept.first_name(inode) {
             let entry = Entry { kind: Kind::Hardlink, size: 0, link: first.clone(), ..entry };
@@ -248,6 +251,8 @@ impl<'a, 'b> Pour<'a, 'b> {
             Content::Journal(path) => self.named(entry, inode, |pour, entry| pour.journal(entry, &path))?,
             Content::Blob(id, eol) => self.blob(entry, &id, eol)?,
         }
+        progress::moved(size);
+        progress::finished(1);
         Ok(())
     }
 
@@ -280,6 +285,7 @@ impl<'a, 'b> Pour<'a, 'b> {
         let (size, mut content) = objects.open(id)?;
         let entry = Entry { size, ..entry };
         if entry.encoded_len() > MAX_BLOCK {
+            let mut content = Counted(&mut content);
             let streamed = self.builder.stream(entry, &mut content).map_err(|error| match error {
                 StreamError::Format(error) => error.into(),
                 error => broken(&error),

@@ -49,6 +49,19 @@ pub enum Tool {
 }
 
 impl Tool {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Git,
+        Self::Rsync,
+        Self::Gpg,
+        Self::Mountpoint,
+        Self::Sqlite3,
+        Self::Ssh,
+        Self::Gh,
+        Self::Curl,
+        Self::Docker,
+    ];
+
     /// Its command.
     pub fn command(self) -> &'static str {
         match self {
@@ -96,6 +109,28 @@ pub fn preflight(needs: &[Tool]) -> Result<()> {
         next: format!("install them: `apt-get install {0}`, or `brew install {0}`", packages.join(" ")),
     })
 }
+
+/// What a tool says of its version: the first line.
+///
+/// # Errors
+/// [`Error::MissingTools`]; when it does not answer, or fails.
+pub fn version(tool: Tool) -> Result<String> {
+    preflight(&[tool])?;
+    let (shell, name) = (shell_in(std::path::Path::new("/"))?, tool.command());
+    let flag = if tool == Tool::Ssh { "-V" } else { "--version" };
+    let command = process::expression(xshell::cmd!(shell, "{name} {flag}"));
+    let text = format!("{name} {flag}");
+    let Some(output) = finish(command, &text, ANSWER)? else {
+        return Err(failed(&text, &format!("no answer in {} s", ANSWER.as_secs()), ""));
+    };
+    // ssh says it on standard error.
+    let said = [checked(&text, output.clone())?, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    Ok(said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned())
+}
+
+/// How long a tool may take to say its version.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// A shell for one-shot calls in `folder`, quiet, with the C locale.
 #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
@@ -165,19 +200,8 @@ fn checked(text: &str, output: Output) -> Result<Vec<u8>> {
 
 /// What a program that did not start calls for: to be installed, if that is why.
 fn not_started(text: &str, error: &std::io::Error) -> Error {
-    const ALL: [Tool; 9] = [
-        Tool::Git,
-        Tool::Rsync,
-        Tool::Gpg,
-        Tool::Mountpoint,
-        Tool::Sqlite3,
-        Tool::Ssh,
-        Tool::Gh,
-        Tool::Curl,
-        Tool::Docker,
-    ];
     let program = text.split(' ').next().unwrap_or_default();
-    let tool = ALL.into_iter().find(|tool| tool.command() == program);
+    let tool = Tool::ALL.into_iter().find(|tool| tool.command() == program);
     match tool.map(|tool| preflight(&[tool])) {
         Some(Err(missing)) if error.kind() == std::io::ErrorKind::NotFound => missing,
         _ => failed(text, "did not start", &error.to_string()),

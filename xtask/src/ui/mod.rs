@@ -3,6 +3,9 @@
 //! With `--json` exactly one document goes to standard output and nothing else does. A job of GitHub Actions is told what
 //! the same document says (`actions`).
 mod actions;
+mod progress;
+
+pub use progress::{Progress, Total};
 
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
@@ -137,18 +140,22 @@ pub fn lost_output() -> bool {
 
 /// Prints a part of the result. A closed pipe (`| head`) is the reader's decision, not a failure of the run.
 fn put_result(text: &str) {
-    let mut stdout = std::io::stdout();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => LOST.store(true, Ordering::Relaxed),
-        _ => {}
-    }
+    progress::beside(|| {
+        let mut stdout = std::io::stdout();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                LOST.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    });
 }
 
 /// Talks. Names and what tools have said may hold anything: nothing of it moves a cursor.
 fn put_talk(mark: &str, text: &str) {
     let harmless = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     let text: String = text.chars().map(harmless).collect();
-    let _ = std::io::stderr().write_all(format!("{mark}{text}\n").as_bytes());
+    progress::beside(|| drop(std::io::stderr().write_all(format!("{mark}{text}\n").as_bytes())));
 }
 
 /// Bytes in SI units: 1 kB is 1000 bytes.

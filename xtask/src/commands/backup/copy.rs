@@ -8,6 +8,7 @@ use crate::destination::place::Place;
 use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
+use crate::progress;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,7 @@ fn copy_file(run: &mut Run, from: &Path, to: &Path, digest: &str) -> Result<()> 
             break;
         }
         target.write_all(&buffer[..count]).map_err(Error::io("write", to))?;
+        progress::moved(count as u64);
     }
     if target.finish()?.sha256 == *digest {
         return Ok(());

@@ -19,6 +19,7 @@ use crate::interrupt::interrupted;
 use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
 use crate::tools::gpg::Key;
+use crate::ui::Total;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -107,7 +108,10 @@ impl Work<'_> {
         self.sing(plan)?;
         let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
         let staged = stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
+        let total = Total { bytes: Some(survey.bytes), entries: Some(survey.entries) };
+        let shown = self.ctx.ui.progress(&set.name, total);
         let stored = store(plan, &staged)?;
+        drop(shown);
         drop(staged);
         Ok(self.stored(plan, stored))
     }

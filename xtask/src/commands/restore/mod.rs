@@ -15,6 +15,7 @@ use crate::restore::{self, Extracted, Select, Source};
 use crate::shown::show;
 use crate::tools::gpg::{Lock, Secret};
 use crate::tools::{Tool, preflight};
+use crate::ui::Total;
 use choose::{Copy, Found};
 use globset::{GlobBuilder, GlobSetBuilder};
 use jiff::SignedDuration;
@@ -121,6 +122,7 @@ impl Copy {
             preflight(&[Tool::Gpg])?;
         }
         let secret = keys::opening(self.source.encrypted, self.encryption.as_ref(), ctx.env)?;
+        let _shown = ctx.ui.progress(&self.source.name(), Total::of(self.source.stored_bytes()));
         extract(&self.source, secret.as_ref())
     }
 

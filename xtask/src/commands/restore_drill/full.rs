@@ -34,6 +34,7 @@ use crate::finding::{Finding, Severity};
 use crate::restore::scratch;
 use crate::shown::show;
 use crate::tools::Tool;
+use crate::ui::Total;
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -365,7 +366,9 @@ fn carry_out(
         supply: &mut supply,
         state: State::default(),
     };
+    let shown = ctx.ui.progress("restore-drill full", Total::default());
     let mut drilled = full.run(&watch, &known);
+    drop(shown);
     let journal = full.journal;
     drilled.findings.splice(0..0, known);
     let finished_at = measured::end(ctx.now, watch.elapsed());

@@ -27,6 +27,7 @@ use crate::drill::steps::{Kind, Role};
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
 use crate::tools::gh;
+use crate::ui::Total;
 use serde_json::json;
 
 /// Runs it.
@@ -92,6 +93,7 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
         seen(&prepared.config, &prepared.config.drill.environment, ctx.env, ctx.variables);
     let redaction = redaction.and(&tokens(ctx));
     let workspace = ctx.temporary();
+    let shown = ctx.ui.progress("restore-drill", Total::default());
     let drilled = Spot {
         plan: &prepared.plan,
         subjects: &prepared.subjects,
@@ -105,6 +107,7 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
         rebuild: &|commit, scope| of_commit(&prepared.config, commit, scope),
     }
     .run(&Monotonic::start());
+    drop(shown);
     let proven = proven(&prepared.plan, &drilled.runs);
     let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);

@@ -24,6 +24,7 @@ use crate::source::Listing;
 use crate::source::staged::Staged;
 use crate::tools::git::{Commit, Repository};
 use crate::tools::{Tool, preflight};
+use crate::ui::Total;
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -121,7 +122,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             }
             outcome
         }
-        existing => bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?,
+        existing => {
+            let contents = plan.contents();
+            let entries = Some(contents.items.len() as u64);
+            let _shown =
+                ctx.ui.progress(&plan.name.tarball(), Total { bytes: Some(contents.bytes()), entries });
+            bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?
+        }
     };
     let made = plan.lock();
     let is_new = ["created", "tagged"].contains(&outcome.status);

@@ -1,0 +1,143 @@
+//! `doctor`: a stack in order has nothing wrong, and each thing that is wrong is named with what mends it.
+use super::support::{Outcome, Stack};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+const KEY: (&str, &str) = ("BACKUP_KEY", "correct horse");
+const ENCRYPTED: &str = "passphrase-env = \"BACKUP_KEY\"\n";
+
+/// The one check of this part that is not in order.
+#[track_caller]
+fn wrong(said: &Outcome, part: &str, parts: &[&str]) {
+    let document = said.json();
+    let checks = document["checks"].as_array().expect("a list");
+    let broken: Vec<_> = checks.iter().filter(|check| check["state"] == "failed").collect();
+    assert!(broken.iter().any(|check| check["part"] == part), "nothing wrong with {part}: {}", said.shown());
+    for check in &broken {
+        assert!(check["next"].as_str().is_some_and(|next| !next.is_empty()), "nothing to do: {check}");
+    }
+    let text = document.to_string();
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert_eq!(document["status"], "findings");
+}
+
+/// A stack in which something was done, and how doctor is to find it.
+#[track_caller]
+fn finds(more: &str, happens: impl FnOnce(&Stack), part: &str, parts: &[&str]) {
+    let stack = Stack::new();
+    stack.configure(more);
+    happens(&stack);
+    wrong(&stack.run(&["doctor", "--json"]).exits(1), part, parts);
+}
+
+#[test]
+fn a_stack_in_order_has_nothing_wrong_and_is_not_written_to() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    let before = stack.listing(".");
+    let said = stack.run(&["doctor"]).ok();
+    assert!(stack.listing(".") == before, "{}", said.shown());
+    for part in ["ok  repository", "ok  tool", "ok  data", "ok  destination", "opens", "-   tool"] {
+        assert!(said.stdout.contains(part), "no {part:?}: {}", said.shown());
+    }
+    let document = stack.run(&["doctor", "--json"]).ok().json();
+    let states: Vec<&str> = document["checks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|check| check["state"].as_str())
+        .collect();
+    assert!(states.iter().all(|state| ["ok", "unneeded"].contains(state)), "{document}");
+    assert_eq!(document["findings"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn what_was_not_begun_yet_is_a_warning() {
+    let stack = Stack::new();
+    stack.run(&["doctor"]).ok().says(&["recovery.toml", "cargo xtask init"]);
+    stack.configure("");
+    stack.run(&["doctor"]).ok().says(&["none at drive", "cargo xtask backup"]);
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_told_and_the_rest_looked_at() {
+    finds("[drill]\nspot-evry = \"31d\"\n", |_| {}, "configuration", &["spot-every", "\"git\""]);
+    let bare = Stack::bare();
+    wrong(&bare.run(&["doctor", "--json"]).exits(1), "repository", &["git init"]);
+    fs::remove_dir_all(bare.path("repo")).expect("removes");
+    fs::create_dir(bare.path("repo")).expect("makes");
+    bare.sh("repo", "git init -q .");
+    wrong(&bare.run(&["doctor", "--json"]).exits(1), "repository", &[]);
+}
+
+#[test]
+fn data_that_is_not_there_is_told() {
+    finds("", |stack| stack.sh("repo", "mv .codex-api elsewhere").clear(), "data", &[".codex-api"]);
+}
+
+#[test]
+fn a_drive_that_is_away_or_over_its_quota_is_told() {
+    let stack = Stack::new();
+    stack.configure(&format!("mount = \"{}\"\n", stack.path("drive").display()));
+    wrong(&stack.run(&["doctor", "--json"]).exits(1), "destination", &["nothing is mounted there"]);
+    let over = |stack: &Stack| drop(stack.run(&["backup"]).exits(1));
+    finds("quota = \"1 kB\"\n", over, "destination", &["of 1.0 kB used", "raise `quota`"]);
+}
+
+#[test]
+fn keys_that_do_not_encrypt_or_open_are_told() {
+    finds(ENCRYPTED, |_| {}, "key", &["BACKUP_KEY is not set"]);
+    let recipient = "recipients = [\"nobody@example.org\"]\n";
+    finds(recipient, |_| {}, "key", &["nobody@example.org", "gpg --import"]);
+    finds("[drill]\nsign-with = \"nobody@example.org\"\n", |_| {}, "key", &["no secret key"]);
+    let stack = Stack::new();
+    stack.configure(ENCRYPTED);
+    stack.run_with(&[KEY], &["backup"]).ok();
+    stack.run_with(&[KEY], &["doctor"]).ok().says(&["opens"]);
+    let other = stack.run_with(&[(KEY.0, "battery staple")], &["doctor", "--json"]).exits(1);
+    wrong(&other, "backup", &["does not decrypt"]);
+}
+
+#[test]
+fn a_tool_that_is_needed_and_missing_is_told_and_one_that_is_not_needed_is_not() {
+    let stack = Stack::new();
+    stack.configure(ENCRYPTED);
+    fs::create_dir(stack.path("few")).expect("makes");
+    for tool in ["git", "sh"] {
+        let found = stack.sh(".", &format!("command -v {tool}"));
+        symlink(found.trim(), stack.path("few").join(tool)).expect("links");
+    }
+    let path = stack.path("few").display().to_string();
+    let said = stack.run_with(&[("PATH", &path), KEY], &["doctor", "--json"]).exits(1);
+    wrong(&said, "tool", &["gnupg"]);
+    let document = said.json();
+    let rsync = document["checks"].as_array().expect("a list").iter().find(|check| check["name"] == "rsync");
+    assert_eq!(rsync.expect("a row")["state"], "unneeded");
+}
+
+#[test]
+fn a_clock_that_was_wrong_is_told() {
+    let early = |stack: &Stack| drop(stack.run_at("2027-01-01T00:00:00Z", &["backup"]).ok());
+    finds("", early, "backup", &["dated in the future", "set the clock"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_told() {
+    finds("[drill]\nevidence-dir = \"server.js/drills\"\n", |_| {}, "folder", &["server.js"]);
+}
+
+#[test]
+fn a_full_drill_that_is_not_configured_or_open_is_told() {
+    let half = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\n";
+    finds(half, |_| {}, "drill", &["start, smoke", "docs/drills.md"]);
+    let stack = Stack::new();
+    stack.configure(
+        "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json kept.json\"\nsmoke = [\"true\"]\n",
+    );
+    stack.run(&["restore-drill", "full", "--yes"]).ok();
+    stack.sh("repo", "mv kept.json .recovery/drill.json");
+    wrong(&stack.run(&["doctor", "--json"]).exits(1), "drill", &["restore-drill recover"]);
+}

@@ -1,0 +1,390 @@
+//! `doctor`: everything that the other verbs need, each with its state, and what mends it. Writes nothing.
+//!
+//! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
+//! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
+use super::{Context, memory};
+use crate::config::live::Consistency;
+use crate::config::{Config, DataSet, Destination, Encryption, keys};
+use crate::destination::catalog::Catalog;
+use crate::destination::lock;
+use crate::destination::memory::Memory;
+use crate::destination::retention::AHEAD;
+use crate::drill::full::journal;
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding};
+use crate::restore::Source;
+use crate::shown::show;
+use crate::source::folder::Folder;
+use crate::tools::git::Repository;
+use crate::tools::{self, Tool, gpg, signature};
+use crate::ui::{bytes, table};
+use rustix::fs::Access;
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// As it has to be.
+    Ok,
+    /// It works, and may not for long.
+    Warning,
+    /// Something else cannot work before this is mended.
+    Failed,
+    /// Nothing that is configured asks for it.
+    Unneeded,
+}
+
+/// One row of the table.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// What kind of thing: `repository`, `tool`, `data`, …
+    part: &'static str,
+    /// Which of them.
+    name: String,
+    state: State,
+    /// How it was seen.
+    seen: String,
+    /// What mends it.
+    next: Option<String>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// None that a check does not turn into a row.
+pub fn run(ctx: &Context) -> Result<Exit> {
+    let mut doctor = Doctor { ctx, checks: Vec::new() };
+    doctor.repository();
+    match super::configuration(ctx) {
+        Ok(config) => doctor.configured(&config),
+        Err(error) => {
+            doctor.error("configuration", "recovery.toml", &error);
+            doctor.tools(&[(Tool::Git, "every bundle")]);
+        }
+    }
+    Ok(doctor.report())
+}
+
+struct Doctor<'a> {
+    ctx: &'a Context,
+    checks: Vec<Check>,
+}
+
+impl Doctor<'_> {
+    fn add(&mut self, part: &'static str, name: impl Into<String>, state: State, seen: impl Into<String>) {
+        self.checks.push(Check { part, name: name.into(), state, seen: seen.into(), next: None });
+    }
+
+    fn wrong(&mut self, part: &'static str, name: &str, state: State, seen: &str, next: &str) {
+        let (name, seen, next) = (name.to_owned(), seen.to_owned(), Some(next.to_owned()));
+        self.checks.push(Check { part, name, state, seen, next });
+    }
+
+    fn error(&mut self, part: &'static str, name: &str, error: &Error) {
+        let (name, next) = (name.to_owned(), error.next_step());
+        self.checks.push(Check { part, name, state: State::Failed, seen: error.chain(), next });
+    }
+
+    fn repository(&mut self) {
+        match Repository::discover(&self.ctx.start) {
+            Ok(Some(repository)) => {
+                let head = repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs));
+                match head {
+                    Ok(commit) => {
+                        let seen = format!("{}, at commit {:.12}", show(repository.root()), commit.sha);
+                        self.add("repository", "git", State::Ok, seen);
+                    }
+                    Err(error) => self.error("repository", "git", &error),
+                }
+            }
+            Ok(None) => {
+                let seen =
+                    format!("{} is in no git repository: there is nothing to bundle", show(&self.ctx.start));
+                self.wrong("repository", "git", State::Failed, &seen, "`git init`, or name one with -C");
+            }
+            Err(error) => self.error("repository", "git", &error),
+        }
+    }
+
+    fn configured(&mut self, config: &Config) {
+        match &config.file {
+            Some(file) => self.add("configuration", "recovery.toml", State::Ok, show(file)),
+            None => {
+                let seen =
+                    "there is none: a release can be bundled, and a backup made with --source and --dest";
+                self.wrong(
+                    "configuration",
+                    "recovery.toml",
+                    State::Warning,
+                    seen,
+                    "`cargo xtask init` writes one",
+                );
+            }
+        }
+        let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
+        self.tools(&needs(config, databases));
+        for place in &config.destinations {
+            self.destination(config, place);
+        }
+        self.drill(config);
+        if let Some(memory) = memory(config) {
+            self.memory(&memory);
+        }
+        self.folder("folder", "releases", &config.release.output_dir);
+        self.folder("folder", "temporary files", &self.ctx.temporary());
+    }
+
+    /// The source of a set; whether it holds a database that SQLite copies.
+    fn data(&mut self, set: &DataSet) -> bool {
+        match Folder::open(&set.source, &set.rules()).and_then(|folder| folder.glance()) {
+            Ok(survey) => {
+                let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
+                self.add("data", &set.name, State::Ok, seen);
+                survey.databases
+            }
+            Err(error) => {
+                self.error("data", &set.name, &error);
+                false
+            }
+        }
+    }
+
+    fn tools(&mut self, needs: &[(Tool, &str)]) {
+        for tool in Tool::ALL {
+            let what: Vec<&str> =
+                needs.iter().filter(|(one, _)| *one == tool).map(|(_, what)| *what).collect();
+            let name = tool.command();
+            match (tools::version(tool), what.is_empty()) {
+                (Ok(version), true) => self.add("tool", name, State::Unneeded, short(&version)),
+                (Ok(version), false) => {
+                    self.add(
+                        "tool",
+                        name,
+                        State::Ok,
+                        format!("{}, for {}", short(&version), what.join(", ")),
+                    );
+                }
+                (Err(Error::MissingTools { .. }), true) => {
+                    self.add("tool", name, State::Unneeded, "not installed");
+                }
+                (Err(error), true) => self.add("tool", name, State::Unneeded, error.chain()),
+                (Err(error), false) => self.error("tool", name, &error),
+            }
+        }
+    }
+
+    /// A drive as a backup looks at it, and the keys of what lies there.
+    fn destination(&mut self, config: &Config, place: &Destination) {
+        let looked = place.place.look(place.place.mount.is_some());
+        let (mounted, catalog) = match looked {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.error("destination", &place.name, &error);
+                return self.sealing(place);
+            }
+        };
+        if let Err(error) = mounted.writable() {
+            self.error("destination", &place.name, &error);
+        } else {
+            let (path, used) = (show(&place.place.path), catalog.used());
+            let free = match mounted.free_bytes {
+                u64::MAX => "free room unknown".to_owned(),
+                free => format!("{} free", bytes(free)),
+            };
+            let quota = place.quota.map_or(String::new(), |quota| format!(" of {}", bytes(quota)));
+            let seen = format!("{path}: {}{quota} used, {free}", bytes(used));
+            match place.quota.is_some_and(|quota| used > quota) {
+                true => self.wrong(
+                    "destination",
+                    &place.name,
+                    State::Failed,
+                    &seen,
+                    "`cargo xtask prune`, or raise `quota`",
+                ),
+                false => self.add("destination", &place.name, State::Ok, seen),
+            }
+        }
+        self.sealing(place);
+        for set in super::status::sets_at(config, place) {
+            self.newest(set, place, &catalog);
+        }
+    }
+
+    /// What the next backup is encrypted to.
+    fn sealing(&mut self, place: &Destination) {
+        let Some(encryption) = &place.encryption else { return };
+        let checked = keys::sealing(Some(encryption), self.ctx.env).and_then(|key| {
+            // To nowhere: gpg itself says whether it can.
+            gpg::encrypt(&key, &place.place.path, &mut std::io::sink(), |_| Ok(()))
+        });
+        let seen = match encryption {
+            Encryption::Passphrase { variable } => format!("the passphrase in {variable}"),
+            Encryption::Recipients(names) => format!("the public keys of {}", names.join(", ")),
+        };
+        match checked {
+            Ok(()) => self.add("key", format!("{}: to encrypt", place.name), State::Ok, seen),
+            Err(error) => self.error("key", &format!("{}: to encrypt", place.name), &error),
+        }
+    }
+
+    /// Whether the newest backup of a set opens, and whether its time is one that can be.
+    fn newest(&mut self, set: &DataSet, place: &Destination, catalog: &Catalog) {
+        let Some(latest) = catalog.latest(&set.name, None) else {
+            let seen = format!("none at {}", place.name);
+            return self.wrong("backup", &set.name, State::Warning, &seen, "`cargo xtask backup`");
+        };
+        let name = show(latest.archive.file_name().unwrap_or_default().as_ref());
+        if self.ctx.now.duration_since(latest.name.time) < -AHEAD {
+            let seen = format!("{name} is dated in the future: this machine's clock is wrong, or was");
+            return self.wrong(
+                "backup",
+                &set.name,
+                State::Failed,
+                &seen,
+                "set the clock; see docs/runbook.md",
+            );
+        }
+        if place.place.remote.is_some() {
+            let seen = format!("{name}, not opened: it lies on another machine");
+            return self.add("backup", &set.name, State::Ok, seen);
+        }
+        let encryption = keys::encryption_of(&latest.archive, place.encryption.as_ref(), self.ctx.env);
+        let opened = keys::opening(latest.name.encrypted, encryption.as_ref(), self.ctx.env)
+            .and_then(|secret| Ok((Source::of_file(&latest.archive)?, secret)))
+            .and_then(|(source, secret)| source.closing(secret.as_ref()));
+        match opened {
+            Ok(Some(_)) => self.add("backup", &set.name, State::Ok, format!("{name} opens")),
+            Ok(None) => self.add("backup", &set.name, State::Ok, format!("{name}, which has no manifest")),
+            Err(error) => self.error("backup", &set.name, &error),
+        }
+    }
+
+    fn drill(&mut self, config: &Config) {
+        let drill = &config.drill;
+        self.folder("folder", "evidence", &drill.evidence_dir);
+        if let Some(key) = &drill.sign_with {
+            // Signed for nobody: only then it is known that gpg asks for nothing.
+            match signature::fingerprint(key).and_then(|key| signature::sign(&key, b"doctor")) {
+                Ok(_) => self.add("key", "to sign evidence", State::Ok, key),
+                Err(error) => self.error("key", "to sign evidence", &error),
+            }
+        }
+        if drill.full_every.is_some() {
+            let lines = [
+                ("stop", drill.stop.is_some()),
+                ("start", drill.start.is_some()),
+                ("smoke", !drill.smoke.is_empty()),
+            ];
+            let missing: Vec<&str> = lines.iter().filter(|(_, set)| !set).map(|(key, _)| *key).collect();
+            match missing.is_empty() {
+                true => self.add("drill", "full", State::Ok, "stop, start and smoke are set"),
+                false => {
+                    let seen = format!("`full-every` is set, and {} not", missing.join(", "));
+                    self.wrong(
+                        "drill",
+                        "full",
+                        State::Failed,
+                        &seen,
+                        "set them in [drill]; see docs/drills.md",
+                    );
+                }
+            }
+        }
+    }
+
+    fn memory(&mut self, memory: &Memory) {
+        self.folder("folder", "memory", memory.root());
+        match memory.damage() {
+            Ok(findings) => {
+                for one in findings {
+                    self.wrong("memory", &one.path, State::Failed, &one.what, &one.repair);
+                }
+            }
+            Err(error) => self.error("memory", "history", &error),
+        }
+        match (lock::holder_of(memory.root()), journal::refuse_open(memory.root())) {
+            (Some(holder), _) => self.add("lock", "repository", State::Ok, format!("held: {holder}")),
+            (None, Err(error)) => self.error("drill", "open", &error),
+            (None, Ok(())) => self.add("lock", "repository", State::Ok, "free"),
+        }
+    }
+
+    /// A folder that is written to: it, or the one that it is to be made in, may be.
+    fn folder(&mut self, part: &'static str, name: &str, folder: &Path) {
+        let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(folder);
+        let word = if there == folder { "may be written to" } else { "will be made" };
+        match rustix::fs::access(there, Access::WRITE_OK) {
+            Ok(()) if !there.is_dir() => {
+                let seen = format!("{} is no folder, so {} cannot be made", show(there), show(folder));
+                self.wrong(part, name, State::Failed, &seen, "move it away, or name another folder");
+            }
+            Ok(()) => self.add(part, name, State::Ok, format!("{} {word}", show(folder))),
+            Err(errno) => self.error(part, name, &Error::io("write to", there)(errno.into())),
+        }
+    }
+
+    fn report(self) -> Exit {
+        let broken = self.checks.iter().filter(|check| matches!(check.state, State::Failed | State::Warning));
+        let findings: Vec<Finding> = broken
+            .map(|check| {
+                let (path, next) =
+                    (format!("{}: {}:", check.part, check.name), check.next.clone().unwrap_or_default());
+                match check.state {
+                    State::Failed => Finding::error(path, &check.seen, next),
+                    _ => Finding::warning(path, &check.seen, next),
+                }
+            })
+            .collect();
+        let status = if finding::any_error(&findings) { "findings" } else { "ok" };
+        self.ctx.ui.document(
+            &json!({"schema_version": 1, "command": "doctor", "status": status, "checks": self.checks,
+            "findings": findings}),
+        );
+        let rows: Vec<Vec<String>> = self
+            .checks
+            .iter()
+            .map(|check| {
+                let word = match check.state {
+                    State::Ok => "ok",
+                    State::Warning => "warning",
+                    State::Failed => "FAILED",
+                    State::Unneeded => "-",
+                };
+                vec![word.into(), check.part.into(), check.name.clone(), check.seen.clone()]
+            })
+            .collect();
+        table(&rows).iter().for_each(|line| self.ctx.ui.result(line));
+        self.ctx.ui.findings(&findings);
+        finding::exit(&findings)
+    }
+}
+
+/// The tools that what is configured asks for, each with what for.
+fn needs(config: &Config, databases: bool) -> Vec<(Tool, &'static str)> {
+    let places = || config.destinations.iter();
+    let remotes = || places().filter_map(|place| place.place.remote.as_ref());
+    let staged = config.data.iter().any(|set| set.live.consistency == Consistency::Staged);
+    let all = [
+        (Tool::Git, "every bundle", true),
+        (Tool::Mountpoint, "`mount`", places().any(|place| place.place.mount.is_some())),
+        (Tool::Gpg, "encryption", places().any(|place| place.encryption.is_some())),
+        (Tool::Gpg, "signed evidence", config.drill.sign_with.is_some()),
+        (Tool::Sqlite3, "databases", databases),
+        (Tool::Rsync, "other machines", remotes().any(|far| far.tools().contains(&Tool::Rsync))),
+        (Tool::Rsync, "`consistency`", staged),
+        (Tool::Rsync, "`include`", !config.release.include.is_empty()),
+        (Tool::Rsync, "`aside-dir`", config.drill.aside_dir.is_some()),
+        (Tool::Ssh, "other machines", remotes().any(|far| far.tools().contains(&Tool::Ssh))),
+        (Tool::Curl, "`ping-url-file`", config.notify.ping_url_file.is_some()),
+    ];
+    all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
+}
+
+/// Of a line of versions of all kinds of things, what stands before the first parenthesis; 60 characters at the most.
+fn short(version: &str) -> String {
+    let first = version.split(" (").next().unwrap_or_default();
+    first.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
+}

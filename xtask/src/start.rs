@@ -1,0 +1,104 @@
+//! Parse → dispatch → print → exit code. No logic. The clock and the environment are read here, and nowhere else.
+use crate::cli::{Cli, Color};
+use crate::commands::{self, Context, Told};
+use crate::error::{Error, Exit, Result};
+use crate::interrupt;
+use crate::ui::{Job, Ui, lost_output};
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+/// The whole program: a crate of yours that is called `xtask` needs no other line. Exit codes are those of
+/// [`Exit`].
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let color = match cli.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
+    let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
+    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job };
+    let ended = interrupt::on_signals()
+        .and_then(|()| context(&cli, ui.clone()))
+        .and_then(|ctx| commands::run(&cli.verb, &ctx));
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(error) => {
+            fail(&ui, cli.verb.name(), &error);
+            error.exit()
+        }
+    };
+    let exit = match exit {
+        Exit::Done | Exit::Found if lost_output() => {
+            ui.error("the result could not be printed", Some("see what standard output is redirected to"));
+            Exit::CouldNotRun
+        }
+        exit => exit,
+    };
+    ExitCode::from(exit.code())
+}
+
+fn context(cli: &Cli, ui: Ui) -> Result<Context> {
+    let here = std::env::current_dir().map_err(Error::io("find", std::path::Path::new(".")))?;
+    let start = cli.repo.as_ref().map_or_else(|| here.clone(), |repo| here.join(repo));
+    if !start.is_dir() {
+        return Err(Error::Usage(format!("-C {}: there is no such folder", start.display())));
+    }
+    let now = match env("RECOVERY_NOW") {
+        // For tests: a run at another time.
+        Some(text) => text.parse().map_err(|_| Error::Usage(format!("RECOVERY_NOW {text:?} is no time")))?,
+        None => clock(),
+    };
+    let config_file = cli.config.as_ref().map(|file| start.join(file));
+    let exe = std::env::current_exe().ok();
+    Ok(Context { ui, now, start, config_file, env, variables, exe, told: Told::default() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment's door")]
+fn env(name: &str) -> Option<String> {
+    // Not as if it were unset: a passphrase of other bytes is refused as what it is.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn fail(ui: &Ui, command: &str, error: &Error) {
+    let next = error.next_step();
+    ui.document(&json!({"schema_version": 1, "command": command, "status": "error", "error": {
+        "message": error.to_string(), "causes": error.causes(), "hint": next, "exit_code": error.exit().code()}}));
+    ui.error(&error.chain(), next.as_deref());
+}
+
+/// clap's own message; with `--json` the same as a document.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    let ui = Ui { json, quiet: false, verbose: false, color: false, job: Job::default() };
+    ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
+        "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
+        "exit_code": Exit::Usage.code()}}));
+    let _ = error.print();
+    ExitCode::from(Exit::Usage.code())
+}
+
+/// To the millisecond, and never later than it is: people read these times, and nothing is measured with them.
+#[expect(clippy::disallowed_methods, reason = "the one look at the clock")]
+fn clock() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// The names of all variables that are set.
+fn variables() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
