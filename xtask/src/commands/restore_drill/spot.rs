@@ -60,7 +60,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(dry_run(&prepared, ctx));
     }
     let frame = frame(SPOT, &prepared.config.drill, args, ctx);
-    let (recorded, shown) = drill(&prepared, &frame, ctx)?;
+    let (recorded, shown) = drill(&prepared, &frame, &memory, ctx)?;
     remember(&memory, &recorded, &shown, ctx)?;
     Ok(report(&recorded, prepared.try_later, ctx))
 }
@@ -87,7 +87,12 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 
 /// Runs the drill and stores its evidence; also returns what it has shown of artifacts: those that are restorable, and
 /// those whose bytes are not those on record.
-fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Recorded, Vec<Shown<'a>>)> {
+fn drill<'a>(
+    prepared: &'a Prepared,
+    frame: &Frame,
+    memory: &Memory,
+    ctx: &Context,
+) -> Result<(Recorded, Vec<Shown<'a>>)> {
     let Seen { environment, redaction } =
         seen(&prepared.config, &prepared.config.drill.environment, ctx.env, ctx.variables);
     let redaction = redaction.and(&tokens(ctx));
@@ -109,8 +114,9 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
     let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
-    let recorded =
-        record::write(&drill.evidence_dir, drill.sign_with.as_deref(), frame, &prepared.records, evidence)?;
+    let history = memory.history()?;
+    let (sign_with, known) = (drill.sign_with.as_deref(), (&prepared.records[..], &history[..]));
+    let recorded = record::write(&drill.evidence_dir, sign_with, frame, known, evidence)?;
     let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };
     let mut all = Vec::new();
     for index in proven {
