@@ -8,7 +8,7 @@ use xtask::cli::{Cli, Color};
 use xtask::commands::{self, Context, Told};
 use xtask::error::{Error, Exit, Result};
 use xtask::interrupt;
-use xtask::ui::{Job, Ui, lost_output};
+use xtask::ui::{Job, Ui, Veil, lost_output};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     };
     let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
     let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
-    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job };
+    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job, veil: Veil::default() };
     let ended = interrupt::on_signals()
         .and_then(|()| context(&cli, ui.clone()))
         .and_then(|ctx| commands::run(&cli.verb, &ctx));
@@ -81,7 +81,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = std::env::args_os().any(|arg| arg == "--json");
-    let ui = Ui { json, quiet: false, verbose: false, color: false, job: Job::default() };
+    let (job, veil) = (Job::default(), Veil::default());
+    let ui = Ui { json, quiet: false, verbose: false, color: false, job, veil };
     ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
         "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
         "exit_code": Exit::Usage.code()}}));
