@@ -9,6 +9,7 @@ mod crowd;
 mod damage;
 mod drill;
 mod errs;
+mod evidence;
 mod kill;
 mod order;
 mod short;

@@ -1,5 +1,6 @@
 //! The mount protocol with real mounts: a drive that is away, dead, read-only, full, taken away or exchanged while a
 //! backup is written ends the run as documented, and the bare folder beneath it never receives a byte.
+mod evidence;
 mod far;
 mod space;
 

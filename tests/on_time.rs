@@ -230,6 +230,34 @@ fn a_full_drill_that_was_never_done_is_overdue_and_never_begun_without_consent()
     );
 }
 
+/// The full drill is due and lacks keys: that is told each time, and the spot drill is done where it is due.
+#[test]
+fn a_full_drill_that_cannot_begin_keeps_no_spot_drill_from_being_done() {
+    let stack = Stack::new();
+    let keys = "stop = \"true\"\nstart = \"true\"\n";
+    stack.configure(&format!("[drill]\nspot-every = \"31d\"\nfull-every = \"92d\"\n{keys}"));
+    stack.run(&["backup"]).ok();
+    let drill = ["restore-drill", "--if-due", "--yes", "--json"];
+    let lacks = "full drill needs smoke";
+    let document = stack.run(&drill).exits(3).says(&[lacks, "how the service is stopped"]).json();
+    assert_eq!((&document["kind"], &document["result"]), (&"spot".into(), &"verified".into()));
+    // The spot drill is not due any more.
+    let document = stack.run(&drill).exits(3).says(&[lacks]).json();
+    assert_eq!(document["status"], "error", "{document}");
+    let drills =
+        |stack: &Stack| stack.files("repo/docs/drills").iter().filter(|name| name.ends_with(".json")).count();
+    assert_eq!(drills(&stack), 1);
+    // So with a release that nothing says how to put in place.
+    stack.run(&["snapshot"]).ok();
+    let text = format!("[drill]\nspot-every = \"1d\"\nfull-every = \"92d\"\n{keys}smoke = [\"true\"]\n");
+    stack.configure(&text);
+    stack.run_at("2026-03-12T12:00:00Z", &drill).exits(3).says(&["neither `deploy-dir` nor `deploy`"]);
+    assert_eq!(drills(&stack), 2);
+    // What the spot drill finds is told before that.
+    stack.sh("drive", "find . -name '*.tar.gz' -exec truncate -s -1 {} +");
+    stack.run_at("2026-03-14T12:00:00Z", &drill).exits(1).says(&["neither `deploy-dir` nor `deploy`"]);
+}
+
 #[test]
 fn cadences_of_no_time_are_refused() {
     for text in ["[data.a]\nsource = \"x\"\nbackup-every = \"0d\"\n", "[drill]\nverify-every = \"0s\"\n"] {

@@ -71,3 +71,46 @@ fn no_secret_of_a_full_drill_is_told() {
         }
     }
 }
+
+/// What a dry run shows of command lines is what the evidence would; and the backup within a drill talks for itself.
+#[test]
+fn no_secret_is_told_by_a_dry_run_or_by_the_backup_of_a_full_drill() {
+    let stack = service::stack("", false);
+    let (far, text) =
+        (stack.path("pw-4711"), fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads"));
+    let far = far.display();
+    let text = text
+        .replacen(
+            "stop = \"",
+            "release-checks = [\": ghp_SECRET\"]\nstop = \": https://ops:swordfish@host; ",
+            1,
+        )
+        .replacen("start = \"", "start = \": --password pw-4711; ", 1)
+        .replacen("smoke = [", "smoke = [\": https://ops:swordfish@host\", ", 1)
+        .replacen("ghp_SECRET", &["ghp_", &"a1".repeat(18)].concat(), 1)
+        .replacen("[data.codex-api]", "[data.codex-api]\ndestination = [\"drive\", \"far\"]", 1)
+        .replacen(
+            "[drill]",
+            &format!(
+                "[destination.far]\npath = \"{far}/x\"\nmount = \"{far}\"\nretry-for = \"10s\"\n[drill]"
+            ),
+            1,
+        );
+    stack.file("repo/recovery.toml", &text);
+    let run = |args: &[&str]| stack.run_with(&[("DEPLOY_PASSWORD", "pw-4711")], args);
+    let said = [
+        run(&["restore-drill", "--dry-run"]).says(&[": (secret)"]),
+        run(&["restore-drill", "--dry-run", "--json"]).says(&[": (secret)"]),
+        run(&["restore-drill", "full", "--dry-run"])
+            .says(&["(: https://ops:(secret)@host; ", "--password $DEPLOY_PASSWORD;"]),
+        run(&["restore-drill", "full", "--dry-run", "--json"])
+            .says(&["smoke 1: : https://ops:(secret)@host"]),
+        run(&["restore-drill", "full", "--yes"]).says(&["trying again in", "$DEPLOY_PASSWORD/x"]),
+    ];
+    for said in said {
+        let (_, told) = said.shown().split_once("--- stdout").expect("output");
+        for secret in ["pw-4711", "ghp_", "swordfish"] {
+            assert!(!told.contains(secret), "{secret} in {told}");
+        }
+    }
+}

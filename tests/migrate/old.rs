@@ -159,6 +159,26 @@ fn old_backups_are_restored_by_file_and_by_set_where_nothing_newer_is_there() {
     same("again");
 }
 
+/// Nothing says that it is whole: `restore` takes an older one, and says so.
+#[test]
+fn an_old_backup_without_a_checksum_is_passed_over_with_a_word() {
+    let (stack, old) = mixed();
+    fs::remove_file(format!("{}.sha256", old[2])).expect("removes");
+    let said = stack.run_with(&[KEY], &["restore", "codex-api", "--to", "../older"]).ok();
+    let said = said.says(&["2025-11-02", &format!("{} is newer, and is passed over", old[2])]);
+    assert!(!said.shown().contains("nothing newer"), "{}", said.shown());
+    let at =
+        |time: &str, to: &str| stack.run_with(&[KEY], &["restore", "codex-api", "--at", time, "--to", to]);
+    at("2025-11-04", "../at").ok().says(&[&format!("{} is newer, and is passed over", old[2])]);
+    let said = at("2025-11-02", "../before").ok();
+    assert!(!said.shown().contains("passed over"), "{}", said.shown());
+    for path in &old[..2] {
+        fs::remove_file(format!("{path}.sha256")).expect("removes");
+    }
+    stack.run(&["restore", "codex-api", "--to", "../none"]).exits(3).says(&[&old[2], "by its file"]);
+    stack.run(&["restore", &old[2], "--to", "../by-file"]).ok();
+}
+
 #[test]
 fn old_backups_are_pruned_by_no_rule_and_take_no_place() {
     let (stack, old) = mixed();

@@ -78,6 +78,34 @@ fn each_of_the_verbs_tells_what_the_page_says() {
 }
 
 #[test]
+fn a_dry_run_and_the_history_of_drills_are_told_as_the_page_says() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    step(&stack, &["restore-drill"]).ok();
+    let expected = [
+        (&["restore-drill", "--dry-run"][..], &[("dry_run", "true"), ("kind", "spot"), ("status", "ok")][..]),
+        (
+            &["restore-drill", "history"],
+            &[("errors", "0"), ("kind", "history"), ("status", "ok"), ("warnings", "0")],
+        ),
+    ];
+    let section = section_of("docs/releases.md", "In GitHub Actions");
+    for (args, facts) in expected {
+        let facts: BTreeMap<String, String> =
+            facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        for json in [&[][..], &["--json"]] {
+            step(&stack, &[args, json].concat()).ok();
+            let (told, page) = written(&stack);
+            assert_eq!(told, facts, "{args:?}");
+            assert!(page.starts_with("### restore-drill: ok\n"), "{page}");
+        }
+        let names: Vec<String> = facts.keys().map(|name| format!("`{name}`")).collect();
+        let line = format!("`{}` tells {}", args.join(" "), names.join(", "));
+        assert!(section.contains(&line), "no {line} in docs/releases.md");
+    }
+}
+
+#[test]
 fn what_fails_is_told_too_and_other_verbs_tell_nothing() {
     let stack = Stack::configured();
     step(&stack, &["verify"]).exits(1);

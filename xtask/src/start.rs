@@ -3,7 +3,7 @@ use crate::cli::{Cli, Color};
 use crate::commands::{self, Context, Told};
 use crate::error::{Error, Exit, Result};
 use crate::interrupt;
-use crate::ui::{Job, Ui, lost_output};
+use crate::ui::{Job, Ui, Veil, lost_output};
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use serde_json::json;
@@ -26,7 +26,7 @@ pub fn main() -> ExitCode {
     };
     let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
     let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
-    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job };
+    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job, veil: Veil::default() };
     let ended = interrupt::on_signals()
         .and_then(|()| context(&cli, ui.clone()))
         .and_then(|ctx| commands::run(&cli.verb, &ctx));
@@ -83,7 +83,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = std::env::args_os().any(|arg| arg == "--json");
-    let ui = Ui { json, quiet: false, verbose: false, color: false, job: Job::default() };
+    let (job, veil) = (Job::default(), Veil::default());
+    let ui = Ui { json, quiet: false, verbose: false, color: false, job, veil };
     ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
         "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
         "exit_code": Exit::Usage.code()}}));

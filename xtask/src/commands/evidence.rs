@@ -47,7 +47,8 @@ fn accept(config: &Config, reason: &str, owner: Option<&str>, ctx: &Context) -> 
     if let Some(damage) = damaged.into_iter().next() {
         return Err(Error::refused(format!("{}: {}", damage.path, damage.what), damage.repair));
     }
-    let lost = lost::missing(folder, &memory.history()?, &records)?;
+    let history = memory.history()?;
+    let lost = lost::missing(folder, &history, &records)?;
     let frame = bare(LOST, &RestoreDrillArgs::default(), ctx);
     let answers = owner.map(|owner| format!("{owner} answers for it"));
     let measured = Measured {
@@ -68,7 +69,8 @@ fn accept(config: &Config, reason: &str, owner: Option<&str>, ctx: &Context) -> 
     };
     let mut evidence = measured::evidence(&frame, measured);
     evidence.lost = lost;
-    let recorded = record::write(folder, config.drill.sign_with.as_deref(), &frame, &records, evidence)?;
+    let (sign_with, known) = (config.drill.sign_with.as_deref(), (&records[..], &history[..]));
+    let recorded = record::write(folder, sign_with, &frame, known, evidence)?;
     remember(&memory, &recorded, &[], ctx)?;
     ctx.ui.say(&format!("the loss is on record: {}", show(&recorded.json)));
     ctx.ui.findings(&recorded.evidence.findings);
@@ -158,7 +160,7 @@ fn of_others(records: &[Stored], history: &[Value]) -> Vec<Finding> {
     let drills = history.iter().filter(|line| line["kind"] == "drill");
     let known: HashSet<&str> = drills.filter_map(|line| line["id"].as_str()).collect();
     let strange = records.iter().filter(|record| !known.is_empty() && !known.contains(&*record.evidence.id));
-    let what =
-        "is not in the history of this clone: another clone has written it, or an older history was lost";
+    let what = "is not in the history of this clone: another clone has written it, its drill was killed at its end, or an older \
+         history was lost";
     strange.map(|record| Finding::info(&record.file, what)).collect()
 }

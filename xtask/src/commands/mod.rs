@@ -35,7 +35,7 @@ use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use crate::source::PourError;
 use crate::tools::git::Repository;
-use crate::ui::Ui;
+use crate::ui::{Ui, Veil};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,18 @@ impl Context {
     /// A path as it was given: relative to the start, and without `.` and `..`, so that it can be compared.
     fn path(&self, path: &Path) -> PathBuf {
         config::clean(&self.start.join(path))
+    }
+
+    /// The same, with all talk through this veil.
+    fn veiled(&self, veil: Veil) -> Self {
+        Self {
+            ui: Ui { veil, ..self.ui.clone() },
+            start: self.start.clone(),
+            config_file: self.config_file.clone(),
+            exe: self.exe.clone(),
+            told: Told::default(),
+            ..*self
+        }
     }
 
     /// The system's folder for temporary files, as every tool finds it.

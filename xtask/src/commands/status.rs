@@ -395,7 +395,11 @@ impl Answer {
         self.findings.extend(check_chain(&records));
         if let Some(memory) = memory(config) {
             let history = memory.history()?;
-            self.findings.extend(record::compare(&history, &Accepted::of(&records)));
+            self.findings.extend(record::compare(
+                &config.drill.evidence_dir,
+                &history,
+                &Accepted::of(&records),
+            ));
             self.full(config, &memory, &history, ctx);
         }
         for record in &records {

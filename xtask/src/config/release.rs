@@ -2,7 +2,7 @@
 //! may hold. Sees no world but the files that it is given.
 use super::raw::{self, Mistake, RawRelease};
 use crate::source::policy::{Policy, Submodules};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// `[release]`.
 #[derive(Debug, Clone)]
@@ -72,6 +72,10 @@ impl Release {
             let next = "give more than that, or leave it out".to_owned();
             return Err(("release.max-file-size is 0".to_owned(), next));
         }
+        for (key, paths) in [("include", &raw.include), ("allow-secrets", &raw.allow_secrets)] {
+            paths.iter().try_for_each(|path| stays(key, path))?;
+        }
+        raw.exclude.iter().try_for_each(|pattern| matches_something(pattern))?;
         Ok(Self {
             configured,
             name,
@@ -104,6 +108,31 @@ pub(super) fn root(text: Option<&str>) -> Result<String, Mistake> {
     }
 }
 
+/// Refuses what leads out of the release.
+fn stays(key: &str, path: &str) -> Result<(), Mistake> {
+    let part = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !path.is_empty() && Path::new(path).components().all(part) {
+        return Ok(());
+    }
+    let next = match key {
+        "include" => {
+            "name what lies in the release, from its root, like \"dist/\"; what lies elsewhere cannot be bundled: let the \
+             build copy it there"
+        }
+        _ => "name a file of the release by its path from the release's root, like \"test/server.key\"",
+    };
+    Err((format!("release.{key} holds {path:?}, which is not in the release"), next.to_owned()))
+}
+
+/// Refuses a pattern with `..`, which matches nothing: what it was to leave out would be bundled.
+fn matches_something(pattern: &str) -> Result<(), Mistake> {
+    if !pattern.trim_start_matches(['!', '/']).split('/').any(|part| part == "..") {
+        return Ok(());
+    }
+    let next = "write patterns as in a .gitignore at the release's root; they match nothing outside of it";
+    Err((format!("release.exclude holds {pattern:?}, which matches nothing"), next.to_owned()))
+}
+
 /// A relative path that stays where it begins, written in one way only.
 fn is_plain(path: &str) -> bool {
     let part = |part: &str| !matches!(part, "" | "." | ".." | ".git");
@@ -123,6 +152,25 @@ mod tests {
             ["", "/", "/etc", "..", "a/../..", "../a", "a//b", "./..", "a/./b", ".git", "a\0", "a\nb", "a\\b"]
         {
             assert!(root(Some(odd)).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_from_the_root_lies_below_it() {
+        for key in ["include", "allow-secrets"] {
+            for good in ["dist", "dist/", "./dist", "a b/ü", "dist/**/*.js", "..a/b..", "."] {
+                assert_eq!(stays(key, good), Ok(()), "{good}");
+            }
+            for odd in ["../x", "..", "a/../../x", "a/../b", "/etc/passwd", "/", ""] {
+                let (what, _) = stays(key, odd).expect_err(odd);
+                assert!(what.contains(key) && what.contains("not in the release"), "{what}");
+            }
+        }
+        for good in ["/dist", "*.psd", "!a", "a..b/", "", "**/x"] {
+            assert_eq!(matches_something(good), Ok(()), "{good}");
+        }
+        for odd in ["../x", "!../x", "/../x", "a/../b", ".."] {
+            assert!(matches_something(odd).is_err(), "{odd}");
         }
     }
 

@@ -57,6 +57,8 @@ pub struct Catalog {
     /// What the shell tool before this one has made, in folders `YYYY-MM-DD`, by series, then time: listed, verified and
     /// restored, and never counted or pruned.
     pub shell: Vec<Artifact>,
+    /// Archives of the shell tool without a `.sha256` that can be read: no backups, as far as anything can tell.
+    pub undigested: Vec<PathBuf>,
     /// Markers whose archive is gone, backups without their manifest.
     pub findings: Vec<Finding>,
 }
@@ -240,6 +242,7 @@ fn list_shell_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &m
             let repair =
                 "`cargo xtask verify` on it reads it through; remove it by hand when nobody needs it";
             catalog.findings.push(Finding::warning(show(&archive), what, repair));
+            catalog.undigested.push(archive);
             continue;
         };
         catalog.shell.push(Artifact {

@@ -81,8 +81,11 @@ pub fn listed_ids(list: &str) -> Vec<&str> {
     list.lines().filter(|line| line.starts_with("| ")).filter_map(linked).collect()
 }
 
-fn linked(row: &str) -> Option<&str> {
-    let (id, _) = row.split_once("| [")?.1.split_once("](")?;
+/// The id of the drill that a row links to.
+pub(super) fn linked(row: &str) -> Option<&str> {
+    // A full disk or a loss of power may leave the beginning of one.
+    let whole = row.strip_suffix(" |")?;
+    let (id, _) = whole.split_once("| [")?.1.split_once("](")?;
     id.starts_with("drill-").then_some(id)
 }
 

@@ -6,11 +6,11 @@
 use super::chain::{Accepted, Stored};
 use super::checklist::listed_ids;
 use super::evidence::Lost;
-use super::{record, signed};
+use super::{record, rows, signed};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The records that are missing in `folder` and were not accepted yet.
@@ -23,18 +23,18 @@ pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<V
     let gone = |id: &str| !accepted.has_id(id) && !folder.join(format!("{id}.json")).exists();
     // By id, with the digest where it is known.
     let mut lost: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for id in named(folder)?.into_iter().filter(|id| gone(id)) {
-        lost.insert(id, None);
+    let list = rows::list(folder);
+    // Not pages or signatures: a killed drill leaves one of a record that never was.
+    for id in listed_ids(&list).into_iter().filter(|id| gone(id)) {
+        lost.insert(id.to_owned(), None);
     }
     for line in history.iter().filter(|line| line["kind"] == "drill") {
         if let Some(id) = line["id"].as_str().filter(|id| gone(id)) {
             lost.insert(id.to_owned(), line["sha256"].as_str().map(str::to_owned));
         }
     }
-    let list = record::list(folder);
-    let rows: BTreeSet<&str> = listed_ids(&list).into_iter().collect();
     for record in records {
-        attribute(record, records, &accepted, &rows, &mut lost)?;
+        attribute(record, records, &accepted, &mut lost)?;
     }
     if lost.is_empty() {
         return Err(Error::refused("no record is missing that is not accepted already", ""));
@@ -51,23 +51,11 @@ pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<V
     }
 }
 
-/// Ids that a row, a page or a signature names.
-fn named(folder: &Path) -> Result<Vec<String>> {
-    let list = record::list(folder);
-    let mut ids: Vec<String> = listed_ids(&list).into_iter().map(str::to_owned).collect();
-    for name in record::names(folder)? {
-        let id = [".md", ".json.asc"].iter().find_map(|end| name.strip_suffix(end));
-        ids.extend(id.filter(|id| id.starts_with("drill-")).map(str::to_owned));
-    }
-    Ok(ids)
-}
-
 /// Finds out which record it was that `record` names as the one before it, where that is missing.
 fn attribute(
     record: &Stored,
     records: &[Stored],
     accepted: &Accepted,
-    rows: &BTreeSet<&str>,
     lost: &mut BTreeMap<String, Option<String>>,
 ) -> Result<()> {
     let there = |digest: &str| records.iter().any(|other| other.sha256 == digest);
@@ -80,10 +68,7 @@ fn attribute(
     };
     // Ids begin with the time, so they sort by it.
     let before = |id: &String| id.as_str() < record.evidence.id.as_str();
-    // A killed drill may leave a page of a record that never was; a row comes behind its record.
-    let is_listed = |id: &String| rows.contains(id.as_str());
-    let candidate =
-        lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id) && is_listed(id));
+    let candidate = lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id));
     let Some((_, sha256)) = candidate else {
         let what = format!(
             "the record before {} ({digest:.12}…) is gone or was changed, and nothing says that a record is missing there",
@@ -110,8 +95,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |day: u8| {
             let (records, _) = record::load(folder.path()).expect("loads");
-            let done =
-                record::write(folder.path(), None, &frame(), &records, sample(day, None)).expect("writes");
+            let done = record::write(folder.path(), None, &frame(), (&records, &[]), sample(day, None))
+                .expect("writes");
             json!({"kind": "drill", "id": done.evidence.id, "artifact": done.json.display().to_string(),
                 "sha256": done.sha256, "page_sha256": done.page_sha256})
         };
@@ -165,6 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_a_record_that_never_was_is_not_accepted_as_lost() {
+        let (folder, history) = drilled();
+        fs::write(folder.path().join("drill-2026-03-02T110000Z-spot.md"), "").expect("writes");
+        fs::remove_file(file(folder.path(), 2)).expect("removes");
+        for history in [history, vec![]] {
+            let lost = ask(folder.path(), &history).expect("may be accepted");
+            assert!(lost.len() == 1 && lost[0].id.contains("03-02T100000Z"), "{lost:?}");
+        }
+    }
+
+    #[test]
     fn a_page_of_a_record_that_never_was_excuses_no_change() {
         let (folder, _) = drilled();
         let path = file(folder.path(), 2);
@@ -181,6 +177,8 @@ mod tests {
     #[test]
     fn without_a_loss_there_is_nothing_to_accept() {
         let (folder, history) = drilled();
+        // Not even beside the page of a drill that was killed before there was a record.
+        fs::write(folder.path().join("drill-2026-03-02T110000Z-spot.md"), "").expect("writes");
         let error = ask(folder.path(), &history).expect_err("nothing");
         assert!(error.to_string().contains("no record is missing"), "{error}");
     }

@@ -3,24 +3,20 @@
 //! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Records
 //! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
 use super::chain::{Accepted, Stored, broken, chained, losses, newest};
-use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, listed_ids, written_row};
+use super::checklist::checklist_row;
 use super::evidence::Evidence;
 use super::measured::Frame;
 use super::render::markdown;
-use super::signed;
+use super::{mended, rows, signed};
 use crate::archive::{FormatError, sha256_hex};
 use crate::destination::durable::{self, Run};
 use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// The list of all drills.
-pub const CHECKLIST: &str = "restore-checklist.md";
 
 /// Reads the records in `folder`, in the order of their chain. What is damaged is a finding: the drill goes on, and
 /// the next record says so. A folder that is not there holds none.
@@ -69,26 +65,54 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
 
 /// Whether the records that a history knows, and their pages, are there as they were written; the newest record has no
 /// other behind it that would vouch for it, and no page has. What was `accepted` as lost may be gone.
-pub fn compare(history: &[serde_json::Value], accepted: &Accepted) -> Vec<Finding> {
+pub fn compare(folder: &Path, history: &[serde_json::Value], accepted: &Accepted) -> Vec<Finding> {
     let mut findings = Vec::new();
     for known in history.iter().filter(|known| known["kind"] == "drill") {
-        let Some(json) = known["artifact"].as_str().map(Path::new) else { continue };
+        let Some(json) = place(folder, known) else { continue };
         for (path, name, digest) in
-            [(json.to_owned(), "record", "sha256"), (json.with_extension("md"), "page", "page_sha256")]
+            [(json.clone(), "record", "sha256"), (json.with_extension("md"), "page", "page_sha256")]
         {
             let Some(digest) = known[digest].as_str() else { continue };
             if known["id"].as_str().is_some_and(|id| accepted.has_id(id)) && !path.exists() {
                 continue;
             }
-            let what = match read::small(&path) {
+            let (what, repair) = match read::small(&path) {
                 Ok(bytes) if sha256_hex(&bytes) == digest => continue,
-                Ok(_) => format!("is not the {name} that its drill has written"),
-                Err(_) => format!("is the {name} of a drill, and cannot be read"),
+                Ok(_) => (format!("is not the {name} that its drill has written"), BACK),
+                Err(_) => (format!("is the {name} of a drill, and cannot be read"), next(name, &path, known)),
             };
-            findings.push(Finding::error(show(&path), what, "bring it back from version control"));
+            findings.push(Finding::error(show(&path), what, repair));
         }
     }
     findings
+}
+
+const BACK: &str = "bring it back from version control";
+
+/// Where the record lies that a line of history tells of. The line has its path as it is shown, which a path with bytes of
+/// no text is not.
+fn place(folder: &Path, known: &serde_json::Value) -> Option<PathBuf> {
+    let told = known["artifact"].as_str()?;
+    let here = known["id"].as_str().map(|id| folder.join(format!("{id}.json")));
+    Some(here.filter(|here| here.exists() || show(here) == told).unwrap_or_else(|| PathBuf::from(told)))
+}
+
+/// What to do where a record or its page cannot be read.
+fn next(name: &str, path: &Path, known: &serde_json::Value) -> &'static str {
+    match name {
+        _ if path.exists() => BACK,
+        "record" => {
+            "bring it back from version control; where it is lost for good, \
+             `cargo xtask verify --evidence --accept-lost REASON` writes that down"
+        }
+        _ if mended::page(&path.with_extension("json"), known).is_some() => {
+            "bring it back from version control, or run a drill: the next one writes it again from its record"
+        }
+        _ => {
+            "bring it back from version control; this version cannot write it again from its record, in which all of it \
+             stands"
+        }
+    }
 }
 
 /// What is wrong with the drills on record: what does not parse, a broken chain, what is not as it was written.
@@ -105,7 +129,7 @@ pub fn check(folder: &Path, history: &[serde_json::Value]) -> Result<Vec<Finding
             let repair = "use the version of this tool that wrote it, or a newer one";
             let newer = Finding::error(show(folder), error.chain(), repair);
             let accepted = Accepted::default();
-            Ok([vec![newer], left_alone(folder, &accepted)?, compare(history, &accepted)].concat())
+            Ok([vec![newer], left_alone(folder, &accepted)?, compare(folder, history, &accepted)].concat())
         }
         Err(error) => Err(error),
     }
@@ -118,33 +142,8 @@ pub(super) fn wrong(
     records: &[Stored],
     accepted: &Accepted,
 ) -> Result<Vec<Finding>> {
-    let (chain, rows) = (broken(records, accepted), check_rows(folder, records, accepted));
-    Ok([chain, rows, left_alone(folder, accepted)?, compare(history, accepted)].concat())
-}
-
-/// Whether the list of all drills has the row of each record as it was written, and no drill without a record. It may
-/// hold more, added by hand.
-fn check_rows(folder: &Path, records: &[Stored], accepted: &Accepted) -> Vec<Finding> {
-    let (path, text) = (folder.join(CHECKLIST), list(folder));
-    let rows: HashSet<&str> = text.lines().collect();
-    let lost = records.iter().map(|record| (&record.evidence.id, written_row(&record.evidence)));
-    let lost = lost.filter(|(_, row)| !rows.contains(row.as_str())).map(|(id, row)| {
-        let what = format!("does not list {id} as it was written");
-        let repair = format!("bring it back from version control, or add the line {row}");
-        Finding::error(show(&path), what, repair)
-    });
-    let gone = listed_ids(&text).into_iter().filter(|id| !folder.join(format!("{id}.json")).exists());
-    let gone = gone.filter(|id| !accepted.has_id(id)).map(|id| {
-        let what = format!("lists {id}, whose record is gone");
-        Finding::error(show(&path), what, "bring the record back from version control")
-    });
-    lost.chain(gone).collect()
-}
-
-/// The list of all drills; empty where it is not there.
-pub(super) fn list(folder: &Path) -> String {
-    let text = read::small(&folder.join(CHECKLIST)).unwrap_or_default();
-    String::from_utf8_lossy(&text).into_owned()
+    let (chain, rows) = (broken(records, accepted), rows::check(folder, history, records, accepted));
+    Ok([chain, rows, left_alone(folder, accepted)?, compare(folder, history, accepted)].concat())
 }
 
 /// Pages and signatures of drills without a record.
@@ -180,7 +179,8 @@ pub struct Recorded {
 }
 
 /// Stores `evidence` in `folder`, behind the newest of `records`, signed where a key is given. Of a signature that cannot
-/// be made a finding is added, and so is one of a list of all drills that is gone: it is begun anew with their rows.
+/// be made a finding is added, and so is one of what was missing beside records that are whole, by `history` and by their
+/// chain, and is written again: rows, and pages.
 ///
 /// # Errors
 /// `Io` and whatever [`durable`] reports; then neither record nor page is left.
@@ -188,37 +188,31 @@ pub fn write(
     folder: &Path,
     sign_with: Option<&str>,
     frame: &Frame,
-    records: &[Stored],
+    (records, history): (&[Stored], &[serde_json::Value]),
     mut evidence: Evidence,
 ) -> Result<Recorded> {
     evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
     evidence.id = free_id(folder, &evidence.id);
-    let list = folder.join(CHECKLIST);
-    let former: Vec<String> = match fs::symlink_metadata(&list) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            records.iter().map(|record| written_row(&record.evidence)).collect()
-        }
-        _ => vec![],
-    };
-    if !former.is_empty() {
-        let what = "was gone, and is begun anew with a row for each record that is there";
-        let repair = "where it held more, bring it back from version control, and add the newest row";
-        evidence.findings.push(frame.assigned(Finding::warning(show(&list), what, repair)));
-    }
+    let missing = mended::missing(folder, history, records);
+    evidence.findings.extend(missing.findings.iter().cloned().map(|finding| frame.assigned(finding)));
     let signature = signed::sign(sign_with, frame, &mut evidence)?;
     let json = folder.join(format!("{}.json", evidence.id));
     let text = evidence.to_json().map_err(Error::format(&json))?;
     let mut run = Run::public();
     let page = run.write(&folder.join(format!("{}.md", evidence.id)), markdown(&evidence).as_bytes())?;
+    for (path, text) in &missing.pages {
+        run.write(path, text.as_bytes())?;
+    }
     if let Some(signature) = signature {
         run.write(&json.with_extension("json.asc"), &signature)?;
     }
     // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
     durable::replace(&json, text.as_bytes(), 0o644)?;
-    run.commit();
-    for row in former.iter().chain([&checklist_row(&evidence)]) {
-        add_row(&list, row)?;
+    for row in missing.rows.iter().chain([&checklist_row(&evidence)]) {
+        // A run that fails has made no drill: its page goes with the record.
+        rows::add(folder, row).inspect_err(|_| drop(durable::remove(&json)))?;
     }
+    run.commit();
     Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
 
@@ -237,33 +231,18 @@ fn free_id(folder: &Path, id: &str) -> String {
     ids(id).find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
 }
 
-/// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.
-fn add_row(path: &Path, row: &str) -> Result<()> {
-    let known = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        _ => Some(String::from_utf8_lossy(&read::small(path)?).into_owned()),
-    };
-    match known {
-        None => durable::replace(path, format!("{CHECKLIST_HEAD}{CHECKLIST_TABLE}\n").as_bytes(), 0o644)?,
-        Some(text) if !text.contains(CHECKLIST_TABLE) => {
-            let text = format!("{}\n\n{CHECKLIST_TABLE}\n", text.trim_end());
-            durable::replace(path, text.trim_start_matches('\n').as_bytes(), 0o644)?;
-        }
-        Some(_) => {}
-    }
-    durable::append_line(path, row, "\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::drill::chain::check_chain;
+    use crate::drill::checklist::{CHECKLIST_TABLE, written_row};
     use crate::drill::evidence::tests::{frame, sample};
+    use crate::drill::rows::CHECKLIST;
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");
         assert_eq!(findings, []);
-        write(folder, None, &frame(), &records, sample(day, None)).expect("written")
+        write(folder, None, &frame(), (&records, &[]), sample(day, None)).expect("written")
     }
 
     #[test]
@@ -327,17 +306,6 @@ mod tests {
         assert_eq!(found.len(), 2, "the chain does not show that its newest record is gone: {found:?}");
         assert!(found[0].what == format!("lists {}, whose record is gone", last.evidence.id), "{found:?}");
         assert!(found[1].path.ends_with("03-03T100000Z-spot.md"), "{found:?}");
-    }
-
-    #[test]
-    fn a_checklist_kept_by_hand_keeps_its_text() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(CHECKLIST);
-        fs::write(&path, "# Mine\n\n- restored by hand").expect("written");
-        add_row(&path, "| a |").expect("added");
-        add_row(&path, "| b |").expect("added");
-        let text = fs::read_to_string(&path).expect("there");
-        assert_eq!(text, format!("# Mine\n\n- restored by hand\n\n{CHECKLIST_TABLE}\n| a |\n| b |\n"));
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Redaction {
         without_tokens(&text)
     }
 
+    /// [`Redaction::text`] of each.
+    pub fn texts(&self, texts: &[String]) -> Vec<String> {
+        texts.iter().map(|text| self.text(text)).collect()
+    }
+
     /// The same for output of which only the end was kept: a value that was cut in two at the front is
     /// dropped as well.
     pub fn tail(&self, tail: &str) -> String {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The files by which a step of a job speaks to GitHub Actions.
@@ -21,6 +22,29 @@ pub struct Job {
     pub output: Option<PathBuf>,
     /// `GITHUB_STEP_SUMMARY`.
     pub summary: Option<PathBuf>,
+}
+
+/// What is done to all talk before it is told, where that may hold secrets.
+#[derive(Clone, Default)]
+pub struct Veil(Option<Rc<Redact>>);
+
+type Redact = dyn Fn(&str) -> String;
+
+impl Veil {
+    /// By this function.
+    pub fn by(redact: impl Fn(&str) -> String + 'static) -> Self {
+        Self(Some(Rc::new(redact)))
+    }
+
+    fn over(&self, text: &str) -> String {
+        self.0.as_ref().map_or_else(|| text.to_owned(), |redact| redact(text))
+    }
+}
+
+impl std::fmt::Debug for Veil {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Veil({})", self.0.is_some())
+    }
 }
 
 /// How to print.
@@ -36,6 +60,8 @@ pub struct Ui {
     pub color: bool,
     /// Who else is told.
     pub job: Job,
+    /// What talk goes through.
+    pub veil: Veil,
 }
 
 impl Ui {
@@ -56,7 +82,7 @@ impl Ui {
         let opened = OpenOptions::new().append(true).create(true).open(file);
         if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
             let word = self.paint("warning", "33");
-            put_talk(
+            self.talk(
                 &format!("{word}: "),
                 &format!("could not tell the job, in {}: {error}", file.display()),
             );
@@ -73,7 +99,7 @@ impl Ui {
     /// Talk.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            put_talk("", line);
+            self.talk("", line);
         }
     }
 
@@ -92,7 +118,7 @@ impl Ui {
     /// What only somebody who looks for it wants to know.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet {
-            put_talk("", line);
+            self.talk("", line);
         }
     }
 
@@ -110,19 +136,23 @@ impl Ui {
                 continue;
             }
             let word = self.paint(word, code);
-            put_talk(&format!("{word}: "), &format!("{} {}", finding.path, finding.what));
+            self.talk(&format!("{word}: "), &format!("{} {}", finding.path, finding.what));
             if !finding.repair.is_empty() {
-                put_talk("  ", &finding.repair);
+                self.talk("  ", &finding.repair);
             }
         }
     }
 
     /// An error and what to do next, also when quiet.
     pub fn error(&self, message: &str, next: Option<&str>) {
-        put_talk(&format!("{}: ", self.paint("error", "31")), message);
+        self.talk(&format!("{}: ", self.paint("error", "31")), message);
         if let Some(next) = next {
-            put_talk("next: ", next);
+            self.talk("next: ", next);
         }
+    }
+
+    fn talk(&self, mark: &str, text: &str) {
+        put_talk(mark, &self.veil.over(text));
     }
 
     fn paint(&self, word: &str, code: &str) -> String {

@@ -17,7 +17,7 @@ use crate::restore::Source;
 use crate::restore::scratch::Scratch;
 use crate::shown::show;
 use jiff::Timestamp;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The copies of one backup.
 pub(super) struct Found {
@@ -80,6 +80,7 @@ pub(super) fn find(
         return Ok(Found { copies: vec![copy], findings: Vec::new() });
     }
     let (mut candidates, mut away, mut findings) = (Vec::new(), None, Vec::new());
+    let mut undigested = Vec::new();
     for place in &config.destinations {
         match place.place.look(false) {
             Ok((_, catalog)) => {
@@ -90,6 +91,11 @@ pub(super) fn find(
                     own: is_on_record(known, artifact),
                     artifact: artifact.clone(),
                     place,
+                }));
+                let meant = |name: &ArtifactName| name.series == what && at.is_none_or(|at| name.time <= at);
+                undigested.extend(catalog.undigested.into_iter().filter_map(|archive| {
+                    let name = ArtifactName::parse(archive.file_name()?.to_str()?).filter(meant)?;
+                    Some((name.time, archive))
                 }));
             }
             // In an emergency what is there must be enough.
@@ -107,7 +113,7 @@ pub(super) fn find(
         (at == Some(time), candidate.own, time, near, candidate.artifact.has_manifest)
     };
     let Some(chosen) = candidates.iter().max_by_key(rank) else {
-        return Err(away.unwrap_or_else(|| none(what, at)));
+        return Err(away.unwrap_or_else(|| none(what, at, undigested.iter().max())));
     };
     let time = chosen.artifact.name.time;
     if at.is_none() && time.duration_since(ctx.now) > AHEAD {
@@ -119,13 +125,26 @@ pub(super) fn find(
     let (copies, others): (Vec<&Candidate<'_>>, Vec<_>) =
         candidates.iter().partition(|other| is_copy(other, chosen));
     findings.extend(told(chosen, &others));
+    findings.extend(undigested.into_iter().filter(|(made, _)| *made > time).map(|(_, archive)| {
+        let what = "is newer, and is passed over: it has no .sha256 that can be read, so nothing says that it is whole";
+        let repair = "`cargo xtask verify` on it reads it through; `restore` takes it by its file";
+        Finding::warning(show(&archive), what, repair)
+    }));
     let there = |path: &String| candidates.iter().any(|other| show(&other.artifact.archive) == *path);
     findings.extend(missing(known, what, (time, at), &there));
     Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings })
 }
 
-fn none(what: &str, at: Option<Timestamp>) -> Error {
+fn none(what: &str, at: Option<Timestamp>, undigested: Option<&(Timestamp, PathBuf)>) -> Error {
     let when = at.map_or("is there".into(), |at| format!("is as old as {at}"));
+    if let Some((_, archive)) = undigested {
+        let what = format!(
+            "no backup of {what:?} {when} but {}, which has no .sha256 that can be read",
+            show(archive)
+        );
+        let next = "`cargo xtask verify` on it reads it through; `restore` takes it by its file";
+        return Error::refused(what, next);
+    }
     let next = "`cargo xtask status` lists what there is; an archive file can be named too";
     Error::refused(format!("no backup of {what:?} {when}"), next)
 }
@@ -171,7 +190,7 @@ fn ranked(
 fn told(chosen: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<Finding> {
     let path = |of: &Candidate<'_>| show(&of.artifact.archive);
     if is_of_shell(&chosen.artifact.archive) {
-        let what = "was made by the shell tool before this one: there is nothing newer, and no manifest to compare with";
+        let what = "was made by the shell tool before this one: there is no manifest to compare with";
         return Some(Finding::warning(path(chosen), what, "make a backup with `cargo xtask backup`"));
     }
     if !chosen.own {

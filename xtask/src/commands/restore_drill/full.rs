@@ -13,6 +13,7 @@ use crate::config::{Config, Deploy};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
+use crate::destination::releases;
 use crate::drill::chain::{Stored, check_chain};
 use crate::drill::due::{self, Due, FULL};
 use crate::drill::evidence;
@@ -26,15 +27,16 @@ use crate::drill::full::swap::Swap;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured::{self, Frame};
 use crate::drill::record;
+use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
-use crate::drill::steps::{Pick, Role};
+use crate::drill::steps::{Kind, Pick, Role};
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, Severity};
 use crate::restore::scratch;
 use crate::shown::show;
 use crate::tools::Tool;
-use crate::ui::Total;
+use crate::ui::{Total, Veil};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -88,7 +90,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         }
     }
     if args.dry_run {
-        return Ok(dry_run(&plan, &before, ctx));
+        let redaction = seen(&config, &config.drill.environment, ctx.env, ctx.variables).redaction;
+        return Ok(dry_run(&plan, &before, &redaction, ctx));
     }
     agreed(&swaps, args, ctx)?;
     frame.id.clone_from(&id);
@@ -110,6 +113,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         artifacts: vec![],
         steps: vec![],
     };
+    let redaction = seen(&config, &config.drill.environment, ctx.env, ctx.variables).redaction;
     let supply = Supplies {
         config: &config,
         plan: &plan,
@@ -118,6 +122,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         elsewhere: before.elsewhere.clone(),
         made: BTreeMap::new(),
         ctx,
+        veiled: ctx.veiled(Veil::by(move |text| redaction.text(text))),
     };
     let _folders = recover::folders(&journal, ctx)?;
     scratch::sweep(asides::hollow(&config))?;
@@ -151,8 +156,18 @@ pub(super) fn service(config: &Config) -> Result<Service> {
     })
 }
 
-fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
-    let target = |kind: &crate::drill::steps::Kind| match kind.role {
+/// Why a full drill cannot begin, where keys of the configuration are missing.
+///
+/// # Errors
+/// When the releases cannot be listed.
+pub(super) fn incomplete(config: &Config) -> Result<Option<Error>> {
+    let kinds = gather::required(config, &releases::scan(&config.release.output_dir)?.0);
+    let targets = || kinds.iter().try_for_each(|kind| target(config, kind).map(drop));
+    Ok(service(config).map(drop).and_then(|()| targets()).err())
+}
+
+fn target(config: &Config, kind: &Kind) -> Result<Target> {
+    match kind.role {
         Role::Release => {
             let live = match &config.drill.deploy {
                 Some(Deploy::Folder(folder)) => Some(folder.clone()),
@@ -173,8 +188,11 @@ fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
                 key_files: set.map(|set| set.key_files.clone()).unwrap_or_default(),
             })
         }
-    };
-    let targets: Vec<Target> = before.plan.required.iter().map(target).collect::<Result<_>>()?;
+    }
+}
+
+fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
+    let targets = before.plan.required.iter().map(|kind| target(config, kind)).collect::<Result<_>>()?;
     let drill = &config.drill;
     Ok(Plan {
         targets,
@@ -236,15 +254,18 @@ fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
     Ok(swaps)
 }
 
-fn dry_run(plan: &Plan, before: &Prepared, ctx: &Context) -> Exit {
-    let steps: Vec<_> = plan.steps().into_iter().map(|step| json!({ "name": plan.name(step) })).collect();
+/// Command lines as the evidence would have them.
+fn dry_run(plan: &Plan, before: &Prepared, redaction: &Redaction, ctx: &Context) -> Exit {
+    let name = |step| json!({ "name": redaction.text(&plan.name(step)) });
+    let steps: Vec<_> = plan.steps().into_iter().map(name).collect();
+    let blockers = redaction.texts(&before.blockers);
     ctx.ui.document(&json!({
         "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
         "kind": "full", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-        "steps": steps, "coverage": [], "blockers": before.blockers, "not_tested": plan.not_tested(),
+        "steps": steps, "coverage": [], "blockers": blockers, "not_tested": redaction.texts(&plan.not_tested()),
     }));
-    ctx.ui.result(&plan.to_string());
-    for blocker in &before.blockers {
+    ctx.ui.result(&redaction.text(&plan.to_string()));
+    for blocker in &blockers {
         ctx.ui.say(&format!("in the way: {blocker}"));
     }
     Exit::Done
@@ -285,11 +306,13 @@ struct Supplies<'a> {
     /// The backups that this drill has made, by set.
     made: BTreeMap<String, PathBuf>,
     ctx: &'a Context,
+    /// The same, without what must not be told: the backup talks for itself.
+    veiled: Context,
 }
 
 impl Supply for Supplies<'_> {
     fn back_up(&mut self) -> Result<Fresh> {
-        let made = backup::fresh(self.ctx, self.config, self.memory)?;
+        let made = backup::fresh(&self.veiled, self.config, self.memory)?;
         self.made = made.archives;
         Ok(Fresh { detail: made.detail, findings: made.findings })
     }

@@ -19,13 +19,12 @@ pub(super) fn run(config: &Config, ctx: &Context) -> Result<Exit> {
     let exit = finding::exit(&findings);
     let drills: Vec<&Evidence> = records.iter().map(|record| &record.evidence).collect();
     let trends = trends(&drills);
-    if ctx.ui.json {
-        let status = if exit == Exit::Done { "ok" } else { "findings" };
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": status, "kind": "history",
-            "drills": drills, "trend": trends, "findings": findings,
-        }));
-    } else if drills.is_empty() {
+    let status = if exit == Exit::Done { "ok" } else { "findings" };
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": status, "kind": "history",
+        "drills": drills, "trend": trends, "findings": findings,
+    }));
+    if drills.is_empty() {
         ctx.ui.result("no drill is on record");
     } else {
         let head = ["drill", "result", "RTO", "RPO", "open", "ran by"].map(str::to_owned).to_vec();

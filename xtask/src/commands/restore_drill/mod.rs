@@ -11,7 +11,8 @@ use super::Context;
 use super::environment::all;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
 use crate::config::Config;
-use crate::drill::due::{Consent, SPOT, Turn, turn};
+use crate::drill::chain::Stored;
+use crate::drill::due::{self, Consent, Due, SPOT, Turn, turn};
 use crate::drill::record;
 use crate::drill::redact::Redaction;
 use crate::error::{Error, Exit, Result};
@@ -55,7 +56,10 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let consent = if args.yes { Consent::Given } else { Consent::Missing };
     let cadence = (config.drill.spot_every, config.drill.full_every);
     match turn(&records, cadence, consent, ctx.now) {
-        Turn::Full => full::run(config, args, ctx),
+        Turn::Full => match full::incomplete(&config)? {
+            None => full::run(config, args, ctx),
+            Some(missing) => instead(config, &records, missing, args, ctx),
+        },
         Turn::Spot => spot::run(config, args, ctx),
         Turn::FullNeedsConsent => {
             ctx.ui
@@ -64,6 +68,20 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         }
         Turn::Nothing(next) => Ok(not_due(SPOT, next, ctx)),
     }
+}
+
+/// The spot drill where that is due, for a full one that cannot begin: what is `missing` for that is no reason to prove
+/// nothing. The exit code stays that of a run that could not do what is due.
+fn instead(config: Config, records: &[Stored], missing: Error, args: &Args, ctx: &Context) -> Result<Exit> {
+    let Due::Now(_) = due::drill(records, SPOT, config.drill.spot_every, ctx.now) else {
+        return Err(missing);
+    };
+    let what = format!("the full drill is due, and cannot begin: {}", missing.chain());
+    ctx.ui.error(&what, missing.next_step().as_deref());
+    Ok(match spot::run(config, args, ctx)? {
+        Exit::Done | Exit::TryLater => missing.exit(),
+        exit => exit,
+    })
 }
 
 /// Tells that there is nothing to do before `next`.

@@ -55,7 +55,9 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     let log = memory.root().join("start.log");
     let commands = Commands { environment: &environment, redaction: &redaction, log, tell: &tell };
     let watch = Monotonic::start();
-    let done = journal.phase == Phase::Kept && record::is_taken(&journal.evidence_dir, &journal.id);
+    // A page alone is of a drill that was killed before it had written its record.
+    let record = journal.evidence_dir.join(format!("{}.json", journal.id));
+    let done = journal.phase == Phase::Kept && record.exists();
     let returned = bring_back(&mut journal, memory.root(), &commands, Why::Failed, &watch);
     let frame = frame(&journal, bare("full", args, ctx));
     let closed = journal.phase == Phase::Kept;
@@ -195,7 +197,8 @@ impl Closing<'_> {
             };
             let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
             let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
-            let recorded = record::write(folder, sign_with, self.frame, &records, evidence)?;
+            let history = self.memory.history()?;
+            let recorded = record::write(folder, sign_with, self.frame, (&records, &history), evidence)?;
             let shown = shown.iter().map(|one| Shown {
                 what: if one.whole { What::Verified } else { What::Damaged },
                 index: one.index,

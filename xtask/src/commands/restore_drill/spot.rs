@@ -20,6 +20,7 @@ use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured::{self, Frame, Measured};
 use crate::drill::record::{self, Recorded};
+use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::rotation::{Coverage, Part, Took};
 use crate::drill::run::{Drilled, Spot};
@@ -58,29 +59,38 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let prepared = gather::prepare(config, records, record_findings, ctx.env, ctx.now)?;
     if args.dry_run {
-        return Ok(dry_run(&prepared, ctx));
+        return Ok(dry_run(&prepared, &hidden(&prepared, ctx).redaction, ctx));
     }
     let frame = frame(SPOT, &prepared.config.drill, args, ctx);
-    let (recorded, shown) = drill(&prepared, &frame, ctx)?;
+    let (recorded, shown) = drill(&prepared, &frame, &memory, ctx)?;
     remember(&memory, &recorded, &shown, ctx)?;
     Ok(report(&recorded, prepared.try_later, ctx))
 }
 
-fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
-    let plan = &prepared.plan;
-    if ctx.ui.json {
-        let steps: Vec<_> = plan.steps().into_iter().map(|step| json!({ "name": plan.name(step) })).collect();
-        ctx.ui.document(&json!({
-            "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
-            "kind": "spot", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
-            "steps": steps, "coverage": coverage(prepared, None, ctx),
-            "blockers": prepared.blockers, "not_tested": prepared.not_tested,
-        }));
-    } else {
-        ctx.ui.result(&plan.to_string());
-        coverage(prepared, None, ctx).iter().for_each(|one| ctx.ui.say(&format!("so far: {one}")));
+/// What its commands see, and what is told of none of them.
+fn hidden(prepared: &Prepared, ctx: &Context) -> Seen {
+    let Seen { environment, redaction } =
+        seen(&prepared.config, &prepared.config.drill.environment, ctx.env, ctx.variables);
+    Seen { environment, redaction: redaction.and(&tokens(ctx)) }
+}
+
+/// Command lines as the evidence would have them.
+fn dry_run(prepared: &Prepared, redaction: &Redaction, ctx: &Context) -> Exit {
+    let (plan, coverage) = (&prepared.plan, coverage(prepared, None, ctx));
+    let name = |step| json!({ "name": redaction.text(&plan.name(step)) });
+    let steps: Vec<_> = plan.steps().into_iter().map(name).collect();
+    let blockers = redaction.texts(&prepared.blockers);
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
+        "kind": "spot", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
+        "steps": steps, "coverage": coverage, "blockers": blockers,
+        "not_tested": redaction.texts(&prepared.not_tested),
+    }));
+    ctx.ui.result(&redaction.text(&plan.to_string()));
+    if !ctx.ui.json {
+        coverage.iter().for_each(|one| ctx.ui.say(&format!("so far: {one}")));
     }
-    for blocker in &prepared.blockers {
+    for blocker in &blockers {
         ctx.ui.say(&format!("in the way: {blocker}"));
     }
     Exit::Done
@@ -88,10 +98,13 @@ fn dry_run(prepared: &Prepared, ctx: &Context) -> Exit {
 
 /// Runs the drill and stores its evidence; also returns what it has shown of artifacts: those that are restorable, and
 /// those whose bytes are not those on record.
-fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Recorded, Vec<Shown<'a>>)> {
-    let Seen { environment, redaction } =
-        seen(&prepared.config, &prepared.config.drill.environment, ctx.env, ctx.variables);
-    let redaction = redaction.and(&tokens(ctx));
+fn drill<'a>(
+    prepared: &'a Prepared,
+    frame: &Frame,
+    memory: &Memory,
+    ctx: &Context,
+) -> Result<(Recorded, Vec<Shown<'a>>)> {
+    let Seen { environment, redaction } = hidden(prepared, ctx);
     let workspace = ctx.temporary();
     let shown = ctx.ui.progress("restore-drill", Total::default());
     let drilled = Spot {
@@ -112,8 +125,9 @@ fn drill<'a>(prepared: &'a Prepared, frame: &Frame, ctx: &Context) -> Result<(Re
     let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
-    let recorded =
-        record::write(&drill.evidence_dir, drill.sign_with.as_deref(), frame, &prepared.records, evidence)?;
+    let history = memory.history()?;
+    let (sign_with, known) = (drill.sign_with.as_deref(), (&prepared.records[..], &history[..]));
+    let recorded = record::write(&drill.evidence_dir, sign_with, frame, known, evidence)?;
     let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };
     let mut all = Vec::new();
     for index in proven {
