@@ -220,25 +220,47 @@ fn what_the_forge_holds_otherwise_is_never_published() {
 #[test]
 fn a_published_release_is_never_overwritten() {
     type Change = fn(&Stack);
-    let rows: [(Change, &str); 3] = [
+    let rows: [(Change, &[&str], &str); 3] = [
         (
             |stack| flip(&stack.one(&format!("home/forge/releases/{TAG}/assets"), ".tar.gz"), 9),
-            "with another",
+            &[".tar.gz"],
+            "a version and a tag of its own",
         ),
-        (|stack| drop(stack.sh(&format!("home/forge/releases/{TAG}/assets"), "rm *.manifest*")), "without"),
+        (
+            |stack| drop(stack.sh(&format!("home/forge/releases/{TAG}/assets"), "rm *.manifest*")),
+            &[".manifest.jsonl.gz"],
+            "--url",
+        ),
         (
             |stack| drop(stack.sh("home/forge", "for f in releases/*/assets/*; do printf x >> $f; done")),
-            "with another",
+            &[".tar.gz", ".manifest.jsonl.gz", ".lock.json", "SHA256SUMS"],
+            "a version and a tag of its own",
         ),
     ];
-    for (change, words) in rows {
+    for (change, ends, repair) in rows {
         let stack = bundled();
         publish(&stack, &[]).ok();
         change(&stack);
         let (world, sent) = (stack.world("home/forge/releases"), changes(&stack));
-        for args in [&[][..], &["--draft"]] {
-            publish(&stack, args).exits(3).says(&[words, "never changed", "next: "]);
+        for (args, status) in [
+            (&["--json"][..], "different"),
+            (&["--draft", "--json"], "different"),
+            (&["--dry-run", "--json"], "planned"),
+        ] {
+            let document = publish(&stack, args).exits(1).json();
+            assert_eq!((&document["status"], &document["steps"]), (&status.into(), &Value::Array(vec![])));
+            let found = document["findings"].as_array().expect("a list");
+            let text = |name: &str| {
+                found.iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            };
+            assert_eq!(found.len(), ends.len(), "{document}");
+            assert!(text("path").iter().zip(ends).all(|(path, end)| path.ends_with(end)), "{document}");
+            assert!(text("what").iter().all(|what| what.contains("never changed")), "{document}");
+            assert!(text("repair").iter().all(|text| text.contains(repair)), "{document}");
+            assert_eq!(text("repair").concat().contains("--url"), repair == "--url", "{document}");
         }
+        publish(&stack, &[]).exits(1).says(&["different ", URL]);
+        publish(&stack, &["--dry-run"]).exits(1).says(&["would change nothing"]);
         assert_eq!((stack.world("home/forge/releases"), changes(&stack)), (world, sent));
     }
     // Files that somebody has added are theirs.

@@ -177,6 +177,9 @@ fn report(args: &Args, about: &About, steps: &[String], ctx: &Context) {
         "findings": plan.findings,
     }));
     match args.dry_run {
+        true if plan.outcome == Outcome::Different => {
+            ctx.ui.result(&format!("would change nothing: {} holds something else", about.url));
+        }
         true if steps.is_empty() => ctx.ui.result(&format!("nothing to do: {} is recorded", about.url)),
         true => steps.iter().for_each(|step| ctx.ui.result(&format!("would {step}"))),
         false => {

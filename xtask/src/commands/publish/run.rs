@@ -1,6 +1,6 @@
 //! The steps, done one behind the other. What is done is found by the next run, so each may be the last: a draft goes on
 //! being a draft, what is published is compared, and the lock is told once all of that is so.
-use super::plan::{Asset, Content, Plan, Step};
+use super::plan::{ANOTHER, Asset, Content, Plan, Step};
 use super::subject::{Subject, path_of};
 use crate::destination::durable::{self, Run};
 use crate::destination::releases;
@@ -12,6 +12,9 @@ use crate::tools::gh::release::{Forge, Release, TRANSFER};
 use crate::tools::gh::{self, Download};
 use std::collections::HashSet;
 use std::path::Path;
+
+/// What helps where a draft does not hold what it should.
+const AGAIN: &str = "run it again: of a draft it uploads what differs";
 
 /// What the steps are done with.
 pub(super) struct Work<'a> {
@@ -58,15 +61,17 @@ impl Work<'_> {
     /// Each file with what the forge says that it holds; where it says nothing, with what comes back.
     fn compare(&self, scratch: &Scratch) -> Result<()> {
         let release = self.look()?;
+        let next = if release.draft { AGAIN } else { ANOTHER };
         for (index, asset) in self.assets.iter().enumerate() {
             let there = release.assets.iter().find(|one| one.name == asset.name && one.whole);
-            let there = there.ok_or_else(|| self.differs(asset, "is not there, or not as a whole"))?;
+            let there = there.ok_or_else(|| self.differs(asset, "is not there, or not as a whole", next))?;
             let found = match &there.sha256 {
                 Some(sha256) => sha256.clone(),
                 None => self.downloaded(asset, &scratch.folder(&format!("compared-{index}"))?)?,
             };
             if there.bytes != asset.bytes || found != asset.sha256 {
-                return Err(self.differs(asset, &format!("has SHA-256 {found} there, not {}", asset.sha256)));
+                let how = format!("has SHA-256 {found} there, not {}", asset.sha256);
+                return Err(self.differs(asset, &how, next));
             }
         }
         Ok(())
@@ -83,18 +88,21 @@ impl Work<'_> {
         match gh::download(&self.forge.repository, self.tag, &asset.name, to, TRANSFER)? {
             Download::Done => Ok(digest_file(&to.join(&asset.name))?.0),
             Download::Missing(said) | Download::Blocked(said) => {
-                Err(self.differs(asset, &format!("could not be downloaded to be compared: {said}")))
+                Err(self.unread(asset, &format!("could not be downloaded to be compared: {said}")))
             }
-            Download::Timeout => Err(self.differs(asset, "could not be downloaded in time to be compared")),
+            Download::Timeout => Err(self.unread(asset, "could not be downloaded in time to be compared")),
         }
     }
 
-    fn differs(&self, asset: &Asset, how: &str) -> Error {
+    fn unread(&self, asset: &Asset, how: &str) -> Error {
+        self.differs(asset, how, "run it again")
+    }
+
+    fn differs(&self, asset: &Asset, how: &str, next: &str) -> Error {
         Error::Damaged {
             path: asset.name.clone().into(),
             what: format!("{how}, in the release {} of {}", self.tag, self.forge.repository),
-            next: "run it again: of a draft it uploads what differs, and what is published it leaves alone"
-                .into(),
+            next: next.into(),
         }
     }
 
