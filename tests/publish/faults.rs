@@ -108,3 +108,22 @@ fn a_run_that_was_killed_while_it_recorded_is_finished_by_the_next() {
     assert_eq!(publish(&stack, &["--json"]).ok().json()["status"], "unchanged");
     published(&stack);
 }
+
+/// Between the lock and the history there is one more: the lock has the address, and no line says so.
+#[test]
+fn a_run_that_was_killed_before_its_line_of_history_is_noted_by_the_next() {
+    let stack = bundled();
+    let lines = || {
+        let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+        history.matches("\"kind\":\"published\"").count()
+    };
+    publish(&stack, &[]).ok();
+    for args in [&[][..], &["--url", super::URL]] {
+        stack.sh("repo/.recovery", "sed -i '/\"kind\":\"published\"/d' history.jsonl");
+        publish(&stack, &[args, &["--dry-run"]].concat()).ok();
+        assert_eq!(lines(), 0, "a dry run notes nothing");
+        publish(&stack, args).ok().says(&["unchanged"]);
+        publish(&stack, args).ok().says(&["unchanged"]);
+        assert_eq!(lines(), 1, "once, and not each time");
+    }
+}

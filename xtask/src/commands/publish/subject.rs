@@ -101,19 +101,32 @@ impl Subject {
         }
     }
 
+    /// The address that the lock has, where that is another one.
+    pub fn other_url(&self, url: &str) -> Option<&str> {
+        self.bundle.lock.release_url.as_deref().filter(|known| *known != url)
+    }
+
+    /// That it is of a commit: nobody else can make, or check, what is of one working tree.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_clean(&self) -> Result<()> {
+        if self.bundle.lock.dirty {
+            let lock = show(&self.bundle.lock_path);
+            let what = format!("{lock} is of a working tree with edits of its own, not of a commit");
+            let next = "commit, run `cargo xtask snapshot`, and publish that; or name another lock";
+            return Err(Error::refused(what, next));
+        }
+        Ok(())
+    }
+
     /// That it may be published: a whole bundle of a commit, every byte of it read and compared. Returns the commit.
     ///
     /// # Errors
     /// When it may not, or is damaged.
     pub fn check(&self, ctx: &Context) -> Result<&str> {
         let (bundle, lock) = (&self.bundle, show(&self.bundle.lock_path));
-        if bundle.lock.dirty {
-            let what = format!("{lock} is of a working tree with edits of its own, not of a commit");
-            return Err(Error::refused(
-                what,
-                "commit, run `cargo xtask snapshot`, and publish that; or name another lock",
-            ));
-        }
+        self.check_clean()?;
         if bundle.lock.tarball.is_none() {
             let what = format!("{lock} is a lock alone: there is no tarball to publish");
             return Err(Error::refused(what, "run `cargo xtask snapshot` without --no-tarball"));
