@@ -98,17 +98,8 @@ fn finish(draft: Option<&Release>, assets: &[Asset], wish: &Wish<'_>) -> Result<
         (Some(_), Some(file)) => vec![Step::SetNotes(file.into())],
         (Some(_), None) => Vec::new(),
     };
-    for other in draft.iter().flat_map(|draft| &draft.assets).filter(|one| !is_ours(&one.name, assets)) {
-        let tag = wish.tag;
-        if [".tar.gz", ".lock.json", ".manifest.jsonl.gz"].iter().any(|end| other.name.ends_with(end)) {
-            let what = format!("the draft of {tag} holds {}, which is of another bundle", other.name);
-            let next = format!(
-                "`gh release delete-asset {tag} {}` takes it out, once you know whose it is",
-                other.name
-            );
-            return Err(Error::refused(what, next));
-        }
-        findings.push(Finding::info(&other.name, format!("is in the draft of {tag} too, and stays there")));
+    if let Some(draft) = draft {
+        findings.extend(strangers(draft, assets, wish.tag)?);
     }
     let has = |asset: &Asset| {
         let mut there = draft.iter().flat_map(|draft| &draft.assets);
@@ -121,6 +112,23 @@ fn finish(draft: Option<&Release>, assets: &[Asset], wish: &Wish<'_>) -> Result<
     }
     steps.extend([Step::Publish, Step::Record]);
     Ok(Plan { steps, outcome: Outcome::Published, findings })
+}
+
+/// Files in a draft that are not of this bundle: they stay there.
+///
+/// # Errors
+/// When one is of another bundle.
+pub(super) fn strangers(draft: &Release, assets: &[Asset], tag: &str) -> Result<Vec<Finding>> {
+    let is_ours = |name: &str| assets.iter().any(|asset| asset.name == name);
+    let others: Vec<&str> = draft.assets.iter().map(|one| &*one.name).filter(|name| !is_ours(name)).collect();
+    let of_bundles = [".tar.gz", ".lock.json", ".manifest.jsonl.gz"];
+    if let Some(other) = others.iter().find(|name| of_bundles.iter().any(|end| name.ends_with(end))) {
+        let what = format!("the draft of {tag} holds {other}, which is of another bundle");
+        let next = format!("`gh release delete-asset {tag} {other}` takes it out, once you know whose it is");
+        return Err(Error::refused(what, next));
+    }
+    let stays = |name: &str| Finding::info(name, format!("is in the draft of {tag} too, and stays there"));
+    Ok(others.into_iter().map(stays).collect())
 }
 
 /// What is published already has to be the same: what is not is found, and nothing is done.
@@ -174,10 +182,6 @@ fn differs(published: &Release, asset: &Asset) -> Option<&'static str> {
 /// Whether the forge says that it has this very file.
 pub(super) fn is_whole(one: &release::Asset, asset: &Asset) -> bool {
     one.name == asset.name && one.whole && one.sha256.as_ref() == Some(&asset.sha256)
-}
-
-fn is_ours(name: &str, assets: &[Asset]) -> bool {
-    assets.iter().any(|asset| asset.name == name)
 }
 
 /// What each step does, behind "would".

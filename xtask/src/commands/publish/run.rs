@@ -1,6 +1,6 @@
 //! The steps, done one behind the other. What is done is found by the next run, so each may be the last: a draft goes on
 //! being a draft, what is published is compared, and the lock is told once all of that is so.
-use super::plan::{ANOTHER, Asset, Content, Plan, Step};
+use super::plan::{ANOTHER, Asset, Content, Plan, Step, is_whole, strangers};
 use super::subject::{Subject, path_of};
 use crate::destination::durable::{self, Run};
 use crate::destination::releases;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::digest_file;
 use crate::restore::scratch::{Owner, Scratch};
-use crate::tools::gh::release::{Forge, Release, TRANSFER};
+use crate::tools::gh::release::{Forge, Former, Release, TRANSFER};
 use crate::tools::gh::{self, Download};
 use std::collections::HashSet;
 use std::path::Path;
@@ -44,10 +44,11 @@ impl Work<'_> {
         for (index, step) in plan.steps.iter().enumerate() {
             match step {
                 Step::CreateDraft(notes) => self.forge.create_draft(self.tag, notes)?,
-                Step::SetNotes(file) => self.forge.set_notes(self.tag, file)?,
-                Step::Upload(asset) => {
-                    self.forge.upload(self.tag, &path_of(&self.assets[*asset], scratch.path()))?;
+                Step::SetNotes(file) => {
+                    self.draft()?;
+                    self.forge.set_notes(self.tag, file)?;
                 }
+                Step::Upload(asset) => self.upload(&self.assets[*asset], &scratch)?,
                 Step::Compare => self.compare(&scratch)?,
                 Step::Publish => findings.extend(self.publish()?),
                 Step::Record => record(self.subject, self.url)?,
@@ -56,6 +57,31 @@ impl Work<'_> {
         }
         scratch.remove()?;
         Ok(findings)
+    }
+
+    /// A file that the draft does not have, or has otherwise: only that one is written over.
+    fn upload(&self, asset: &Asset, scratch: &Scratch) -> Result<()> {
+        let draft = self.draft()?;
+        let former = match draft.assets.iter().find(|one| one.name == asset.name) {
+            Some(one) if is_whole(one, asset) => return Ok(()),
+            Some(_) => Former::Replace,
+            None => Former::Stay,
+        };
+        self.forge.upload(self.tag, &path_of(asset, scratch.path()), former)
+    }
+
+    /// The release as it is at this moment: a draft still, and of this bundle. Somebody else may have been at work since the
+    /// plan was made, and what is published is never changed.
+    fn draft(&self) -> Result<Release> {
+        let release = self.look()?;
+        if !release.draft {
+            let what = format!("{} was published meanwhile, and not by this run", release.url);
+            let next =
+                "see who else works on it; run again, it compares what is published and changes nothing";
+            return Err(Error::refused(what, next));
+        }
+        strangers(&release, self.assets, self.tag)?;
+        Ok(release)
     }
 
     /// Each file with what the forge says that it holds; where it says nothing, with what comes back.

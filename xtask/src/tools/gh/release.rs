@@ -60,6 +60,15 @@ pub enum Notes {
     Generated,
 }
 
+/// What becomes of a file of the same name that the release has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Former {
+    /// It stays, and the upload fails.
+    Stay,
+    /// It is deleted, and the new one takes its place.
+    Replace,
+}
+
 /// What the forge's interface (REST, "Get a release") says of one.
 #[derive(Deserialize)]
 struct Told {
@@ -181,15 +190,16 @@ impl Forge {
         must(call, "gh release edit", ANSWER).map(drop)
     }
 
-    /// Uploads a file to a draft, in place of one of its name.
+    /// Uploads a file to a draft; one of its name is in the way, or gives way.
     ///
     /// # Errors
-    /// When gh fails.
-    pub fn upload(&self, tag: &str, file: &Path) -> Result<()> {
+    /// When gh fails, or a file of that name is in the way.
+    pub fn upload(&self, tag: &str, file: &Path, former: Former) -> Result<()> {
         // In its folder: what stands behind a `#` of a path would be taken for a label.
         let shell = shell(file.parent().unwrap_or(&self.folder))?;
         let (repository, name) = (&self.repository, file.file_name().unwrap_or_default());
-        let call = cmd!(shell, "gh release upload --repo {repository} --clobber -- {tag} {name}");
+        let clobber = (former == Former::Replace).then_some("--clobber");
+        let call = cmd!(shell, "gh release upload --repo {repository} {clobber...} -- {tag} {name}");
         must(call, "gh release upload", TRANSFER).map(drop)
     }
 
