@@ -262,7 +262,22 @@ fn good(text: &str, output: Output) -> Result<Vec<u8>> {
 }
 
 fn wrong(text: &str, status: &str, said: &str) -> Error {
-    Error::Tool { tool: text.into(), status: status.into(), stderr: said.into(), next: AGAIN.into() }
+    Error::Tool { tool: text.into(), status: status.into(), stderr: said.into(), next: next(said).into() }
+}
+
+/// What helps. Another try alone does, unless the forge has said that it would not.
+fn next(said: &str) -> &'static str {
+    let has = |words: &str| said.contains(words);
+    if has("HTTP 401") {
+        "the login is not good any more: `gh auth login`; in a job, see where GH_TOKEN comes from"
+    } else if has("HTTP 403") && !has("rate limit") {
+        "this login may not do that: it must be allowed to write to the repository (in a job: `permissions: contents: write`); \
+         what was done before is found then"
+    } else if has("unknown flag") || has("unknown command") || has("Unknown JSON field") {
+        "gh is too old: install a newer one"
+    } else {
+        AGAIN
+    }
 }
 
 fn parsed<T: for<'a> Deserialize<'a>>(text: &str, answer: &[u8]) -> Result<T> {
@@ -295,6 +310,20 @@ mod tests {
         let forge = Forge { repository: "github.com/acme/api".into(), folder: "/".into() };
         assert_eq!(forge.page("v1.4.2"), "https://github.com/acme/api/releases/tag/v1.4.2");
         assert_eq!(forge.page("app@1+b"), "https://github.com/acme/api/releases/tag/app%401%2Bb");
+    }
+
+    #[test]
+    fn another_try_is_advised_only_where_it_can_help() {
+        for (said, again) in [
+            ("HTTP 502: Bad Gateway", true),
+            ("error connecting to api.github.com", true),
+            ("HTTP 403: API rate limit exceeded", true),
+            ("HTTP 403: Resource not accessible by integration", false),
+            ("HTTP 401: Bad credentials", false),
+            ("unknown flag: --verify-tag", false),
+        ] {
+            assert_eq!(next(said) == AGAIN, again, "{said}");
+        }
     }
 
     #[test]
