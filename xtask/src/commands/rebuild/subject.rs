@@ -67,6 +67,18 @@ pub(super) fn commit_of<'a>(
         let what = format!("commit {commit} is not in {}", show(repository.root()));
         return Err(Error::refused(what, fetch(lock, commit, repository)?));
     }
+    let left_out = repository.left_out(commit)?;
+    if left_out > 0 {
+        let root = show(repository.root());
+        let what =
+            format!("{root} is a partial clone, and {left_out} objects of commit {commit} are not in it");
+        let remote = remote(repository)?.unwrap_or_else(|| "REMOTE".into());
+        let next = format!(
+            "nothing is fetched for a rebuild; `git -C {} fetch --refetch --no-filter {remote} {commit}` brings them",
+            word(&root)
+        );
+        return Err(Error::refused(what, next));
+    }
     if !lock.scope().submodules {
         return Ok((commit, time, Vec::new()));
     }
@@ -89,9 +101,7 @@ pub(super) fn commit_of<'a>(
 
 /// How the commit is brought here.
 fn fetch(lock: &ReleaseLock, commit: &str, repository: &Repository) -> Result<String> {
-    let remotes = repository.remotes()?;
-    let remote = remotes.iter().find(|name| *name == "origin").or(remotes.first());
-    let mut next = match remote {
+    let mut next = match remote(repository)? {
         Some(remote) => {
             format!("fetch it: `git -C {} fetch {remote} {commit}`", word(&show(repository.root())))
         }
@@ -102,4 +112,11 @@ fn fetch(lock: &ReleaseLock, commit: &str, repository: &Repository) -> Result<St
         next.push_str(&format!("; the bundle was published at {url}"));
     }
     Ok(next)
+}
+
+/// The remote to fetch from: `origin`, or the first.
+fn remote(repository: &Repository) -> Result<Option<String>> {
+    let remotes = repository.remotes()?;
+    let at = remotes.iter().position(|name| name == "origin").unwrap_or(0);
+    Ok(remotes.into_iter().nth(at))
 }
