@@ -2,6 +2,7 @@
 //! flag that the real one does not have.
 mod by_hand;
 mod faults;
+mod locks;
 
 use super::support::{Outcome, Stack, flip, outcome};
 use serde_json::Value;
@@ -339,7 +340,7 @@ fn what_may_not_be_published_is_refused_with_what_to_do() {
         ),
         (|_| {}, &["--tag", "v1.4.2\nx"], 2, &["no name of a tag"]),
         (|_| {}, &["--notes-file", "no-such"], 3, &["no-such"]),
-        (|_| {}, &["package.json"], 3, &["no lock of a bundle"]),
+        (|_| {}, &["package.json"], 1, &["no lock of a bundle", "`created_at`"]),
         (
             |stack| stack.file(&format!("home/forge/releases/{TAG}/assets/acme-api-v1.4.2-2025.tar.gz"), "x"),
             &[],

@@ -175,6 +175,11 @@ impl<'a> Engine<'a> {
 
     /// Saves images as `docker image save` would: lines of a name (or `-`) and a digit.
     pub fn saved(&self, file: &str, images: &[(&str, char)]) {
+        self.saved_at(&format!("home/.cache/codex-backups/{file}"), images);
+    }
+
+    /// The same at any path of the stack.
+    pub fn saved_at(&self, file: &str, images: &[(&str, char)]) {
         let hex = |digit: char| digit.to_string().repeat(64);
         let lines: String = images.iter().map(|(name, digit)| format!("{name} {}\n", hex(*digit))).collect();
         let list: Vec<Value> = images
@@ -186,8 +191,8 @@ impl<'a> Engine<'a> {
             .collect();
         self.stack.file("saving/images", &lines);
         self.stack.file("saving/manifest.json", &Value::Array(list).to_string());
-        let file = format!("home/.cache/codex-backups/{file}");
-        self.stack.sh(".", &format!("tar -cf '{file}' -C saving images manifest.json; rm -r saving"));
+        let tar = "tar -cf \"$file\" -C saving images manifest.json; rm -r saving";
+        self.stack.sh(".", &format!("file='{file}'; mkdir -p \"$(dirname \"$file\")\"; {tar}"));
     }
 
     /// Runs the tool with this docker, which must have been called as docker is called.

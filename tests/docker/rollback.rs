@@ -251,7 +251,7 @@ fn the_pointers_of_the_shell_tool_are_followed() {
     engine.run(&["rollback", "--env", "prod"]).exits(3).says(&["names an image of prod", "--from-lock"]);
     let dir = stack.path("elsewhere");
     stack.file("elsewhere/codex-latest-prod.iid", &id('a'));
-    stack.file("elsewhere/saved.tar", &format!("- {}\n", "a".repeat(64)));
+    engine.saved_at("elsewhere/saved.tar", &[("-", 'a')]);
     stack.file("elsewhere/codex-latest-prod.tarpath", &dir.join("saved.tar").display().to_string());
     engine.run(&["rollback", "--env", "prod", "--backup-dir", "../elsewhere"]).ok();
     assert_eq!((engine.named("acme-api:latest"), engine.running("app")), (Some('a'), Some('a')));
@@ -289,7 +289,7 @@ fn names_come_from_the_configuration() {
     }
     stack.file("repo/prod.env", "");
     engine.image('b', &["ghcr.io/acme/api:live"]);
-    stack.file("saved/api-prod-2026-03-01T083000Z.tar", &format!("- {}\n", "a".repeat(64)));
+    engine.saved_at("saved/api-prod-2026-03-01T083000Z.tar", &[("-", 'a')]);
     engine.image('a', &["built:now"]);
     engine.run(&["snapshot", "--docker-image", "built:now"]).ok();
     stack.sh("home/docker", "rm images/aaa* names/*prod-* names/built:now");

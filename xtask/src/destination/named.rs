@@ -34,7 +34,7 @@ pub fn of_file(path: &Path, folders: &[&Path]) -> Result<Bundle> {
             return Ok(Bundle { tarball: Some(path.to_owned()), ..bundle });
         }
     }
-    let what = format!("no lock of a bundle speaks of {}", show(path));
+    let what = format!("no lock speaks of {}: its commit is not known", show(path));
     Err(Error::refused(what, "put the .lock.json that was made, or published, with it beside it"))
 }
 

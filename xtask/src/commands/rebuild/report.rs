@@ -91,7 +91,7 @@ pub(super) fn judge(subject: &Subject, rebuilt: Rebuilt, compared: Option<Compar
         }
     };
     let is_same = is_same_tar && says(&sha256, &rebuilt.sha256);
-    if is_same_tar && !is_same && !is_damaged {
+    if is_same_tar && !is_same {
         findings.push(packed_otherwise(&name, lock, sha256 == lock.tarball_sha256));
     } else if !is_same_tar && !is_here {
         findings.push(Finding::error(&name, no_entry(subject, &rebuilt), NOT_ITS));
@@ -139,7 +139,7 @@ fn damaged_since(subject: &Subject, rebuilt: &Rebuilt, sha256: &str) -> Option<F
     let name = show(subject.shown());
     let what = format!(
         "is not the file that {} records: it has SHA-256 {sha256}, and not {recorded}. Its commit makes the one that is \
-         recorded, so this file was damaged since",
+         recorded, so this file was damaged or changed since",
         show(lock_path)
     );
     let commit = lock.git_commit.as_deref().unwrap_or_default();
