@@ -2,6 +2,7 @@
 //! flag that the real one does not have.
 mod by_hand;
 mod faults;
+mod locks;
 
 use super::support::{Outcome, Stack, flip, outcome};
 use serde_json::Value;
@@ -109,22 +110,26 @@ fn a_bundle_is_published_through_a_draft_and_a_second_run_changes_nothing() {
     let commit = stack.sh("repo", "git rev-parse HEAD");
     assert_eq!(document["git_commit"], commit.trim());
     let repo = "--repo github.com/acme/api";
-    let expected = [
+    let look = [
+        format!("release view {repo} --json apiUrl -- {TAG}"),
+        "api --hostname github.com repos/acme/api/releases/4".to_owned(),
+    ];
+    // Each file goes up behind a look, and over none that is there.
+    let names = [".tar.gz", ".manifest.jsonl.gz", ".lock.json"].map(|end| format!("{BUNDLE}{end}"));
+    let uploads = names
+        .iter()
+        .map(String::as_str)
+        .chain(["SHA256SUMS"])
+        .flat_map(|name| look.iter().cloned().chain([format!("release upload {repo} -- {TAG} {name}")]));
+    let before = [
         "repo view --json url".to_owned(),
         format!("api --hostname github.com repos/acme/api/commits/tags/{TAG}"),
         format!("release view {repo} --json apiUrl -- {TAG}"),
         format!("release create {repo} --draft --verify-tag --title {TAG} --generate-notes -- {TAG}"),
-        format!("release upload {repo} --clobber -- {TAG} {BUNDLE}.tar.gz"),
-        format!("release upload {repo} --clobber -- {TAG} {BUNDLE}.manifest.jsonl.gz"),
-        format!("release upload {repo} --clobber -- {TAG} {BUNDLE}.lock.json"),
-        format!("release upload {repo} --clobber -- {TAG} SHA256SUMS"),
-        format!("release view {repo} --json apiUrl -- {TAG}"),
-        "api --hostname github.com repos/acme/api/releases/4".to_owned(),
-        format!("release edit {repo} --draft=false --verify-tag -- {TAG}"),
-        format!("release view {repo} --json apiUrl -- {TAG}"),
-        "api --hostname github.com repos/acme/api/releases/4".to_owned(),
     ];
-    assert_eq!(log(&stack), expected);
+    let publishes = [format!("release edit {repo} --draft=false --verify-tag -- {TAG}")];
+    let behind = look.iter().chain(&publishes).chain(&look).cloned();
+    assert_eq!(log(&stack), before.into_iter().chain(uploads).chain(behind).collect::<Vec<_>>());
     let env = fs::read_to_string(stack.path("home/forge/env")).expect("reads");
     assert!(env.contains("GH_PROMPT_DISABLED=1") && !env.contains("RECOVERY_NOW"), "{env}");
     let world = stack.world("repo/releases");
@@ -220,25 +225,47 @@ fn what_the_forge_holds_otherwise_is_never_published() {
 #[test]
 fn a_published_release_is_never_overwritten() {
     type Change = fn(&Stack);
-    let rows: [(Change, &str); 3] = [
+    let rows: [(Change, &[&str], &str); 3] = [
         (
             |stack| flip(&stack.one(&format!("home/forge/releases/{TAG}/assets"), ".tar.gz"), 9),
-            "with another",
+            &[".tar.gz"],
+            "a version and a tag of its own",
         ),
-        (|stack| drop(stack.sh(&format!("home/forge/releases/{TAG}/assets"), "rm *.manifest*")), "without"),
+        (
+            |stack| drop(stack.sh(&format!("home/forge/releases/{TAG}/assets"), "rm *.manifest*")),
+            &[".manifest.jsonl.gz"],
+            "--url",
+        ),
         (
             |stack| drop(stack.sh("home/forge", "for f in releases/*/assets/*; do printf x >> $f; done")),
-            "with another",
+            &[".tar.gz", ".manifest.jsonl.gz", ".lock.json", "SHA256SUMS"],
+            "a version and a tag of its own",
         ),
     ];
-    for (change, words) in rows {
+    for (change, ends, repair) in rows {
         let stack = bundled();
         publish(&stack, &[]).ok();
         change(&stack);
         let (world, sent) = (stack.world("home/forge/releases"), changes(&stack));
-        for args in [&[][..], &["--draft"]] {
-            publish(&stack, args).exits(3).says(&[words, "never changed", "next: "]);
+        for (args, status) in [
+            (&["--json"][..], "different"),
+            (&["--draft", "--json"], "different"),
+            (&["--dry-run", "--json"], "planned"),
+        ] {
+            let document = publish(&stack, args).exits(1).json();
+            assert_eq!((&document["status"], &document["steps"]), (&status.into(), &Value::Array(vec![])));
+            let found = document["findings"].as_array().expect("a list");
+            let text = |name: &str| {
+                found.iter().filter_map(|one| one[name].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            };
+            assert_eq!(found.len(), ends.len(), "{document}");
+            assert!(text("path").iter().zip(ends).all(|(path, end)| path.ends_with(end)), "{document}");
+            assert!(text("what").iter().all(|what| what.contains("never changed")), "{document}");
+            assert!(text("repair").iter().all(|text| text.contains(repair)), "{document}");
+            assert_eq!(text("repair").concat().contains("--url"), repair == "--url", "{document}");
         }
+        publish(&stack, &[]).exits(1).says(&["different ", URL]);
+        publish(&stack, &["--dry-run"]).exits(1).says(&["would change nothing"]);
         assert_eq!((stack.world("home/forge/releases"), changes(&stack)), (world, sent));
     }
     // Files that somebody has added are theirs.
@@ -313,7 +340,7 @@ fn what_may_not_be_published_is_refused_with_what_to_do() {
         ),
         (|_| {}, &["--tag", "v1.4.2\nx"], 2, &["no name of a tag"]),
         (|_| {}, &["--notes-file", "no-such"], 3, &["no-such"]),
-        (|_| {}, &["package.json"], 3, &["no lock of a bundle"]),
+        (|_| {}, &["package.json"], 1, &["no lock of a bundle", "`created_at`"]),
         (
             |stack| stack.file(&format!("home/forge/releases/{TAG}/assets/acme-api-v1.4.2-2025.tar.gz"), "x"),
             &[],

@@ -1,5 +1,6 @@
 //! `verify --rebuild`: a bundle is what its commit makes in a fresh clone, elsewhere, under other circumstances; and
 //! what is not is told for what it is. How entries differ is looked at in [`differences`].
+mod damaged;
 mod differences;
 mod parts;
 

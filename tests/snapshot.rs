@@ -329,3 +329,18 @@ fn a_configuration_is_a_file_and_not_endless() {
         }
     }
 }
+
+/// git's own folder takes no bundles, by whatever way it is reached.
+#[test]
+fn no_bundle_goes_into_gits_own_folder() {
+    let stack = Stack::new();
+    stack.sh("repo", "ln -s .git/info linked");
+    let world = stack.world("repo/.git");
+    for place in [".git", ".git/releases", "docs/../.git/x", "linked/releases"] {
+        stack.run(&["snapshot", "--output-dir", place]).exits(3).says(&["git's own folder", "--output-dir"]);
+        stack.run(&["snapshot", "--dry-run", "--output-dir", place]).exits(3);
+    }
+    stack.file("repo/recovery.toml", "[release]\noutput-dir = \".git/releases\"\n");
+    stack.run(&["snapshot"]).exits(3).says(&["output-dir"]);
+    assert_eq!(stack.world("repo/.git"), world);
+}

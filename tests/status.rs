@@ -354,3 +354,22 @@ fn a_bundle_that_is_known_to_be_damaged_is_an_error_until_it_is_whole() {
     stack.run(&["verify"]).ok();
     status_at(&stack, NOW, 0);
 }
+
+#[test]
+fn init_writes_of_images_where_there_is_a_compose_file() {
+    let stack = Stack::new();
+    let text = || stack.run(&["init", "--dry-run"]).ok().stdout;
+    assert!(!text().contains("[docker]"));
+    stack.file("repo/compose.yaml", "services: {}\n");
+    let with = text();
+    let part = with.split("\n# [docker]").nth(1).expect("it is there");
+    assert!(part.contains("compose-files = [\"compose.yaml\"]"), "{part}");
+    assert!(
+        with.lines().skip_while(|line| !line.starts_with("# [docker]")).all(|line| line.starts_with('#'))
+    );
+    // Without its marks it is a configuration.
+    let lines = with.lines().skip_while(|line| !line.starts_with("# [docker]"));
+    let bare: Vec<&str> = lines.filter_map(|line| line.strip_prefix("# ")).collect();
+    stack.file("repo/recovery.toml", &format!("schema = 1\n{}\n", bare.join("\n")));
+    stack.run(&["snapshot"]).ok();
+}

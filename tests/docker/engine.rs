@@ -1,12 +1,14 @@
 //! A `docker` for tests: a script that keeps images and names in a folder, takes the calls that the tool makes and no
 //! others, and writes down each of them. It answers as docker 28 does, exit codes and words included.
 use crate::support::{Outcome, Stack, outcome};
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// `images/HEX` has the digests of an image, `names/N` a name and its image (N is the name with `/` as `%`), `used` the
 /// names that containers use, `fail` what to fail at (`NUMBER HOW`), `down` that no daemon answers, `no-compose` that the
-/// plugin is missing. A saved image is a text file: a name or nothing, and an id, a line.
+/// plugin is missing. A saved image is a tar with a `manifest.json`, as docker writes it, and with `images`: a name or
+/// nothing, and an id, a line.
 const DOCKER: &str = r##"#!/bin/sh
 set -u
 state=$HOME/docker
@@ -63,11 +65,13 @@ case "$1 ${2-}" in
     [ "$#" = 5 ] && [ "$3 $4" = "--quiet --input" ] || refuse "$@"
     daemon
     if [ ! -f "$5" ]; then echo "open $5: no such file or directory" >&2; exit 1; fi
+    tar -xOf "$5" images > "$state/loading" || exit 1
     while read -r name id; do
         [ -e "$state/images/$id" ] || : > "$state/images/$id"
         if [ "$name" = - ]; then echo "Loaded image ID: sha256:$id"
         else printf %s "$id" > "$state/names/$(file "$name")"; echo "Loaded image: $name"; fi
-    done < "$5" ;;
+    done < "$state/loading"
+    rm "$state/loading" ;;
 "compose "*)
     if [ -e "$state/no-compose" ]; then printf 'docker: unknown command: docker compose\n\nRun '"'docker --help'"' for more information\n' >&2; exit 1; fi
     env | sort > "$state/env"; pwd > "$state/cwd"
@@ -172,9 +176,24 @@ impl<'a> Engine<'a> {
 
     /// Saves images as `docker image save` would: lines of a name (or `-`) and a digit.
     pub fn saved(&self, file: &str, images: &[(&str, char)]) {
-        let line = |(name, digit): &(&str, char)| format!("{name} {}\n", digit.to_string().repeat(64));
-        let text: String = images.iter().map(line).collect();
-        self.stack.file(&format!("home/.cache/codex-backups/{file}"), &text);
+        self.saved_at(&format!("home/.cache/codex-backups/{file}"), images);
+    }
+
+    /// The same at any path of the stack.
+    pub fn saved_at(&self, file: &str, images: &[(&str, char)]) {
+        let hex = |digit: char| digit.to_string().repeat(64);
+        let lines: String = images.iter().map(|(name, digit)| format!("{name} {}\n", hex(*digit))).collect();
+        let list: Vec<Value> = images
+            .iter()
+            .map(|(name, digit)| {
+                let tags = if *name == "-" { Value::Null } else { json!([name]) };
+                json!({"Config": format!("blobs/sha256/{}", hex(*digit)), "RepoTags": tags, "Layers": []})
+            })
+            .collect();
+        self.stack.file("saving/images", &lines);
+        self.stack.file("saving/manifest.json", &Value::Array(list).to_string());
+        let tar = "tar -cf \"$file\" -C saving images manifest.json; rm -r saving";
+        self.stack.sh(".", &format!("file='{file}'; mkdir -p \"$(dirname \"$file\")\"; {tar}"));
     }
 
     /// Runs the tool with this docker, which must have been called as docker is called.

@@ -116,13 +116,76 @@ fn an_image_that_is_gone_is_loaded_from_where_it_was_saved() {
     assert_eq!(engine.named("acme-api:latest"), Some('b'));
     // The saved image had the canonical name: loading it takes that away from the one that has it now.
     engine.saved("acme-api-prod-2026-03-01T083000Z.tar", &[("acme-api:latest", 'a')]);
-    engine.run(&[&args[..], &["--dry-run"]].concat()).ok().says(&["docker image load --input"]);
+    let moved = format!("prod: loading it moves acme-api:latest away from {}", id('b'));
+    let dry = [&args[..], &["--dry-run"]].concat();
+    engine.run(&dry).ok().says(&["docker image load --input", &moved]);
+    let document = engine.run(&[&dry[..], &["--json"]].concat()).ok().json();
+    let expected = serde_json::json!([{"name": "acme-api:latest", "previous_image_id": id('b')}]);
+    assert_eq!(document["environments"][0]["moves"], expected);
     engine.run(&args).ok();
     let named = |name: &str| engine.named(name);
     assert_eq!(
         (named("acme-api:latest"), named(KEPT), engine.running("app")),
         (Some('a'), Some('b'), Some('a'))
     );
+}
+
+/// Names of other images in the file move as well: all of them are in the plan, and none that stays where it is.
+#[test]
+fn every_name_that_loading_moves_is_in_the_plan() {
+    let stack = Stack::new();
+    let engine = deployed(&stack);
+    stack.sh("home/docker", "rm names/acme-api:prod-* images/aaa*");
+    engine.image('d', &["registry.example.org/db:15", "acme-api:stays"]);
+    let file = "acme-api-prod-2026-03-01T083000Z.tar";
+    let saved =
+        [("registry.example.org/db:15", 'c'), ("acme-api:stays", 'd'), ("acme-api:new", 'a'), ("-", 'e')];
+    engine.saved(file, &saved);
+    let args = ["rollback", "--env", "prod", "--dry-run"];
+    let said = engine.run(&args).ok();
+    assert!(!said.stdout.contains("acme-api:stays"), "{}", said.shown());
+    said.says(&[
+        &format!("loading it moves registry.example.org/db:15 away from {}", id('d')),
+        "loading it gives the name acme-api:new",
+    ]);
+    let moves = |document: &serde_json::Value| document["environments"][0]["moves"].clone();
+    let planned = moves(&engine.run(&[&args[..], &["--json"]].concat()).ok().json());
+    assert_eq!(planned.as_array().map(Vec::len), Some(2), "{planned}");
+    // A file that does not tell is a warning; what docker makes of it is docker's matter.
+    stack.sh("home/.cache/codex-backups", &format!("gzip < {file} > packed; mv packed {file}"));
+    let document = engine.run(&[&args[..], &["--json"]].concat()).ok().json();
+    assert_eq!(document["findings"][0]["severity"], "warning", "{document}");
+    assert_eq!(moves(&document), serde_json::json!([]));
+    engine.saved(file, &saved);
+    let done = engine.run(&["rollback", "--env", "prod", "--json"]).ok().json();
+    assert_eq!(moves(&done), planned, "what was planned is what was done");
+    assert_eq!(
+        (engine.named("registry.example.org/db:15"), engine.named("acme-api:new")),
+        (Some('c'), Some('a'))
+    );
+}
+
+/// A run that is killed when the service was started leaves no line of history. Another one finds the image in its place,
+/// starts the service once more, and notes that.
+#[test]
+fn a_rollback_that_is_killed_before_it_is_noted_is_noted_by_the_next() {
+    let stack = Stack::new();
+    let engine = deployed(&stack);
+    let lines = || {
+        let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+        history.matches("\"kind\":\"rollback\"").count()
+    };
+    engine.run(&["rollback", "--env", "prod"]).ok();
+    let last = engine.calls().len();
+    engine.image('b', &["acme-api:latest"]);
+    stack.sh("repo/.recovery", "sed -i '/\"kind\":\"rollback\"/d' history.jsonl");
+    engine.set("fail", &format!("{last} kill"));
+    engine.run(&["rollback", "--env", "prod"]).exits(-1);
+    engine.unset("fail");
+    assert_eq!((lines(), engine.named("acme-api:latest"), engine.named(KEPT)), (0, Some('a'), Some('b')));
+    engine.run(&["rollback", "--env", "prod"]).ok();
+    assert_eq!((lines(), engine.running("app")), (1, Some('a')));
+    assert_eq!(engine.named(KEPT), Some('b'), "the way back is still there");
 }
 
 #[test]
@@ -188,7 +251,7 @@ fn the_pointers_of_the_shell_tool_are_followed() {
     engine.run(&["rollback", "--env", "prod"]).exits(3).says(&["names an image of prod", "--from-lock"]);
     let dir = stack.path("elsewhere");
     stack.file("elsewhere/codex-latest-prod.iid", &id('a'));
-    stack.file("elsewhere/saved.tar", &format!("- {}\n", "a".repeat(64)));
+    engine.saved_at("elsewhere/saved.tar", &[("-", 'a')]);
     stack.file("elsewhere/codex-latest-prod.tarpath", &dir.join("saved.tar").display().to_string());
     engine.run(&["rollback", "--env", "prod", "--backup-dir", "../elsewhere"]).ok();
     assert_eq!((engine.named("acme-api:latest"), engine.running("app")), (Some('a'), Some('a')));
@@ -226,7 +289,7 @@ fn names_come_from_the_configuration() {
     }
     stack.file("repo/prod.env", "");
     engine.image('b', &["ghcr.io/acme/api:live"]);
-    stack.file("saved/api-prod-2026-03-01T083000Z.tar", &format!("- {}\n", "a".repeat(64)));
+    engine.saved_at("saved/api-prod-2026-03-01T083000Z.tar", &[("-", 'a')]);
     engine.image('a', &["built:now"]);
     engine.run(&["snapshot", "--docker-image", "built:now"]).ok();
     stack.sh("home/docker", "rm images/aaa* names/*prod-* names/built:now");

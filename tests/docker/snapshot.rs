@@ -75,12 +75,40 @@ fn prefix_and_environment_stand_in_the_name() {
     let out = ["--docker-tag-prefix", "localhost:5000/x", "--output-dir", "../out", "--no-tarball"];
     engine.run(&[&other[..], &out].concat()).ok();
     assert_eq!(engine.named("localhost:5000/x:dev-20260301-083000Z"), Some('a'));
-    for (flag, value) in [("--docker-tag-prefix", "Acme"), ("--docker-tag-prefix", "-x"), ("--env", "e u")] {
-        engine.run(&["snapshot", "--docker-image", "built:now", flag, value, "--version", "9"]).exits(2);
+    for (flag, value, words) in [
+        ("--docker-tag-prefix", "Acme", "--docker-tag-prefix"),
+        ("--docker-tag-prefix", "-x", "-x"),
+        ("--env", "e u", "the environment \"e u\""),
+    ] {
+        let call = ["snapshot", "--docker-image", "built:now", flag, value, "--version", "9"];
+        engine.run(&call).exits(2).says(&[words]);
     }
     engine.run(&["snapshot", "--version", "9", "--docker-image", "--force"]).exits(2);
     let option = ["snapshot", "--version", "9", "--docker-image=--force"];
     engine.run(&option).exits(2).says(&["no name of an image"]);
+}
+
+/// A name that is wrong is to blame itself, and docker is not; one that docker alone could not take is bent.
+#[test]
+fn a_bad_name_of_a_release_is_what_is_told() {
+    let stack = Stack::new();
+    let engine = Engine::of(&stack);
+    engine.image('a', &["built:now"]);
+    for name in ["acme/api", "acme api", ".acme", ""] {
+        stack.configure(&format!("[release]\nname = {name:?}\n"));
+        for args in [&["snapshot"][..], &["snapshot", "--docker-image", "built:now"]] {
+            let said = engine.run(args).exits(3);
+            assert!(!said.stderr.contains("docker"), "{}", said.shown());
+            said.says(&["release.name", &format!("{name:?}"), "letters, digits"]);
+        }
+    }
+    for (name, image) in [("Acme-API", "acme-api"), ("api_", "api")] {
+        stack.configure(&format!("[release]\nname = {name:?}\n"));
+        engine.run(&["snapshot", "--docker-image", "built:now"]).ok();
+        assert_eq!(engine.named(&format!("{image}:prod-20260301-083000Z")), Some('a'), "{name}");
+    }
+    stack.configure("[release]\nname = \"_\"\n");
+    engine.run(&["snapshot", "--docker-image", "built:now"]).exits(3).says(&["\"_\"", "[docker]"]);
 }
 
 #[test]

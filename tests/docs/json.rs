@@ -61,6 +61,8 @@ impl Row {
         match args[0] {
             "restore" => args.extend(["codex-api", "--to", "../back"]),
             "init" => args.push("--force"),
+            // A bundle that is published has an address already.
+            "publish" if self.call.contains("--url") => args.push("--replace-url"),
             "rollback" => args.extend(["--env", "prod", "--image-id", "acme-api:latest"]),
             "verify" if self.call.ends_with("--rebuild") => args.push(LOCK),
             _ => {}

@@ -277,6 +277,9 @@ fn links_and_copies_work_from_anywhere() {
     said.says(&[&format!("{}/home/kept/2026/03-10/codex-api-", home(&stack))]);
     sh(&stack, "home", &format!("'{at}/stack-snapshot.sh' --output-dir out")).ok();
     assert!(stack.path("home/out").join(format!("{STEM}.tar.gz")).is_file());
+    // A link of another name still says which script it is.
+    stack.sh("repo/scripts", "ln -s stack-snapshot.sh bundle.sh");
+    sh(&stack, "home", &format!("'{at}/bundle.sh' --dry-run")).ok().says(&["repo/releases/acme-api-v1.4.2"]);
     // A link to the folder, and a repository whose name has blanks.
     stack.sh(
         ".",

@@ -19,8 +19,11 @@ fn an_address_is_recorded_and_nothing_else_is_changed() {
     stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
     stack.run(&["verify"]).ok();
     assert_eq!(stack.run(&["publish", "--url", url, "--json"]).ok().json()["status"], "unchanged");
-    // Another one takes its place.
-    stack.run(&["publish", "--url", URL]).ok();
+    // Another one takes its place only when that is asked for.
+    let world = stack.world("repo/releases");
+    stack.run(&["publish", "--url", URL]).exits(3).says(&["says already", url, "--replace-url"]);
+    assert_eq!(stack.world("repo/releases"), world);
+    stack.run(&["publish", "--url", URL, "--replace-url"]).ok().says(&["recorded", url]);
     assert_eq!(lock(&stack)["release_url"], URL);
 }
 
@@ -38,12 +41,30 @@ fn what_is_no_address_is_refused() {
         "https://h/a b",
         "https://h/\n",
         "file:///x",
+        "https://:1/x",
+        "https://h/\u{1b}[2J",
     ] {
         stack.run(&["publish", "--url", url]).exits(2).says(&["no address"]);
     }
+    // A password is repeated nowhere.
+    let said = stack.run(&["publish", "--url", "https://me:s3cr3t@example.org/x"]).exits(2);
+    assert!(!said.shown().split("--- stdout").nth(1).expect("output").contains("s3cr3t"), "{}", said.shown());
+    said.says(&["no address", "password"]);
+    stack.run(&["publish", "--replace-url"]).exits(2);
     for more in [&["--tag", "v1"][..], &["--draft"], &["--notes-file", "x"]] {
         stack.run(&[&["publish", "--url", URL], more].concat()).exits(2);
     }
+    assert_eq!(stack.world("repo/releases"), world);
+}
+
+/// A bundle of a working tree is nobody's release.
+#[test]
+fn no_address_is_recorded_for_a_bundle_of_a_working_tree() {
+    let stack = Stack::configured();
+    stack.file("repo/server.js", "edited\n");
+    stack.run(&["snapshot", "--allow-dirty"]).ok();
+    let world = stack.world("repo/releases");
+    stack.run(&["publish", "--url", URL]).exits(3).says(&["working tree", "commit"]);
     assert_eq!(stack.world("repo/releases"), world);
 }
 
@@ -60,7 +81,7 @@ fn the_manual_fallback_of_the_runbook_works() {
     let assets = stack.files(&format!("home/forge/releases/{TAG}/assets"));
     assert_eq!(assets, [".lock.json", ".tar.gz"].map(|end| format!("{BUNDLE}{end}")));
     // That release is left alone, and the lock is told of it.
-    publish(&stack, &[]).exits(3).says(&["without", "never changed", &format!("publish --url {URL}")]);
+    publish(&stack, &[]).exits(1).says(&["is not in", "never changed", &format!("publish --url {URL}")]);
     stack.run(&["publish", "--url", URL]).ok();
     assert_eq!(lock(&stack)["release_url"], URL);
     stack.run(&["verify"]).ok();

@@ -45,7 +45,7 @@ fn is_finished(stack: &Stack, how: &str) {
 #[test]
 fn a_call_that_fails_or_is_killed_is_made_up_for_by_the_next_run() {
     let calls = calls();
-    assert_eq!(calls, 13);
+    assert_eq!(calls, 21);
     for what in ["fail-before", "fail-after", "killed-before", "killed-after"] {
         for at in 1..=calls {
             if (at, what) == (3, "fail-after") {
@@ -107,4 +107,64 @@ fn a_run_that_was_killed_while_it_recorded_is_finished_by_the_next() {
     stack.run(&["verify"]).exits(1);
     assert_eq!(publish(&stack, &["--json"]).ok().json()["status"], "unchanged");
     published(&stack);
+}
+
+/// Between the lock and the history there is one more: the lock has the address, and no line says so.
+#[test]
+fn a_run_that_was_killed_before_its_line_of_history_is_noted_by_the_next() {
+    let stack = bundled();
+    let lines = || {
+        let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+        history.matches("\"kind\":\"published\"").count()
+    };
+    publish(&stack, &[]).ok();
+    for args in [&[][..], &["--url", super::URL]] {
+        stack.sh("repo/.recovery", "sed -i '/\"kind\":\"published\"/d' history.jsonl");
+        publish(&stack, &[args, &["--dry-run"]].concat()).ok();
+        assert_eq!(lines(), 0, "a dry run notes nothing");
+        publish(&stack, args).ok().says(&["unchanged"]);
+        publish(&stack, args).ok().says(&["unchanged"]);
+        assert_eq!(lines(), 1, "once, and not each time");
+    }
+}
+
+/// Somebody publishes the draft while this run fills it: nothing is uploaded behind that, and nothing written over.
+#[test]
+fn what_somebody_publishes_meanwhile_is_left_alone() {
+    for (at, uploads) in [(5, 0), (8, 1), (11, 2), (14, 3)] {
+        let stack = with_fault(at, "publishes-before");
+        publish(&stack, &[]).exits(3).says(&["published meanwhile", "next: "]);
+        let sent = log(&stack).iter().filter(|line| line.contains("upload")).count();
+        assert_eq!(sent, uploads, "{:?}", log(&stack));
+        let release = stack.world("home/forge/releases");
+        fs::remove_file(stack.path("home/forge/fault")).expect("removes");
+        publish(&stack, &[]).exits(1).says(&["different", "never changed"]);
+        assert_eq!(stack.world("home/forge/releases"), release);
+    }
+    // Other notes are no less of a change.
+    let stack = bundled();
+    stack.file("notes.md", "the first\n");
+    publish(&stack, &["--draft", "--notes-file", "../notes.md"]).ok();
+    let calls = log(&stack).len();
+    stack.file("home/forge/fault", &format!("{} publishes-before\n", calls + 5));
+    stack.file("notes.md", "the second\n");
+    publish(&stack, &["--notes-file", "../notes.md"]).exits(3).says(&["published meanwhile"]);
+    assert_eq!(stack.sh(&format!("home/forge/releases/{TAG}"), "cat notes"), "the first\n");
+}
+
+/// Only a file that differs is written over.
+#[test]
+fn a_draft_that_holds_another_file_of_a_name_has_that_one_replaced() {
+    let stack = bundled();
+    publish(&stack, &["--draft"]).ok();
+    crate::support::flip(&stack.one(&format!("home/forge/releases/{TAG}/assets"), ".tar.gz"), 100);
+    fs::remove_file(stack.one(&format!("home/forge/releases/{TAG}/assets"), ".lock.json")).expect("removes");
+    let before = log(&stack).len();
+    publish(&stack, &[]).ok();
+    published(&stack);
+    let sent: Vec<String> =
+        log(&stack).split_off(before).into_iter().filter(|line| line.contains("upload")).collect();
+    let over =
+        |end: &str| sent.iter().find(|line| line.ends_with(end)).map(|line| line.contains("--clobber"));
+    assert_eq!((sent.len(), over(".tar.gz"), over(".lock.json")), (2, Some(true), Some(false)), "{sent:?}");
 }

@@ -132,3 +132,17 @@ fn where_it_cannot_be_told_it_is_a_warning_and_changes_nothing() {
     let said = stack.run_with(&[("GITHUB_OUTPUT", ""), ("GITHUB_STEP_SUMMARY", "")], &["snapshot"]).ok();
     assert!(!said.stderr.contains("warning"), "{}", said.shown());
 }
+
+/// A pipe that nobody reads, a device, a folder: nothing is written, nobody waits, and the run is as good as it was.
+#[test]
+fn what_is_no_file_is_a_warning_and_nobody_waits() {
+    let stack = Stack::configured();
+    stack.sh(".", "mkfifo pipe; mkdir folder; ln -s pipe link");
+    for place in ["pipe", "folder", "link", "/dev/null"] {
+        let place = stack.path(place).display().to_string();
+        let env = [("GITHUB_OUTPUT", &*place), ("GITHUB_STEP_SUMMARY", &*place)];
+        let said = stack.run_with(&env, &["snapshot"]).ok();
+        assert_eq!(said.stderr.matches("could not tell the job").count(), 2, "{}", said.shown());
+        said.says(&["not a regular file"]);
+    }
+}

@@ -208,6 +208,9 @@ pub struct PublishArgs {
     /// Only record that the bundle was published at URL.
     #[arg(long, value_name = "URL", conflicts_with_all = ["tag", "draft", "notes_file"])]
     pub url: Option<String>,
+    /// With --url: take the place of another address that the lock has.
+    #[arg(long, requires = "url")]
+    pub replace_url: bool,
     /// Print what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

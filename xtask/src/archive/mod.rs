@@ -10,6 +10,7 @@ pub mod codec;
 pub mod content;
 mod deflate;
 pub mod entry;
+pub mod hashing;
 pub mod manifest;
 #[cfg(test)]
 mod properties;

@@ -31,7 +31,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         ["Cargo.toml", "package.json"].into_iter().find(|file| root.join(file).exists()).unwrap_or("git");
     let data = data_folders(&root)?;
     let drive = drives().into_iter().next();
-    let text = render(&name, version, &data, drive.as_deref());
+    let compose = COMPOSE.into_iter().find(|file| root.join(file).is_file());
+    let text = render(&name, version, &data, drive.as_deref()) + &docker(&name, compose);
     // Never a file that does not load.
     Config::load(&root, None, &mut |file| match file {
         "recovery.toml" => Ok(Some(text.clone())),
@@ -124,6 +125,20 @@ fn set_name(folder: &str, known: &[(String, &str)]) -> String {
         .chain(numbered)
         .find(|name| !taken(name))
         .unwrap_or_default()
+}
+
+/// How compose files are called (Compose file reference, "The Compose file"), the one that `rollback` expects first.
+const COMPOSE: [&str; 4] = ["docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"];
+
+/// What there is to say of images, where the repository has a compose file.
+fn docker(name: &str, compose: Option<&str>) -> String {
+    let Some(file) = compose else { return String::new() };
+    format!(
+        "\n# [docker]                          # for `snapshot --docker-image` and `rollback`\n\
+         # image = \"{}\"\n# [docker.prod]\n# tag = \"latest\"                    # the tag that the compose file asks for\n\
+         # service = \"app\"\n# compose-files = [\"{file}\"]\n",
+        name.to_lowercase()
+    )
 }
 
 fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {

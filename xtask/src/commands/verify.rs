@@ -7,6 +7,7 @@ use crate::config::{Config, Encryption, keys};
 use crate::destination::catalog::{Artifact, is_of_shell};
 use crate::destination::memory::Memory;
 use crate::destination::mount::Mounted;
+use crate::destination::named;
 use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
@@ -20,7 +21,7 @@ use crate::ui::Total;
 use jiff::Timestamp;
 use rustix::io::Errno;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One artifact to check.
 struct Subject {
@@ -68,7 +69,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let (mut findings, mut away) = (Vec::new(), false);
     let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {
-        false => args.artifacts.iter().map(|path| named(ctx, &config, path)).collect::<Result<_>>()?,
+        false => {
+            let one = |path: &PathBuf| of_artifact(ctx, &config, path, &mut findings);
+            args.artifacts.iter().map(one).collect::<Result<_>>()?
+        }
         true => gather(args, &config, &mut findings, &mut away)?,
     };
     let there = subjects.len();
@@ -220,17 +224,41 @@ fn there(remote: &Remote, artifact: &Artifact) -> Result<(restore::Checked, Vec<
     Ok((checked, findings))
 }
 
-fn named(ctx: &Context, config: &Config, path: &Path) -> Result<Subject> {
+fn of_artifact(ctx: &Context, config: &Config, path: &Path, findings: &mut Vec<Finding>) -> Result<Subject> {
     let path = ctx.path(path);
     let place = super::destination_around(config, &path)?;
     let seen = place.map(|place| Ok((place.place.clone(), place.place.check(false)?))).transpose()?;
     Ok(Subject {
-        source: Source::of_file(&path)?,
+        source: source_of(&path, findings)?,
         encryption: place.and_then(|place| place.encryption.clone()),
         far: None,
         seen,
         read_back: None,
     })
+}
+
+/// A file that was named, as its record knows it: a tarball with its lock beside it is compared with that, and the lock with
+/// `SHA256SUMS`.
+fn source_of(path: &Path, findings: &mut Vec<Finding>) -> Result<Source> {
+    let source = Source::of_file(path)?;
+    let Some(lock) = named::lock_beside(path) else { return Ok(source) };
+    let bundle = match named::of_file(path, &[]) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            findings.push(Finding::of(show(&lock), &error));
+            return Ok(source);
+        }
+    };
+    findings.extend(named::refutations(&bundle)?);
+    let is_its = bundle.lock.tarball.as_deref().map(Path::new) == path.file_name().map(Path::new);
+    if !is_its {
+        let what = format!("has the name of {}, and speaks of another tarball or of none", source.name());
+        findings.push(Finding::error(show(&lock), what, "see which of the two has the wrong name"));
+    }
+    match bundle.lock.tarball_sha256.is_some() && is_its {
+        true => Ok(Source::of_bundle(&bundle)?.unwrap_or(source)),
+        false => Ok(source),
+    }
 }
 
 /// Everything that is to be checked. What is due where a drive is `away` can be checked later.

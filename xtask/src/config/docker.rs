@@ -62,11 +62,25 @@ impl RawDocker {
         release: &str,
         at: &dyn Fn(&str) -> PathBuf,
     ) -> Result<Docker, (String, String)> {
-        let image = self.image.unwrap_or_else(|| release.to_lowercase());
+        let image = match self.image {
+            Some(image) => image,
+            None => named_after(release)?,
+        };
         let [prod, dev] = [("prod", self.prod, PROD), ("dev", self.dev, DEV)]
             .map(|(name, raw, default)| raw.resolve(name, &image, &default, at));
         Ok(Docker { backup_dir: self.backup_dir.as_deref().map(at), prod: prod?, dev: dev?, image })
     }
+}
+
+/// The name of the images of a release.
+fn named_after(release: &str) -> Result<String, (String, String)> {
+    let is_edge = |c: char| !c.is_ascii_alphanumeric();
+    let image = release.to_lowercase().trim_matches(is_edge).to_owned();
+    if is_tag(&format!("{image}:x")) {
+        return Ok(image);
+    }
+    let what = format!("no image can be called after the name {release:?} of release.name");
+    Err((what, "give the release another name, or set `image` of [docker]".into()))
 }
 
 impl RawDeployment {

@@ -221,13 +221,14 @@ impl Config {
             .collect::<Result<_, _>>()?;
         let drill = raw.drill.resolve(&at)?;
         let notify = raw.notify.resolve(&at)?;
+        // Images are called after it.
+        good_name("release.name", &release.name)?;
         let docker = raw.docker.resolve(&release.name, &at)?;
         Ok(Self { root: root.to_owned(), file, release, data, destinations, drill, notify, docker })
     }
 
     /// What no single key is to blame for.
     fn check(&self) -> Result<(), (String, String)> {
-        good_name("release.name", &self.release.name)?;
         for set in &self.data {
             good_name("a data set", &set.name)?;
             set.can_sing()?;

@@ -61,9 +61,7 @@ pub(super) fn is_of_images(lock: &Value) -> bool {
 /// When it cannot be read, is no lock, or is newer than this tool.
 pub fn read(path: &Path) -> Result<Vec<Recorded>> {
     let text = super::read::small(path)?;
-    let wrong = |error: serde_json::Error| {
-        Error::format(path)(FormatError::Malformed(format!("not a lock: {error}")))
-    };
+    let wrong = |error| Error::format(path)(FormatError::Malformed(super::named::not_a_lock(&error)));
     let value: Value = serde_json::from_slice(&text).map_err(wrong)?;
     if !is_of_images(&value) {
         return Ok(of_bundle(path, &releases::read(path)?).into_iter().collect());

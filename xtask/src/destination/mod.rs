@@ -9,6 +9,7 @@ pub mod lock;
 pub mod marker;
 pub mod memory;
 pub mod mount;
+pub mod named;
 pub mod names;
 pub mod place;
 pub mod read;

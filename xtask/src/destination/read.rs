@@ -1,8 +1,9 @@
 //! Reads what others may have laid on a drive or in a folder: files only, since a pipe in the place of one would make us
 //! wait for ever, and small ones only up to a bound.
+use crate::archive::{digest_stream, hex};
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufReader, Read as _};
 use std::path::Path;
 
 /// No marker, lock, list or record is longer.
@@ -35,6 +36,16 @@ pub fn small(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::Damaged { path: path.to_owned(), what, next: "move it away".into() });
     }
     Ok(bytes)
+}
+
+/// SHA-256, in lower-case hexadecimal, and length of a regular file, in bytes.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest_file(path: &Path) -> Result<(String, u64)> {
+    let mut file = BufReader::with_capacity(1 << 17, open(path)?);
+    let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
+    Ok((hex(&digest), bytes))
 }
 
 #[cfg(test)]

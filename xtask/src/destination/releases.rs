@@ -158,9 +158,7 @@ pub fn read(path: &Path) -> Result<ReleaseLock> {
         schema_version: u32,
     }
     let text = super::read::small(path)?;
-    let wrong = |error: serde_json::Error| {
-        Error::format(path)(FormatError::Malformed(format!("not a lock: {error}")))
-    };
+    let wrong = |error| Error::format(path)(FormatError::Malformed(super::named::not_a_lock(&error)));
     let Version { schema_version } = serde_json::from_slice(&text).map_err(wrong)?;
     if schema_version > SCHEMA {
         let newer = FormatError::Newer { what: "the lock", found: schema_version, supported: SCHEMA };
@@ -279,7 +277,13 @@ pub fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     Ok(found)
 }
 
-fn bundle(folder: &Path, lock_path: PathBuf, lock: ReleaseLock, findings: &mut Vec<Finding>) -> Bundle {
+/// The bundle of a lock in a folder, and what is wrong with it.
+pub(super) fn bundle(
+    folder: &Path,
+    lock_path: PathBuf,
+    lock: ReleaseLock,
+    findings: &mut Vec<Finding>,
+) -> Bundle {
     // A name with a path in it would lead elsewhere: it is no name.
     let there = |name: &Option<String>| {
         let name = name.as_ref().filter(|name| !name.contains('/') && !name.is_empty())?;
@@ -432,7 +436,7 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
 }
 
 /// How the names of locks end.
-pub(super) const LOCK: &str = ".lock.json";
+pub const LOCK: &str = ".lock.json";
 
 /// The digests of these bundles: tarball and manifest by the lock's word, and the lock's own.
 fn sums(bundles: &[Bundle]) -> Result<Sums> {

@@ -15,6 +15,7 @@ use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::Artifact;
 use crate::destination::memory::{self, Memory};
 use crate::destination::mount::Durability;
+use crate::destination::named;
 use crate::destination::names::ArtifactName;
 use crate::destination::releases::{self, Bundle, ReleaseLock, Scope};
 use crate::destination::remote::Remote;
@@ -99,6 +100,11 @@ pub fn prepare(
         Taken::Backup(index) => known.wrong_with(backups.copies.taken(planned, &backups.artifacts[index])),
         Taken::Bundle(_) => None,
     }));
+    for (_, taken) in &choice.picked {
+        if let Taken::Bundle(index) = *taken {
+            findings.extend(named::refutations(&bundles[index])?);
+        }
+    }
     backups.copies.passed_over(&choice).into_iter().for_each(|text| backups.gap(text));
     let all: Vec<&Artifact> = backups.artifacts.iter().flat_map(|one| backups.copies.all(one)).collect();
     let confirmed = confirmed(&all, &known);

@@ -11,11 +11,11 @@ pub mod scratch;
 mod select;
 mod tree;
 
+use crate::archive::FormatError;
 use crate::archive::codec::Codec;
 use crate::archive::entry::Entry;
 use crate::archive::manifest::{Closing, Group, Groups, Record, closing};
 use crate::archive::reader::Skip;
-use crate::archive::{FormatError, digest_stream, hex};
 use crate::destination::catalog::Artifact;
 use crate::destination::marker::{self, Sums};
 use crate::destination::read;
@@ -25,9 +25,10 @@ use crate::progress;
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom};
+use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+pub use crate::destination::read::digest_file;
 pub use check::{Checked, check, check_part, check_stored};
 pub use extract::{Extracted, extract, extract_part, extract_whole};
 pub use sample::{Located, locate, with_part};
@@ -264,16 +265,6 @@ fn split(name: &str) -> Option<(&str, Codec, bool)> {
         let stem = bare.strip_suffix(codec.extension())?.strip_suffix(".tar.")?;
         Some((stem, codec, encrypted))
     })
-}
-
-/// SHA-256 and length of a file.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn digest_file(path: &Path) -> Result<(String, u64)> {
-    let mut file = BufReader::with_capacity(1 << 17, read::open(path)?);
-    let (digest, bytes) = digest_stream(&mut file).map_err(Error::io("read", path))?;
-    Ok((hex(&digest), bytes))
 }
 
 /// In which respects an entry that was read is not the one that the manifest lists.

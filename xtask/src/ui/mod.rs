@@ -8,9 +8,11 @@ mod progress;
 pub use progress::{Progress, Total};
 
 use crate::finding::{Finding, Severity};
+use rustix::fs::OFlags;
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,8 +81,7 @@ impl Ui {
     /// Appends; what others have written stays. That a job is not told changes nothing of what was done.
     fn tell(&self, file: Option<&Path>, text: &str) {
         let Some(file) = file else { return };
-        let opened = OpenOptions::new().append(true).create(true).open(file);
-        if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        if let Err(error) = appended(file, text) {
             let word = self.paint("warning", "33");
             self.talk(
                 &format!("{word}: "),
@@ -158,6 +159,21 @@ impl Ui {
     fn paint(&self, word: &str, code: &str) -> String {
         if self.color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
     }
+}
+
+/// Appends to a regular file. Anything else is left alone: to open a pipe that nobody reads would be to wait for ever.
+fn appended(path: &Path, text: &str) -> std::io::Result<()> {
+    let refuse = || std::io::Error::other("it is not a regular file");
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(refuse());
+    }
+    // Nor may one that takes its place in between make us wait.
+    let waits_for_nobody = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().append(true).create(true).custom_flags(waits_for_nobody).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(refuse());
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// Whether something that was to be printed on standard output could not be.

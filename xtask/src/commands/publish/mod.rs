@@ -3,6 +3,7 @@
 //! A bundle becomes a release on a forge's page: as a draft first, which is filled, compared with the forge's own digests,
 //! and then published; the lock learns its address last. A run that fails or is killed leaves a draft, which the next one
 //! finishes. What is published is never changed. `--url` records an address alone, and asks nobody.
+mod address;
 mod plan;
 mod run;
 mod subject;
@@ -21,7 +22,7 @@ use crate::tools::{Tool, preflight};
 use plan::{Asset, Outcome, Plan, Shown, Step, Wish, plan};
 use run::Work;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use subject::Subject;
 
 /// What a run is about.
@@ -60,7 +61,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     let subject = subject::choose(args.lock.as_deref(), &config, ctx)?;
     let mut about = match &args.url {
-        Some(url) => elsewhere(subject, url)?,
+        Some(url) => elsewhere(args, subject, url)?,
         None => here(args, subject, ctx)?,
     };
     let steps = about.steps();
@@ -71,19 +72,28 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     Ok(finding::exit(&about.plan.findings))
 }
 
-/// An address that somebody gives.
-fn elsewhere(subject: Subject, url: &str) -> Result<About> {
-    let host = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let host = host.and_then(|rest| rest.split(['/', '?', '#']).next());
-    if host.is_none_or(str::is_empty) || !url.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(Error::Usage(format!("--url {url:?} is no address such as https://host/path")));
-    }
+/// An address that somebody gives. One that is recorded already is replaced only when that is asked for.
+fn elsewhere(args: &Args, subject: Subject, url: &str) -> Result<About> {
+    address::check(url).map_err(|wrong| {
+        Error::Usage(format!("--url is no address such as https://host/path of a release: {wrong}"))
+    })?;
+    subject.check_clean()?;
     subject.check_lock()?;
+    let mut findings = Vec::new();
+    if let Some(other) = subject.other_url(url) {
+        let lock = show(&subject.bundle.lock_path);
+        if !args.replace_url {
+            let what = format!("{lock} says already that the bundle was published at {other}");
+            let next = "see which of the two is its release: --replace-url records the new one in its place";
+            return Err(Error::refused(what, next));
+        }
+        findings.push(Finding::info(lock, format!("has said until now that it was published at {other}")));
+    }
     let (steps, outcome) = match subject.is_recorded(url)? {
         true => (Vec::new(), Outcome::Unchanged),
         false => (vec![Step::Record], Outcome::Recorded),
     };
-    let plan = Plan { steps, outcome, findings: Vec::new() };
+    let plan = Plan { steps, outcome, findings };
     Ok(About { subject, url: url.to_owned(), place: None, assets: Vec::new(), plan })
 }
 
@@ -114,6 +124,11 @@ fn here(args: &Args, subject: Subject, ctx: &Context) -> Result<About> {
         }
     }
     let url = forge.page(&tag);
+    if let Some(other) = subject.other_url(&url) {
+        let what = format!("says that the bundle was published at {other}: {url} takes the place of that");
+        let repair = "see that both lead to the same release, or that the older one is not this bundle's";
+        findings.push(Finding::warning(show(&subject.bundle.lock_path), what, repair));
+    }
     let assets = subject.assets(&url)?;
     let wish =
         Wish { tag: &tag, draft: args.draft, notes: notes.as_deref(), recorded: subject.is_recorded(&url)? };
@@ -149,8 +164,11 @@ impl About {
             None => run::record(subject, url).map(|()| Vec::new())?,
         };
         plan.findings.extend(found);
-        if plan.steps.contains(&Step::Record)
-            && let Some(memory) = memory
+        let is_new = plan.steps.contains(&Step::Record);
+        // A run that was killed behind the lock has left no line of it.
+        let is_owed = plan.outcome == Outcome::Unchanged;
+        if let Some(memory) = memory
+            && (is_new || is_owed && !is_noted(memory, url, &subject.bundle.lock_path))
         {
             let place = place.as_ref();
             memory.record(&json!({"kind": "published", "time": ctx.now.to_string(), "url": url,
@@ -159,6 +177,13 @@ impl About {
         }
         Ok(())
     }
+}
+
+/// Whether the history knows that this bundle is published there. One that cannot be read is not added to.
+fn is_noted(memory: &Memory, url: &str, lock: &Path) -> bool {
+    let (kind, lock) = ("published", show(lock));
+    let is_it = |line: &Value| line["kind"] == kind && line["url"] == url && line["lock"] == *lock;
+    memory.history().map_or(true, |lines| lines.iter().any(is_it))
 }
 
 fn report(args: &Args, about: &About, steps: &[String], ctx: &Context) {
@@ -177,6 +202,9 @@ fn report(args: &Args, about: &About, steps: &[String], ctx: &Context) {
         "findings": plan.findings,
     }));
     match args.dry_run {
+        true if plan.outcome == Outcome::Different => {
+            ctx.ui.result(&format!("would change nothing: {} holds something else", about.url));
+        }
         true if steps.is_empty() => ctx.ui.result(&format!("nothing to do: {} is recorded", about.url)),
         true => steps.iter().for_each(|step| ctx.ui.result(&format!("would {step}"))),
         false => {

@@ -3,7 +3,7 @@
 //! What was published is never changed. A draft may be: nobody has seen it but those who may change it.
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::tools::gh::release::{Notes, Release};
+use crate::tools::gh::release::{self, Notes, Release};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,8 @@ pub(super) enum Outcome {
     Published,
     Draft,
     Unchanged,
+    /// The release is published, and holds something else.
+    Different,
     Recorded,
 }
 
@@ -62,6 +64,7 @@ impl Outcome {
             Self::Published => "published",
             Self::Draft => "draft",
             Self::Unchanged => "unchanged",
+            Self::Different => "different",
             Self::Recorded => "recorded",
         }
     }
@@ -78,10 +81,10 @@ pub(super) struct Plan {
 /// The steps that lead from what is there to what is wished.
 ///
 /// # Errors
-/// When the release is published and is another, or the draft is of another bundle.
+/// When the draft is of another bundle.
 pub(super) fn plan(release: Option<&Release>, assets: &[Asset], wish: &Wish<'_>) -> Result<Plan> {
     match release {
-        Some(published) if !published.draft => unchanged(published, assets, wish),
+        Some(published) if !published.draft => Ok(unchanged(published, assets, wish)),
         release => finish(release, assets, wish),
     }
 }
@@ -95,21 +98,12 @@ fn finish(draft: Option<&Release>, assets: &[Asset], wish: &Wish<'_>) -> Result<
         (Some(_), Some(file)) => vec![Step::SetNotes(file.into())],
         (Some(_), None) => Vec::new(),
     };
-    for other in draft.iter().flat_map(|draft| &draft.assets).filter(|one| !is_ours(&one.name, assets)) {
-        let tag = wish.tag;
-        if [".tar.gz", ".lock.json", ".manifest.jsonl.gz"].iter().any(|end| other.name.ends_with(end)) {
-            let what = format!("the draft of {tag} holds {}, which is of another bundle", other.name);
-            let next = format!(
-                "`gh release delete-asset {tag} {}` takes it out, once you know whose it is",
-                other.name
-            );
-            return Err(Error::refused(what, next));
-        }
-        findings.push(Finding::info(&other.name, format!("is in the draft of {tag} too, and stays there")));
+    if let Some(draft) = draft {
+        findings.extend(strangers(draft, assets, wish.tag)?);
     }
     let has = |asset: &Asset| {
         let mut there = draft.iter().flat_map(|draft| &draft.assets);
-        there.any(|one| one.name == asset.name && one.whole && one.sha256.as_ref() == Some(&asset.sha256))
+        there.any(|one| is_whole(one, asset))
     };
     steps.extend((0..assets.len()).filter(|index| !has(&assets[*index])).map(Step::Upload));
     steps.push(Step::Compare);
@@ -120,41 +114,74 @@ fn finish(draft: Option<&Release>, assets: &[Asset], wish: &Wish<'_>) -> Result<
     Ok(Plan { steps, outcome: Outcome::Published, findings })
 }
 
-/// What is published already has to be the same.
-fn unchanged(published: &Release, assets: &[Asset], wish: &Wish<'_>) -> Result<Plan> {
-    let differs = |asset: &Asset| match published.assets.iter().find(|one| one.name == asset.name) {
-        None => Some(format!("without {}", asset.name)),
-        Some(one)
-            if one.bytes != asset.bytes
-                || one.sha256.as_ref().is_some_and(|sha256| *sha256 != asset.sha256) =>
-        {
-            Some(format!("with another {}", asset.name))
-        }
-        Some(_) => None,
-    };
-    if let Some(how) = assets.iter().find_map(differs) {
-        return Err(Error::refused(
-            format!("{} is published already, {how}, and is never changed", published.url),
-            format!(
-                "give what you have now a version and a tag of its own; or `cargo xtask publish --url {}`, if that release is this bundle",
-                published.url
-            ),
-        ));
+/// Files in a draft that are not of this bundle: they stay there.
+///
+/// # Errors
+/// When one is of another bundle.
+pub(super) fn strangers(draft: &Release, assets: &[Asset], tag: &str) -> Result<Vec<Finding>> {
+    let is_ours = |name: &str| assets.iter().any(|asset| asset.name == name);
+    let others: Vec<&str> = draft.assets.iter().map(|one| &*one.name).filter(|name| !is_ours(name)).collect();
+    let of_bundles = [".tar.gz", ".lock.json", ".manifest.jsonl.gz"];
+    if let Some(other) = others.iter().find(|name| of_bundles.iter().any(|end| name.ends_with(end))) {
+        let what = format!("the draft of {tag} holds {other}, which is of another bundle");
+        let next = format!("`gh release delete-asset {tag} {other}` takes it out, once you know whose it is");
+        return Err(Error::refused(what, next));
+    }
+    let stays = |name: &str| Finding::info(name, format!("is in the draft of {tag} too, and stays there"));
+    Ok(others.into_iter().map(stays).collect())
+}
+
+/// What is published already has to be the same: what is not is found, and nothing is done.
+fn unchanged(published: &Release, assets: &[Asset], wish: &Wish<'_>) -> Plan {
+    let differ: Vec<(&Asset, &str)> =
+        assets.iter().filter_map(|asset| Some((asset, differs(published, asset)?))).collect();
+    if !differ.is_empty() {
+        let has_tarball = |asset: &Asset| {
+            asset.name.ends_with(".tar.gz") && published.assets.iter().any(|one| is_whole(one, asset))
+        };
+        let repair =
+            if assets.iter().any(has_tarball) { same_tarball(published) } else { ANOTHER.to_owned() };
+        let told = |(asset, how): (&Asset, &str)| {
+            let what = format!("{how} {}, which is published already and is never changed", published.url);
+            Finding::error(&asset.name, what, repair.clone())
+        };
+        let findings = differ.into_iter().map(told).collect();
+        return Plan { steps: Vec::new(), outcome: Outcome::Different, findings };
     }
     let mut findings = Vec::new();
     if wish.notes.is_some() || wish.draft {
         findings.push(Finding::info(&published.url, "is published already: it stays as it is"));
     }
     let record = (!wish.recorded).then_some(Step::Record);
-    Ok(Plan {
-        steps: [Step::Compare].into_iter().chain(record).collect(),
-        outcome: Outcome::Unchanged,
-        findings,
-    })
+    let steps = [Step::Compare].into_iter().chain(record).collect();
+    Plan { steps, outcome: Outcome::Unchanged, findings }
 }
 
-fn is_ours(name: &str, assets: &[Asset]) -> bool {
-    assets.iter().any(|asset| asset.name == name)
+/// What helps where a release of that tag holds another tarball.
+pub(super) const ANOTHER: &str = "give what you have now a version and a tag of its own, and publish that: `cargo xtask \
+                                  snapshot` bundles the commit that has them";
+
+/// What helps where it holds the same one, and only what stands beside it differs: it was not made from here.
+fn same_tarball(published: &Release) -> String {
+    format!(
+        "its tarball is the same: `cargo xtask publish --url {}` records that release as this bundle's; or give what you \
+         have now a version and a tag of its own",
+        published.url
+    )
+}
+
+/// How a published release does not hold an asset.
+fn differs(published: &Release, asset: &Asset) -> Option<&'static str> {
+    let Some(one) = published.assets.iter().find(|one| one.name == asset.name) else {
+        return Some("is not in");
+    };
+    let same = one.sha256.as_ref().is_none_or(|sha256| *sha256 == asset.sha256);
+    (one.bytes != asset.bytes || !same).then_some("differs from the one of that name in")
+}
+
+/// Whether the forge says that it has this very file.
+pub(super) fn is_whole(one: &release::Asset, asset: &Asset) -> bool {
+    one.name == asset.name && one.whole && one.sha256.as_ref() == Some(&asset.sha256)
 }
 
 /// What each step does, behind "would".

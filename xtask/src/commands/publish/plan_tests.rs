@@ -1,5 +1,6 @@
 //! Which steps follow from what is there.
 use super::*;
+use crate::finding::Severity;
 use crate::tools::gh::release;
 
 fn assets() -> Vec<Asset> {
@@ -81,7 +82,18 @@ fn what_is_published_is_never_changed() {
     for change in changes {
         let mut other = published.clone();
         change(&mut other.assets);
-        let error = plan(Some(&other), &assets(), &WISH).expect_err("another");
-        assert!(error.to_string().contains("never changed"), "{error}");
+        let plan = plan(Some(&other), &assets(), &WISH).expect("a plan");
+        assert_eq!((plan.outcome, &plan.steps[..]), (Outcome::Different, &[][..]));
+        let [finding] = &plan.findings[..] else { panic!("one finding: {:?}", plan.findings) };
+        assert_eq!((finding.severity, &*finding.path), (Severity::Error, "a.tar.gz"));
+        assert!(finding.what.contains("never changed"), "{finding:?}");
+        assert!(finding.repair.contains("a version") && !finding.repair.contains("--url"), "{finding:?}");
     }
+    // Of a release that was made by hand the tarball may be this very one.
+    let mut by_hand = with(false, &["a.tar.gz", "a.lock.json"]);
+    by_hand.assets[1].bytes = 4;
+    let found = plan(Some(&by_hand), &assets(), &WISH).expect("a plan").findings;
+    let paths: Vec<&str> = found.iter().map(|finding| &*finding.path).collect();
+    assert_eq!(paths, ["a.lock.json", "SHA256SUMS"]);
+    assert!(found.iter().all(|finding| finding.repair.contains("--url https://h/o/n/releases/tag/v1")));
 }

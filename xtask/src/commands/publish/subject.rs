@@ -6,7 +6,7 @@ use crate::commands::Context;
 use crate::config::Config;
 use crate::destination::marker::Sums;
 use crate::destination::releases::{self, Bundle};
-use crate::destination::{read, release_url};
+use crate::destination::{named, read, release_url};
 use crate::error::{Error, Result};
 use crate::finding::Severity;
 use crate::restore::{self, Source};
@@ -33,7 +33,7 @@ pub(super) struct Subject {
 pub(super) fn choose(named: Option<&Path>, config: &Config, ctx: &Context) -> Result<Subject> {
     let path = named.map(|path| ctx.path(path));
     let bundle = match &path {
-        Some(path) => of_path(path)?,
+        Some(path) => of_path(path, config)?,
         None => newest(config)?,
     };
     let text = String::from_utf8_lossy(&read::small(&bundle.lock_path)?).into_owned();
@@ -41,22 +41,23 @@ pub(super) fn choose(named: Option<&Path>, config: &Config, ctx: &Context) -> Re
     Ok(Subject { bundle, text, listed })
 }
 
-fn of_path(path: &Path) -> Result<Bundle> {
-    if path.to_string_lossy().ends_with(".lock.json") {
-        releases::read(path)?;
+/// What is published has the names that its lock lists.
+fn of_path(path: &Path, config: &Config) -> Result<Bundle> {
+    let bundle = named::of_file(path, &[&config.release.output_dir])?;
+    let listed = bundle.lock.tarball.as_ref().map(|name| bundle.lock_path.with_file_name(name));
+    match (&bundle.tarball, listed) {
+        (Some(tarball), Some(listed)) if *tarball != listed => {
+            let what = format!("the lock of {} calls it {}", show(tarball), show(&listed));
+            Err(Error::refused(what, "give it that name, in the folder of its lock"))
+        }
+        _ => Ok(bundle),
     }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let (bundles, _) = releases::scan(folder)?;
-    let is_it = |bundle: &Bundle| bundle.lock_path == path || bundle.tarball.as_deref() == Some(path);
-    bundles.into_iter().find(is_it).ok_or_else(|| {
-        let what = format!("{} is no lock of a bundle, and no tarball that a lock lists", show(path));
-        Error::refused(what, "name a file that `cargo xtask snapshot` has made, such as its .lock.json")
-    })
 }
 
 fn newest(config: &Config) -> Result<Bundle> {
     let (folder, name) = (&config.release.output_dir, &config.release.name);
     let (mut bundles, _) = releases::scan(folder)?;
+    named::all_readable(folder, name, &bundles)?;
     bundles.retain(|bundle| bundle.lock.name.is_empty() || bundle.lock.name == *name);
     bundles.pop().ok_or_else(|| {
         let what = format!("there is no bundle of {name} in {}", show(folder));
@@ -101,19 +102,32 @@ impl Subject {
         }
     }
 
+    /// The address that the lock has, where that is another one.
+    pub fn other_url(&self, url: &str) -> Option<&str> {
+        self.bundle.lock.release_url.as_deref().filter(|known| *known != url)
+    }
+
+    /// That it is of a commit: nobody else can make, or check, what is of one working tree.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_clean(&self) -> Result<()> {
+        if self.bundle.lock.dirty {
+            let lock = show(&self.bundle.lock_path);
+            let what = format!("{lock} is of a working tree with edits of its own, not of a commit");
+            let next = "commit, run `cargo xtask snapshot`, and publish that; or name another lock";
+            return Err(Error::refused(what, next));
+        }
+        Ok(())
+    }
+
     /// That it may be published: a whole bundle of a commit, every byte of it read and compared. Returns the commit.
     ///
     /// # Errors
     /// When it may not, or is damaged.
     pub fn check(&self, ctx: &Context) -> Result<&str> {
         let (bundle, lock) = (&self.bundle, show(&self.bundle.lock_path));
-        if bundle.lock.dirty {
-            let what = format!("{lock} is of a working tree with edits of its own, not of a commit");
-            return Err(Error::refused(
-                what,
-                "commit, run `cargo xtask snapshot`, and publish that; or name another lock",
-            ));
-        }
+        self.check_clean()?;
         if bundle.lock.tarball.is_none() {
             let what = format!("{lock} is a lock alone: there is no tarball to publish");
             return Err(Error::refused(what, "run `cargo xtask snapshot` without --no-tarball"));

@@ -9,10 +9,11 @@ mod subject;
 
 use super::snapshot::{listing, pack_listing};
 use super::{Context, TOOL, at};
+use crate::archive::FormatError;
 use crate::archive::codec::Codec;
+use crate::archive::hashing::Hashing;
 use crate::archive::raw::{self, Stream};
 use crate::archive::writer::Sinks;
-use crate::archive::{FormatError, hex};
 use crate::cli::VerifyArgs as Args;
 use crate::destination::names::BundleName;
 use crate::destination::read;
@@ -28,7 +29,6 @@ use crate::tools::{Tool, preflight};
 use differences::differences;
 use report::{Outcome, judge};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek as _, Write};
 use std::path::Path;
@@ -128,12 +128,20 @@ fn rebuild(subject: &Subject, repository: &Repository, scratch: &Scratch) -> Res
         Some(_) => Some(tempfile::tempfile_in(scratch.path()).map_err(Error::io("create", scratch.path()))?),
         None => None,
     };
-    let (mut archive, mut manifest) = (Hashed::new(file), Hashed::new(None));
+    let sink: Box<dyn Write + Send> = match &file {
+        Some(file) => Box::new(BufWriter::new(file)),
+        None => Box::new(io::sink()),
+    };
+    let (mut archive, mut manifest) = (Hashing::new(sink), Hashing::new(io::sink()));
     let sinks = Sinks { archive: &mut archive, manifest: &mut manifest };
     let packed = pack_listing(&name, &listing, &mut blobs, sinks);
     let (_, summary) = packed.map_err(|error| at(scratch.path(), error))?;
-    let (sha256, archive) = archive.finish().map_err(Error::io("write", scratch.path()))?;
+    let (sha256, sink) = archive.finish().map_err(Error::io("write", scratch.path()))?;
+    drop(sink);
     let (manifest_sha256, _) = manifest.finish().map_err(Error::io("write", scratch.path()))?;
+    if let Some(mut file) = file.as_ref() {
+        file.rewind().map_err(Error::io("read", scratch.path()))?;
+    }
     let tar_sha256 = summary.tar_sha256.unwrap_or_default();
     Ok(Rebuilt {
         tree: commit.tree,
@@ -141,7 +149,7 @@ fn rebuild(subject: &Subject, repository: &Repository, scratch: &Scratch) -> Res
         sha256,
         tar_sha256,
         manifest_sha256,
-        archive,
+        archive: file,
         unknown,
     })
 }
@@ -158,40 +166,5 @@ fn stream_of(mut file: File, tarball: &Path, most: usize) -> Result<Stream> {
         // What the drive says is no difference.
         Some(FormatError::Io(source)) => Err(Error::io("read", tarball)(source)),
         _ => Ok(stream),
-    }
-}
-
-/// Hashes what goes by, and keeps it in a file if there is one.
-struct Hashed {
-    sha256: Sha256,
-    file: Option<BufWriter<File>>,
-}
-
-impl Hashed {
-    fn new(file: Option<File>) -> Self {
-        Self { sha256: Sha256::new(), file: file.map(BufWriter::new) }
-    }
-
-    /// The digest, and the file, to be read from its beginning.
-    fn finish(self) -> io::Result<(String, Option<File>)> {
-        let file = self.file.map(|file| {
-            let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.rewind().map(|()| file)
-        });
-        Ok((hex(&self.sha256.finalize()), file.transpose()?))
-    }
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &mut self.file {
-            file.write_all(bytes)?;
-        }
-        self.sha256.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), BufWriter::flush)
     }
 }

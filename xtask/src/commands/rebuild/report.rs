@@ -7,6 +7,8 @@ use crate::archive::hex;
 use crate::archive::raw::Stream;
 use crate::finding::{Finding, any_error};
 use crate::shown::show;
+use crate::tools::ssh::word;
+use std::path::Path;
 
 /// Entries beyond this many are counted, not listed.
 const LISTED: usize = 100;
@@ -64,6 +66,11 @@ pub(super) fn judge(subject: &Subject, rebuilt: Rebuilt, compared: Option<Compar
     let (lock_name, name) = (show(&subject.lock_path), show(subject.shown()));
     let (mut findings, mut differences) = (Vec::new(), Vec::new());
     let is_here = compared.is_some();
+    let file = compared.as_ref().map(|(sha256, _)| sha256.clone());
+    // What the lock records is what the commit makes: nobody has to be asked where the bundle came from.
+    let damaged = file.and_then(|sha256| damaged_since(subject, &rebuilt, &sha256));
+    let is_damaged = damaged.is_some();
+    findings.extend(damaged);
     let (sha256, is_same_tar) = match compared {
         None => (lock.tarball_sha256.clone(), says(&lock.tar_sha256, &rebuilt.tar_sha256)),
         Some((sha256, None)) => (Some(sha256), true),
@@ -74,7 +81,9 @@ pub(super) fn judge(subject: &Subject, rebuilt: Rebuilt, compared: Option<Compar
                     true => no_entry(subject, &rebuilt),
                     false => "is not what its commit makes".to_owned(),
                 };
-                findings.push(Finding::error(&name, what, NOT_ITS));
+                if !is_damaged {
+                    findings.push(Finding::error(&name, what, NOT_ITS));
+                }
                 findings.extend(of_stream(&name, &stream, &found));
                 differences = found;
             }
@@ -118,6 +127,29 @@ pub(super) fn judge(subject: &Subject, rebuilt: Rebuilt, compared: Option<Compar
     };
     let Rebuilt { entries, sha256, tar_sha256, .. } = rebuilt;
     Outcome { verdict, findings, differences, entries, sha256, tar_sha256 }
+}
+
+/// A file that is not the one that its lock records, while the commit makes that one: it was damaged, or changed, since.
+fn damaged_since(subject: &Subject, rebuilt: &Rebuilt, sha256: &str) -> Option<Finding> {
+    let Subject { lock, lock_path, .. } = subject;
+    let recorded = lock.tarball_sha256.as_deref().filter(|recorded| *recorded == rebuilt.sha256)?;
+    if sha256 == recorded {
+        return None;
+    }
+    let name = show(subject.shown());
+    let what = format!(
+        "is not the file that {} records: it has SHA-256 {sha256}, and not {recorded}. Its commit makes the one that is \
+         recorded, so this file was damaged or changed since",
+        show(lock_path)
+    );
+    let commit = lock.git_commit.as_deref().unwrap_or_default();
+    let repair = format!(
+        "do not deploy it, and replace it: `cargo xtask snapshot --rev {commit:.12} --version {} --output-dir DIR` makes the \
+         recorded one; copy {} from there over it, and run `cargo xtask verify` on it",
+        word(&lock.version),
+        show(Path::new(lock.tarball.as_deref().unwrap_or_default()))
+    );
+    Some(Finding::error(name, what, repair))
 }
 
 fn says(said: &Option<String>, digest: &str) -> bool {

@@ -1,9 +1,9 @@
 //! What is to be rebuilt: a lock, the tarball that belongs to it, and the commit that both were made of. Each reason why
 //! it cannot be rebuilt says what can be done.
 use crate::config::Config;
-use crate::destination::releases::{self, ReleaseLock};
+use crate::destination::named;
+use crate::destination::releases::{Bundle, ReleaseLock};
 use crate::error::{Error, Result};
-use crate::restore::digest_file;
 use crate::shown::show;
 use crate::tools::git::{Lent, Repository};
 use crate::tools::ssh::word;
@@ -23,20 +23,6 @@ impl Subject {
     pub(super) fn shown(&self) -> &Path {
         self.tarball.as_deref().unwrap_or(&self.lock_path)
     }
-
-    fn of_lock(path: &Path) -> Result<Self> {
-        if releases::of_images(path).is_some() {
-            let what = format!("{} is a lock of image snapshots, which holds no bundle", show(path));
-            return Err(Error::refused(what, "name the lock or the tarball of a bundle"));
-        }
-        let lock = releases::read(path)?;
-        // A name with a path in it would lead elsewhere: it is no name.
-        let beside = |name: &String| {
-            Some(path.with_file_name(name)).filter(|_| !name.is_empty() && !name.contains('/'))
-        };
-        let tarball = lock.tarball.as_ref().and_then(beside).filter(|path| path.is_file());
-        Ok(Self { lock_path: path.to_owned(), lock, tarball })
-    }
 }
 
 /// The bundle of a file that was named: a lock, or a tarball with its lock beside it or among those of the repository.
@@ -44,33 +30,8 @@ impl Subject {
 /// # Errors
 /// When a file cannot be read, or nothing is known of it.
 pub(super) fn find(path: &Path, config: &Config) -> Result<Subject> {
-    std::fs::metadata(path).map_err(Error::io("read", path))?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name.ends_with(".json") {
-        return Subject::of_lock(path);
-    }
-    let beside = [".tar.gz", ".tar.zst"].into_iter().find_map(|end| name.strip_suffix(end));
-    let beside = beside.map(|stem| path.with_file_name(format!("{stem}.lock.json")));
-    if let Some(lock) = beside.filter(|lock| lock.is_file()) {
-        return Ok(Subject { tarball: Some(path.to_owned()), ..Subject::of_lock(&lock)? });
-    }
-    // It may have another name by now.
-    let (folder, sha256) = (path.parent().unwrap_or(Path::new(".")), digest_file(path)?.0);
-    for folder in [folder, &config.release.output_dir] {
-        let (bundles, _) = releases::scan(folder)?;
-        let its = |lock: &ReleaseLock| {
-            lock.tarball.as_deref() == Some(name) || lock.tarball_sha256.as_deref() == Some(&*sha256)
-        };
-        if let Some(bundle) = bundles.into_iter().find(|bundle| its(&bundle.lock)) {
-            return Ok(Subject {
-                tarball: Some(path.to_owned()),
-                lock_path: bundle.lock_path,
-                lock: bundle.lock,
-            });
-        }
-    }
-    let what = format!("no lock speaks of {}: its commit is not known", show(path));
-    Err(Error::refused(what, "put the .lock.json that was published with it beside it"))
+    let Bundle { lock_path, lock, tarball, .. } = named::of_file(path, &[&config.release.output_dir])?;
+    Ok(Subject { lock_path, lock, tarball })
 }
 
 /// Commit and time of the bundle, and what lends it the content of submodules.
@@ -106,6 +67,18 @@ pub(super) fn commit_of<'a>(
         let what = format!("commit {commit} is not in {}", show(repository.root()));
         return Err(Error::refused(what, fetch(lock, commit, repository)?));
     }
+    let left_out = repository.left_out(commit)?;
+    if left_out > 0 {
+        let root = show(repository.root());
+        let what =
+            format!("{root} is a partial clone, and {left_out} objects of commit {commit} are not in it");
+        let remote = remote(repository)?.unwrap_or_else(|| "REMOTE".into());
+        let next = format!(
+            "nothing is fetched for a rebuild; `git -C {} fetch --refetch --no-filter {remote} {commit}` brings them",
+            word(&root)
+        );
+        return Err(Error::refused(what, next));
+    }
     if !lock.scope().submodules {
         return Ok((commit, time, Vec::new()));
     }
@@ -128,9 +101,7 @@ pub(super) fn commit_of<'a>(
 
 /// How the commit is brought here.
 fn fetch(lock: &ReleaseLock, commit: &str, repository: &Repository) -> Result<String> {
-    let remotes = repository.remotes()?;
-    let remote = remotes.iter().find(|name| *name == "origin").or(remotes.first());
-    let mut next = match remote {
+    let mut next = match remote(repository)? {
         Some(remote) => {
             format!("fetch it: `git -C {} fetch {remote} {commit}`", word(&show(repository.root())))
         }
@@ -141,4 +112,11 @@ fn fetch(lock: &ReleaseLock, commit: &str, repository: &Repository) -> Result<St
         next.push_str(&format!("; the bundle was published at {url}"));
     }
     Ok(next)
+}
+
+/// The remote to fetch from: `origin`, or the first.
+fn remote(repository: &Repository) -> Result<Option<String>> {
+    let remotes = repository.remotes()?;
+    let at = remotes.iter().position(|name| name == "origin").unwrap_or(0);
+    Ok(remotes.into_iter().nth(at))
 }

@@ -5,6 +5,7 @@
 //! anything is changed → execute, one environment behind the other → record. An environment that fails ends the run.
 mod find;
 mod plan;
+mod saved;
 
 use super::Context;
 use crate::cli::{Environments, RollbackArgs as Args};
@@ -114,7 +115,11 @@ fn plan(
         Some(before) if !same => Some(kept(&canonical, before, ctx.now)?),
         _ => None,
     };
-    Ok(Plan { env, wanted, found, canonical, before, kept, compose })
+    let moves = match &found {
+        Found::Saved(file) => saved::moves(file, findings)?,
+        Found::Here(_) => Vec::new(),
+    };
+    Ok(Plan { env, wanted, found, moves, canonical, before, kept, compose })
 }
 
 /// A name for what the canonical tag names now: its own with the time of the run. No other image has it.

@@ -3,12 +3,14 @@
 //! The order: what the canonical tag names now gets a name of its own; the image is loaded where docker does not have it;
 //! it gets the canonical tag; the service is started. What fails behind the first step puts the canonical tag back.
 use super::find::{Found, Wanted};
+use super::saved::Move;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
 use crate::tools::OnInterrupt;
 use crate::tools::docker::{self, Compose, Image};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// A rollback of one environment.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Plan {
     pub env: &'static str,
     pub wanted: Wanted,
     pub found: Found,
+    /// The names that loading it moves.
+    pub moves: Vec<Move>,
     /// The tag that the compose file asks for.
     pub canonical: String,
     /// The image that has it now.
@@ -23,6 +27,11 @@ pub(super) struct Plan {
     /// The name that this image is kept under; none where it is the wanted one.
     pub kept: Option<String>,
     pub compose: Compose,
+}
+
+/// A name out of a file, which may hold anything.
+fn shown(name: &str) -> String {
+    show(Path::new(name))
 }
 
 /// How far it came.
@@ -54,6 +63,10 @@ impl Plan {
         }
         if let Found::Saved(file) = &self.found {
             steps.push(format!("{env}: docker image load --input {}", show(file)));
+            steps.extend(self.moves.iter().map(|one| match &one.from {
+                Some(from) => format!("{env}: loading it moves {} away from {from}", shown(&one.name)),
+                None => format!("{env}: loading it gives the name {}", shown(&one.name)),
+            }));
         }
         match &self.before {
             Some(before) if self.kept.is_none() => {
@@ -71,8 +84,13 @@ impl Plan {
             Found::Saved(file) => Some(show(file)),
             Found::Here(_) => None,
         };
+        let moves: Vec<Value> = self
+            .moves
+            .iter()
+            .map(|one| json!({"name": shown(&one.name), "previous_image_id": one.from}))
+            .collect();
         json!({"env": self.env, "status": done.status, "image_id": done.image_id.clone().or(self.image_id()),
-            "tag": self.canonical, "named_by": self.wanted.by, "loaded_from": loads,
+            "tag": self.canonical, "named_by": self.wanted.by, "loaded_from": loads, "moves": moves,
             "previous_image_id": self.before.as_ref().map(|image| &image.id), "kept_as": self.kept,
             "command": self.compose.line()})
     }

@@ -3,7 +3,7 @@ use super::super::{TOOL, at};
 use super::image::Tagging;
 use super::{Outcome, Plan, short};
 use crate::archive::codec::Codec;
-use crate::archive::hex;
+use crate::archive::hashing::Hashing;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
 use crate::cli::SnapshotArgs as Args;
@@ -17,7 +17,6 @@ use crate::restore::{Source, check, workers};
 use crate::shown::show;
 use crate::source::{Listing, Pour, PourError};
 use crate::tools::git::Blobs;
-use sha2::{Digest as _, Sha256};
 use std::io;
 use std::path::Path;
 
@@ -92,10 +91,11 @@ pub(super) fn create(
     }
     let manifest = plan.manifest();
     let (summary, sha256, manifest_sha256, findings) = if args.no_tarball {
-        let mut sink = Hashing::default();
+        let mut sink = Hashing::new(io::sink());
         let sinks = Sinks { archive: &mut sink, manifest: &mut io::sink() };
         let (findings, summary) = pack(plan, blobs, sinks).map_err(|error| at(&tarball, error))?;
-        (summary, sink.finish(), None, findings)
+        let (sha256, _) = sink.finish().map_err(Error::io("write", &tarball))?;
+        (summary, sha256, None, findings)
     } else {
         let (mut archive, mut manifest) = (run.create(&tarball)?, run.create(&manifest)?);
         let packed = pack(plan, blobs, Sinks { archive: &mut archive, manifest: &mut manifest });
@@ -126,27 +126,6 @@ pub(super) fn create(
     }
     run.commit();
     Ok(Outcome { status: "created", lock, findings: all })
-}
-
-/// SHA-256 of what would be written.
-#[derive(Default)]
-struct Hashing(Sha256);
-
-impl Hashing {
-    fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn pack(plan: &Plan, blobs: &mut Blobs, sinks: Sinks<'_>) -> Result<(Vec<Finding>, Summary), PourError> {

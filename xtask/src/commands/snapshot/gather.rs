@@ -10,6 +10,7 @@ use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::releases;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
+use crate::restore::resolved;
 use crate::shown::{show, show_bytes};
 use crate::source::git::{Except, Take, list};
 use crate::source::policy::Submodules;
@@ -18,6 +19,7 @@ use crate::tools::git::{Blobs, Commit, Repository};
 use crate::tools::{Tool, preflight};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
+use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
 /// Reads the repository and decides what the bundle holds, what it is called and where it goes.
@@ -99,12 +101,24 @@ pub(super) fn gather(
         leftovers: Vec::new(),
         keep: args.keep.or(config.release.keep),
     };
+    refuse_git(&plan.folder)?;
     while plan.dirty && plan.lock().exists() {
         // No two working trees are the same bundle, not even in one second.
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
     }
     look_around(args, &mut plan, edited)?;
     Ok(plan)
+}
+
+/// git's own folder is nobody else's: git may remove what it does not know there, and no clone has it.
+fn refuse_git(folder: &Path) -> Result<()> {
+    match resolved(folder)?.components().any(|part| part.as_os_str() == ".git") {
+        true => {
+            let what = format!("bundles cannot go to {}, which is in git's own folder", show(folder));
+            Err(Error::refused(what, "give --output-dir another folder, or set `output-dir` of [release]"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// What is there already, and whether there is anything to bundle. The working tree may be `edited`.

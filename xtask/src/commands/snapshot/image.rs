@@ -35,10 +35,13 @@ pub(super) fn plan(
     let prefix = args.docker_tag_prefix.as_ref().unwrap_or(&config.docker.image);
     let time = Offset::UTC.to_datetime(plan.name.time).strftime("%Y%m%d-%H%M%SZ");
     let tag = format!("{prefix}:{}-{time}", plan.env);
-    for (text, good) in [(reference, docker::is_reference(reference)), (&tag, docker::is_tag(&tag))] {
-        if !good {
-            return Err(Error::Usage(format!("{text:?} is no name of an image that docker takes")));
-        }
+    if !docker::is_reference(reference) {
+        return Err(Error::Usage(format!(
+            "--docker-image {reference:?} is no name of an image that docker takes"
+        )));
+    }
+    if !docker::is_tag(&tag) {
+        return Err(misnamed(args, &plan.env, prefix));
     }
     docker::reachable()?;
     let image = docker::inspect(reference)?.ok_or_else(|| {
@@ -68,6 +71,26 @@ pub(super) fn plan(
             other(format!("{tag} is the name of another image already, {}", named.id))
         }
         _ => Ok(Some(Tagging { image, tag })),
+    }
+}
+
+/// Which part of the name that an image would get is to blame.
+fn misnamed(args: &Args, env: &str, prefix: &str) -> Error {
+    if docker::is_tag(&format!("{prefix}:x")) {
+        let what = format!("the environment {env:?} cannot be part of an image's name");
+        return match args.env {
+            Some(_) => Error::Usage(what),
+            None => Error::refused(what, "set `env` of [release] to letters, digits, '.', '_' and '-'"),
+        };
+    }
+    let what = format!("no image can be called {prefix:?}");
+    match args.docker_tag_prefix {
+        Some(_) => {
+            Error::Usage(format!("--docker-tag-prefix: {what}: use small letters, digits, '.', '_' and '-'"))
+        }
+        None => {
+            Error::refused(what, "set `image` of [docker], in small letters, or give --docker-tag-prefix")
+        }
     }
 }
 

@@ -60,6 +60,15 @@ pub enum Notes {
     Generated,
 }
 
+/// What becomes of a file of the same name that the release has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Former {
+    /// It stays, and the upload fails.
+    Stay,
+    /// It is deleted, and the new one takes its place.
+    Replace,
+}
+
 /// What the forge's interface (REST, "Get a release") says of one.
 #[derive(Deserialize)]
 struct Told {
@@ -181,15 +190,16 @@ impl Forge {
         must(call, "gh release edit", ANSWER).map(drop)
     }
 
-    /// Uploads a file to a draft, in place of one of its name.
+    /// Uploads a file to a draft; one of its name is in the way, or gives way.
     ///
     /// # Errors
-    /// When gh fails.
-    pub fn upload(&self, tag: &str, file: &Path) -> Result<()> {
+    /// When gh fails, or a file of that name is in the way.
+    pub fn upload(&self, tag: &str, file: &Path, former: Former) -> Result<()> {
         // In its folder: what stands behind a `#` of a path would be taken for a label.
         let shell = shell(file.parent().unwrap_or(&self.folder))?;
         let (repository, name) = (&self.repository, file.file_name().unwrap_or_default());
-        let call = cmd!(shell, "gh release upload --repo {repository} --clobber -- {tag} {name}");
+        let clobber = (former == Former::Replace).then_some("--clobber");
+        let call = cmd!(shell, "gh release upload --repo {repository} {clobber...} -- {tag} {name}");
         must(call, "gh release upload", TRANSFER).map(drop)
     }
 
@@ -252,7 +262,22 @@ fn good(text: &str, output: Output) -> Result<Vec<u8>> {
 }
 
 fn wrong(text: &str, status: &str, said: &str) -> Error {
-    Error::Tool { tool: text.into(), status: status.into(), stderr: said.into(), next: AGAIN.into() }
+    Error::Tool { tool: text.into(), status: status.into(), stderr: said.into(), next: next(said).into() }
+}
+
+/// What helps. Another try alone does, unless the forge has said that it would not.
+fn next(said: &str) -> &'static str {
+    let has = |words: &str| said.contains(words);
+    if has("HTTP 401") {
+        "the login is not good any more: `gh auth login`; in a job, see where GH_TOKEN comes from"
+    } else if has("HTTP 403") && !has("rate limit") {
+        "this login may not do that: it must be allowed to write to the repository (in a job: `permissions: contents: write`); \
+         what was done before is found then"
+    } else if has("unknown flag") || has("unknown command") || has("Unknown JSON field") {
+        "gh is too old: install a newer one"
+    } else {
+        AGAIN
+    }
 }
 
 fn parsed<T: for<'a> Deserialize<'a>>(text: &str, answer: &[u8]) -> Result<T> {
@@ -285,6 +310,20 @@ mod tests {
         let forge = Forge { repository: "github.com/acme/api".into(), folder: "/".into() };
         assert_eq!(forge.page("v1.4.2"), "https://github.com/acme/api/releases/tag/v1.4.2");
         assert_eq!(forge.page("app@1+b"), "https://github.com/acme/api/releases/tag/app%401%2Bb");
+    }
+
+    #[test]
+    fn another_try_is_advised_only_where_it_can_help() {
+        for (said, again) in [
+            ("HTTP 502: Bad Gateway", true),
+            ("error connecting to api.github.com", true),
+            ("HTTP 403: API rate limit exceeded", true),
+            ("HTTP 403: Resource not accessible by integration", false),
+            ("HTTP 401: Bad credentials", false),
+            ("unknown flag: --verify-tag", false),
+        ] {
+            assert_eq!(next(said) == AGAIN, again, "{said}");
+        }
     }
 
     #[test]

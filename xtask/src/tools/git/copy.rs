@@ -12,8 +12,7 @@ use std::path::Path;
 use xshell::{Shell, cmd};
 
 /// What to do when a commit cannot be copied.
-const NEXT: &str = "`git fsck` there tells what is missing or broken; a partial clone lacks objects until \
-                    `git fetch --refetch --no-filter` brings them";
+const NEXT: &str = "`git fsck` there tells what is missing or broken";
 
 impl Repository {
     /// A new bare repository in the empty folder `into` that holds this commit, and those of submodules that others lend.
@@ -22,6 +21,7 @@ impl Repository {
     /// When an object is missing or broken, or git fails.
     pub fn copy(&self, commit: &str, submodules: &[Lent], into: &Path) -> Result<Self> {
         let shell = clean(into)?;
+        shell.set_var(NO_LAZY_FETCH, "1");
         let format = if commit.len() == 64 { "sha256" } else { "sha1" };
         output_of(cmd!(shell, "git init --quiet --bare --template= --object-format={format} ."))?;
         fetch(&shell, &self.root, commit)?;
@@ -29,6 +29,29 @@ impl Repository {
         Ok(Self { root: into.to_owned(), bare: true, borrowed: Vec::new() })
     }
 }
+
+impl Repository {
+    /// How many objects of a commit a partial clone does not have, though it knows who has them. They are not fetched. None
+    /// of a repository that is no partial clone, whatever it lacks.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn left_out(&self, commit: &str) -> Result<usize> {
+        let promised =
+            self.git(&["config", "--get-regexp", r"^remote\..*\.promisor$|^extensions\.partialclone$"]);
+        // Without any such setting git ends with 1.
+        if promised.map_or(true, |found| found.is_empty()) {
+            return Ok(0);
+        }
+        let shell = clean(self.root())?;
+        shell.set_var(NO_LAZY_FETCH, "1");
+        let listed = output_of(cmd!(shell, "git rev-list --objects --missing=print --max-count=1 {commit}"))?;
+        Ok(listed.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"?")).count())
+    }
+}
+
+/// With it git asks nobody for what a partial clone does not have.
+const NO_LAZY_FETCH: &str = "GIT_NO_LAZY_FETCH";
 
 /// The repository's working tree, which its settings name, may be gone: that of a submodule that is not checked out.
 const UPLOAD: &str = "--upload-pack=GIT_WORK_TREE=. git-upload-pack";
