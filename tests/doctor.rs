@@ -32,6 +32,16 @@ fn finds(more: &str, happens: impl FnOnce(&Stack), part: &str, parts: &[&str]) {
     wrong(&stack.run(&["doctor", "--json"]).exits(1), part, parts);
 }
 
+/// A PATH with these tools and no others.
+fn few(stack: &Stack, tools: &[&str]) -> String {
+    fs::create_dir(stack.path("few")).expect("makes");
+    for tool in tools {
+        let found = stack.sh(".", &format!("command -v {tool}"));
+        symlink(found.trim(), stack.path("few").join(tool)).expect("links");
+    }
+    stack.path("few").display().to_string()
+}
+
 #[test]
 fn a_stack_in_order_has_nothing_wrong_and_is_not_written_to() {
     let stack = Stack::configured();
@@ -105,17 +115,25 @@ fn keys_that_do_not_encrypt_or_open_are_told() {
 fn a_tool_that_is_needed_and_missing_is_told_and_one_that_is_not_needed_is_not() {
     let stack = Stack::new();
     stack.configure(ENCRYPTED);
-    fs::create_dir(stack.path("few")).expect("makes");
-    for tool in ["git", "sh"] {
-        let found = stack.sh(".", &format!("command -v {tool}"));
-        symlink(found.trim(), stack.path("few").join(tool)).expect("links");
-    }
-    let path = stack.path("few").display().to_string();
+    let path = few(&stack, &["git", "sh"]);
     let said = stack.run_with(&[("PATH", &path), KEY], &["doctor", "--json"]).exits(1);
     wrong(&said, "tool", &["gnupg"]);
     let document = said.json();
     let rsync = document["checks"].as_array().expect("a list").iter().find(|check| check["name"] == "rsync");
     assert_eq!(rsync.expect("a row")["state"], "unneeded");
+}
+
+#[test]
+fn what_a_bundle_asks_for_is_needed_too() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["publish", "--url", "https://github.com/acme/api/releases/tag/v1.4.2"]).ok();
+    let path = few(&stack, &["git", "sh"]);
+    wrong(
+        &stack.run_with(&[("PATH", &path)], &["doctor", "--json"]).exits(1),
+        "tool",
+        &["what is published", "apt-get install gh"],
+    );
 }
 
 #[test]
@@ -132,7 +150,9 @@ fn a_folder_that_cannot_be_written_to_is_told() {
 #[test]
 fn a_full_drill_that_is_not_configured_or_open_is_told() {
     let half = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\n";
-    finds(half, |_| {}, "drill", &["start, smoke", "docs/drills.md"]);
+    finds(half, |_| {}, "drill", &["start", "docs/drills.md"]);
+    let nowhere = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\nstart = \"true\"\nsmoke = [\"true\"]\n";
+    finds(nowhere, |stack| drop(stack.run(&["snapshot"]).ok()), "drill", &["deploy"]);
     let stack = Stack::new();
     stack.configure(
         "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json kept.json\"\nsmoke = [\"true\"]\n",

@@ -50,11 +50,28 @@ fn what_is_no_address_is_refused() {
     let said = stack.run(&["publish", "--url", "https://me:s3cr3t@example.org/x"]).exits(2);
     assert!(!said.shown().split("--- stdout").nth(1).expect("output").contains("s3cr3t"), "{}", said.shown());
     said.says(&["no address", "password"]);
-    stack.run(&["publish", "--replace-url"]).exits(2);
     for more in [&["--tag", "v1"][..], &["--draft"], &["--notes-file", "x"]] {
         stack.run(&[&["publish", "--url", URL], more].concat()).exits(2);
     }
     assert_eq!(stack.world("repo/releases"), world);
+}
+
+/// Neither is it replaced by a release of our own that nobody was asked about.
+#[test]
+fn an_address_that_is_recorded_stays_until_another_is_asked_for() {
+    let stack = bundled();
+    let url = "https://git.example.org/acme/api/v1.4.2";
+    stack.run(&["publish", "--url", url]).ok();
+    let world = stack.world("repo/releases");
+    publish(&stack, &[]).exits(3).says(&["says already", url, "--replace-url"]);
+    assert_eq!(stack.world("repo/releases"), world);
+    assert_eq!(
+        log(&stack).iter().filter(|line| line.contains("create")).count(),
+        0,
+        "nothing was made there"
+    );
+    publish(&stack, &["--replace-url"]).ok();
+    assert_eq!(lock(&stack)["release_url"], URL);
 }
 
 /// A bundle of a working tree is nobody's release.
@@ -81,7 +98,11 @@ fn the_manual_fallback_of_the_runbook_works() {
     let assets = stack.files(&format!("home/forge/releases/{TAG}/assets"));
     assert_eq!(assets, [".lock.json", ".tar.gz"].map(|end| format!("{BUNDLE}{end}")));
     // That release is left alone, and the lock is told of it.
-    publish(&stack, &[]).exits(1).says(&["is not in", "never changed", &format!("publish --url {URL}")]);
+    publish(&stack, &[]).exits(1).says(&[
+        "is not in",
+        "never changed",
+        &format!("{} --url {URL}", stack.one("repo/releases", ".lock.json").display()),
+    ]);
     stack.run(&["publish", "--url", URL]).ok();
     assert_eq!(lock(&stack)["release_url"], URL);
     stack.run(&["verify"]).ok();

@@ -76,5 +76,18 @@ fn a_partial_clone_says_what_is_missing_and_which_command_brings_it() {
     let line = next.split('`').nth(1).expect("a command");
     stack.sh(".", line);
     stack.run(&args).ok();
+    // Nor is a commit that is younger than the clone, or has left all its folders there.
+    stack.file("repo/server.js", "console.log('third')\n");
+    stack.commit("third", "2026-03-03T08:30:00Z");
+    stack.run(&["snapshot", "--version", "3"]).ok();
+    let young = stack.path("repo/releases/acme-api-v3-2026-03-03T083000Z.lock.json").display().to_string();
+    stack.sh(".", "git clone -q --no-checkout --filter=tree:0 \"file://$PWD/repo\" bare");
+    for (clone, args) in [("partial", [&*young, "is not in"]), ("bare", [&*lock, "is a partial clone"])] {
+        let objects = format!("{clone}/.git/objects");
+        let before = stack.world(&objects);
+        let said = stack.run(&["-C", &format!("../{clone}"), "verify", "--rebuild", args[0]]).exits(3);
+        assert_eq!(stack.world(&objects), before, "{clone}: nothing was fetched");
+        said.says(&[args[1]]);
+    }
     assert_eq!(scratch(&stack), "");
 }

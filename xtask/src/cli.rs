@@ -208,8 +208,8 @@ pub struct PublishArgs {
     /// Only record that the bundle was published at URL.
     #[arg(long, value_name = "URL", conflicts_with_all = ["tag", "draft", "notes_file"])]
     pub url: Option<String>,
-    /// With --url: take the place of another address that the lock has.
-    #[arg(long, requires = "url")]
+    /// Take the place of another address that the lock has.
+    #[arg(long)]
     pub replace_url: bool,
     /// Print what would be done, and change nothing.
     #[arg(long)]

@@ -2,13 +2,16 @@
 //!
 //! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
 //! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
+use super::restore_drill::full;
 use super::{Context, memory};
 use crate::config::live::Consistency;
 use crate::config::{Config, DataSet, Destination, Encryption, keys};
 use crate::destination::catalog::Catalog;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
+use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::AHEAD;
+use crate::drill::demands::Published;
 use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -21,6 +24,7 @@ use crate::ui::{bytes, table};
 use rustix::fs::Access;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How something is.
@@ -125,7 +129,12 @@ impl Doctor<'_> {
             }
         }
         let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
-        self.tools(&needs(config, databases));
+        let mut needs = needs(config, databases);
+        match releases::scan(&config.release.output_dir) {
+            Ok((bundles, _)) => needs.extend(bundles.iter().flat_map(needs_of)),
+            Err(error) => self.error("folder", "releases", &error),
+        }
+        self.tools(&needs);
         for place in &config.destinations {
             self.destination(config, place);
         }
@@ -154,7 +163,7 @@ impl Doctor<'_> {
 
     fn tools(&mut self, needs: &[(Tool, &str)]) {
         for tool in Tool::ALL {
-            let what: Vec<&str> =
+            let what: BTreeSet<&str> =
                 needs.iter().filter(|(one, _)| *one == tool).map(|(_, what)| *what).collect();
             let name = tool.command();
             match (tools::version(tool), what.is_empty()) {
@@ -164,7 +173,11 @@ impl Doctor<'_> {
                         "tool",
                         name,
                         State::Ok,
-                        format!("{}, for {}", short(&version), what.join(", ")),
+                        format!(
+                            "{}, for {}",
+                            short(&version),
+                            what.into_iter().collect::<Vec<_>>().join(", ")
+                        ),
                     );
                 }
                 (Err(Error::MissingTools { .. }), true) => {
@@ -273,25 +286,15 @@ impl Doctor<'_> {
             }
         }
         if drill.full_every.is_some() {
-            let lines = [
-                ("stop", drill.stop.is_some()),
-                ("start", drill.start.is_some()),
-                ("smoke", !drill.smoke.is_empty()),
-            ];
-            let missing: Vec<&str> = lines.iter().filter(|(_, set)| !set).map(|(key, _)| *key).collect();
-            match missing.is_empty() {
-                true => self.add("drill", "full", State::Ok, "stop, start and smoke are set"),
-                false => {
-                    let seen = format!("`full-every` is set, and {} not", missing.join(", "));
-                    self.wrong(
-                        "drill",
-                        "full",
-                        State::Failed,
-                        &seen,
-                        "set them in [drill]; see docs/drills.md",
-                    );
-                }
-            }
+            self.full(config);
+        }
+    }
+
+    /// What the full drill itself would miss.
+    fn full(&mut self, config: &Config) {
+        match full::incomplete(config) {
+            Ok(None) => self.add("drill", "full", State::Ok, "everything that it needs is set"),
+            Ok(Some(error)) | Err(error) => self.error("drill", "full", &error),
         }
     }
 
@@ -379,6 +382,17 @@ fn needs(config: &Config, databases: bool) -> Vec<(Tool, &'static str)> {
         (Tool::Rsync, "`aside-dir`", config.drill.aside_dir.is_some()),
         (Tool::Ssh, "other machines", remotes().any(|far| far.tools().contains(&Tool::Ssh))),
         (Tool::Curl, "`ping-url-file`", config.notify.ping_url_file.is_some()),
+    ];
+    all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
+}
+
+/// Those that a bundle asks for: it was published, or names an image.
+fn needs_of(bundle: &Bundle) -> Vec<(Tool, &'static str)> {
+    let lock = &bundle.lock;
+    let published = lock.release_url.as_deref().is_some_and(|url| Published::at(url).is_some());
+    let all = [
+        (Tool::Gh, "what is published", published),
+        (Tool::Docker, "images of bundles", lock.docker_tag.is_some()),
     ];
     all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
 }

@@ -233,7 +233,7 @@ impl Commits {
     fn of(config: &Config) -> Self {
         let repository = Repository::discover(&config.root).ok().flatten();
         let with_blobs = |repository: Repository| {
-            let blobs = repository.blobs().ok()?;
+            let blobs = repository.local_blobs().ok()?;
             Some((repository, RefCell::new(blobs)))
         };
         Self { repository: repository.and_then(with_blobs) }

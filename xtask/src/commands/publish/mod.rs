@@ -79,16 +79,7 @@ fn elsewhere(args: &Args, subject: Subject, url: &str) -> Result<About> {
     })?;
     subject.check_clean()?;
     subject.check_lock()?;
-    let mut findings = Vec::new();
-    if let Some(other) = subject.other_url(url) {
-        let lock = show(&subject.bundle.lock_path);
-        if !args.replace_url {
-            let what = format!("{lock} says already that the bundle was published at {other}");
-            let next = "see which of the two is its release: --replace-url records the new one in its place";
-            return Err(Error::refused(what, next));
-        }
-        findings.push(Finding::info(lock, format!("has said until now that it was published at {other}")));
-    }
+    let findings = subject.replaced(url, args.replace_url)?.into_iter().collect();
     let (steps, outcome) = match subject.is_recorded(url)? {
         true => (Vec::new(), Outcome::Unchanged),
         false => (vec![Step::Record], Outcome::Recorded),
@@ -124,14 +115,16 @@ fn here(args: &Args, subject: Subject, ctx: &Context) -> Result<About> {
         }
     }
     let url = forge.page(&tag);
-    if let Some(other) = subject.other_url(&url) {
-        let what = format!("says that the bundle was published at {other}: {url} takes the place of that");
-        let repair = "see that both lead to the same release, or that the older one is not this bundle's";
-        findings.push(Finding::warning(show(&subject.bundle.lock_path), what, repair));
-    }
+    findings.extend(subject.replaced(&url, args.replace_url)?);
     let assets = subject.assets(&url)?;
-    let wish =
-        Wish { tag: &tag, draft: args.draft, notes: notes.as_deref(), recorded: subject.is_recorded(&url)? };
+    let lock = show(&subject.bundle.lock_path);
+    let wish = Wish {
+        tag: &tag,
+        draft: args.draft,
+        notes: notes.as_deref(),
+        recorded: subject.is_recorded(&url)?,
+        lock: &lock,
+    };
     let mut plan = plan(forge.release(&tag)?.as_ref(), &assets, &wish)?;
     plan.findings.extend(findings);
     Ok(About { subject, url, place: Some(Place { forge, tag, commit }), assets, plan })

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::tools::gh::release::{self, Notes, Release};
+use crate::tools::ssh::word;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub(super) struct Wish<'a> {
     pub notes: Option<&'a Path>,
     /// Whether the lock has the address already.
     pub recorded: bool,
+    /// The lock, as it is shown.
+    pub lock: &'a str,
 }
 
 /// One step.
@@ -139,8 +142,11 @@ fn unchanged(published: &Release, assets: &[Asset], wish: &Wish<'_>) -> Plan {
         let has_tarball = |asset: &Asset| {
             asset.name.ends_with(".tar.gz") && published.assets.iter().any(|one| is_whole(one, asset))
         };
-        let repair =
-            if assets.iter().any(has_tarball) { same_tarball(published) } else { ANOTHER.to_owned() };
+        let repair = if assets.iter().any(has_tarball) {
+            same_tarball(published, wish.lock)
+        } else {
+            ANOTHER.to_owned()
+        };
         let told = |(asset, how): (&Asset, &str)| {
             let what = format!("{how} {}, which is published already and is never changed", published.url);
             Finding::error(&asset.name, what, repair.clone())
@@ -162,10 +168,11 @@ pub(super) const ANOTHER: &str = "give what you have now a version and a tag of 
                                   snapshot` bundles the commit that has them";
 
 /// What helps where it holds the same one, and only what stands beside it differs: it was not made from here.
-fn same_tarball(published: &Release) -> String {
+fn same_tarball(published: &Release, lock: &str) -> String {
     format!(
-        "its tarball is the same: `cargo xtask publish --url {}` records that release as this bundle's; or give what you \
-         have now a version and a tag of its own",
+        "its tarball is the same: `cargo xtask publish {} --url {}` records that release as this bundle's; or give what \
+         you have now a version and a tag of its own",
+        word(lock),
         published.url
     )
 }

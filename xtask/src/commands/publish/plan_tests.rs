@@ -26,7 +26,8 @@ fn with(draft: bool, names: &[&str]) -> Release {
 }
 
 const ALL: [&str; 3] = ["a.tar.gz", "a.lock.json", "SHA256SUMS"];
-const WISH: Wish<'static> = Wish { tag: "v1", draft: false, notes: None, recorded: false };
+const WISH: Wish<'static> =
+    Wish { tag: "v1", draft: false, notes: None, recorded: false, lock: "a.lock.json" };
 
 fn steps(release: Option<&Release>, wish: &Wish<'_>) -> Vec<Step> {
     plan(release, &assets(), wish).expect("a plan").steps

@@ -8,6 +8,7 @@ use crate::destination::marker::Sums;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::{named, read, release_url};
 use crate::error::{Error, Result};
+use crate::finding::Finding;
 use crate::finding::Severity;
 use crate::restore::{self, Source};
 use crate::shown::show;
@@ -102,9 +103,22 @@ impl Subject {
         }
     }
 
-    /// The address that the lock has, where that is another one.
-    pub fn other_url(&self, url: &str) -> Option<&str> {
-        self.bundle.lock.release_url.as_deref().filter(|known| *known != url)
+    /// What is told where the lock has another address, which this one takes the place of.
+    ///
+    /// # Errors
+    /// When that is not asked for.
+    pub fn replaced(&self, url: &str, asked: bool) -> Result<Option<Finding>> {
+        let Some(other) = self.bundle.lock.release_url.as_deref().filter(|known| *known != url) else {
+            return Ok(None);
+        };
+        let lock = show(&self.bundle.lock_path);
+        if !asked {
+            let what =
+                format!("{lock} says already that the bundle was published at {other}, and not at {url}");
+            let next = "see which of the two is its release: --replace-url records the new one in its place";
+            return Err(Error::refused(what, next));
+        }
+        Ok(Some(Finding::info(lock, format!("has said until now that it was published at {other}"))))
     }
 
     /// That it is of a commit: nobody else can make, or check, what is of one working tree.

@@ -62,7 +62,7 @@ pub(super) fn commit_of<'a>(
         );
         return Err(Error::refused(what, next));
     };
-    let mut blobs = repository.blobs()?;
+    let mut blobs = repository.local_blobs()?;
     if !repository.has(commit, &mut blobs)? {
         let what = format!("commit {commit} is not in {}", show(repository.root()));
         return Err(Error::refused(what, fetch(lock, commit, repository)?));

@@ -160,7 +160,7 @@ pub(super) fn service(config: &Config) -> Result<Service> {
 ///
 /// # Errors
 /// When the releases cannot be listed.
-pub(super) fn incomplete(config: &Config) -> Result<Option<Error>> {
+pub(in crate::commands) fn incomplete(config: &Config) -> Result<Option<Error>> {
     let kinds = gather::required(config, &releases::scan(&config.release.output_dir)?.0);
     let targets = || kinds.iter().try_for_each(|kind| target(config, kind).map(drop));
     Ok(service(config).map(drop).and_then(|()| targets()).err())

@@ -1,7 +1,7 @@
 //! `restore-drill`: a file a kind of drill, which of them has its turn, and what all of them do alike: `frame` before,
 //! `report` behind.
 pub(super) mod frame;
-mod full;
+pub(super) mod full;
 mod history;
 mod recover;
 pub(super) mod report;

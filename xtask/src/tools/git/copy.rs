@@ -6,7 +6,7 @@
 //! is not used.
 use super::super::output_of;
 use super::submodules::Lent;
-use super::{Repository, clean};
+use super::{NO_LAZY_FETCH, Repository, clean};
 use crate::error::{Error, Result};
 use std::path::Path;
 use xshell::{Shell, cmd};
@@ -49,9 +49,6 @@ impl Repository {
         Ok(listed.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"?")).count())
     }
 }
-
-/// With it git asks nobody for what a partial clone does not have.
-const NO_LAZY_FETCH: &str = "GIT_NO_LAZY_FETCH";
 
 /// The repository's working tree, which its settings name, may be gone: that of a submodule that is not checked out.
 const UPLOAD: &str = "--upload-pack=GIT_WORK_TREE=. git-upload-pack";

@@ -65,6 +65,9 @@ fn clean(folder: &Path) -> Result<Shell> {
     Ok(shell)
 }
 
+/// With it git asks nobody for what a partial clone does not have.
+const NO_LAZY_FETCH: &str = "GIT_NO_LAZY_FETCH";
+
 /// Where git looks for objects besides.
 const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
 

@@ -5,7 +5,7 @@
 use super::super::process::environment;
 use super::super::{failed, not_started};
 use super::store::Store;
-use super::{Commit, Repository};
+use super::{Commit, NO_LAZY_FETCH, Repository};
 use crate::error::Result;
 use jiff::Timestamp;
 use std::ffi::OsStr;
@@ -41,8 +41,20 @@ impl Repository {
     ///
     /// # Errors
     /// When git does not start.
-    #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
     pub fn blobs(&self) -> Result<Blobs> {
+        self.reader(&[])
+    }
+
+    /// The same of what is on this machine: for a partial clone nothing is fetched, as git does else.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn local_blobs(&self) -> Result<Blobs> {
+        self.reader(&[(NO_LAZY_FETCH, "1")])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
+    fn reader(&self, more: &[(&str, &str)]) -> Result<Blobs> {
         let mut command = Command::new("git");
         command
             .args(BOUNDED)
@@ -50,6 +62,7 @@ impl Repository {
             .current_dir(&self.root)
             .env_clear()
             .envs(environment())
+            .envs(more.iter().copied())
             .envs(self.alternates().map(|folders| (super::ALTERNATES, folders)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().map_err(|error| not_started(TOOL, &error))?;

@@ -151,7 +151,7 @@ fn objects(place: &Path, commit: &str) -> Option<(PathBuf, PathBuf)> {
     shell.set_var("GIT_DIR", place);
     // Else git looks for the working tree that its settings name, which may be gone.
     shell.set_var("GIT_WORK_TREE", folder);
-    shell.set_var("GIT_NO_LAZY_FETCH", "1");
+    shell.set_var(super::NO_LAZY_FETCH, "1");
     let wanted = format!("{commit}^{{commit}}");
     output_of(cmd!(shell, "git cat-file -e {wanted}")).ok()?;
     let git_dir = output_of(cmd!(shell, "git rev-parse --absolute-git-dir")).ok()?;
