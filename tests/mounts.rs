@@ -1,7 +1,7 @@
 //! The mount protocol with real mounts: a drive that is away, dead, read-only, full, taken away or exchanged while a
 //! backup is written ends the run as documented, and the bare folder beneath it never receives a byte.
 mod far;
-mod space;
+pub(crate) mod space;
 
 use super::support::{Outcome, outcome};
 use serde_json::Value;
