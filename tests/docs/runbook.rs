@@ -5,7 +5,7 @@
 //! it comes to a scene, and what must be true behind it, is told in shell, in the files beside `night.sh`.
 mod tables;
 
-use super::markdown::{blocks, chapters, page};
+use super::markdown::{blocks, chapters, page, section};
 use crate::docker::engine::Engine;
 use crate::full::service;
 use crate::mounts::space::Space;
@@ -155,6 +155,7 @@ fn play(scene: &Scene) {
 #[test]
 fn each_section_with_commands_has_its_scene() {
     let page = page(PAGE);
+    let text_of = |title: &str| section(&page, title).to_owned();
     let scenes = || [ORDINARY, DISASTER, TROUBLE].into_iter().flatten();
     let with: BTreeSet<String> = chapters(&page)
         .into_iter()
@@ -163,6 +164,9 @@ fn each_section_with_commands_has_its_scene() {
         .collect();
     assert_eq!(with, scenes().map(|scene| scene.heading.to_owned()).collect());
     assert_eq!(with.len(), scenes().count(), "a heading twice");
+    let silent: Vec<&String> =
+        with.iter().filter(|title| !text_of(title).contains("t is well when")).collect();
+    assert!(silent.is_empty(), "how does one see that it is well again? {silent:?}");
     // What is to be typed is run, so it is `sh`; what is shown, and the one configuration, are not to be typed.
     let languages: Vec<&str> = blocks(&page).iter().map(|(language, _)| *language).collect();
     assert!(languages.iter().all(|language| ["sh", "text", "toml"].contains(language)), "{languages:?}");

@@ -56,11 +56,11 @@ scenes! {
     lost_memory: "The memory is lost" [1, 0, 0, 0],
     full_drive: "The drive is full" [3, 0, 0],
     over_quota: "The quota is passed" [1, 1, 0, 0],
-    wrong_clock: "The clock was wrong" [1, 0, 0, 0],
+    wrong_clock: "The clock was wrong" [0, 1, 0, 0],
     locked: "Another run holds the lock" [75, 0],
     killed_backup: "A backup was killed" [0],
     killed_drill: "A full drill was killed" [3, 0, 0],
     not_verified: "A drill was not verified" [1, 0, 0, 0],
-    no_service: "The service does not come back" [0, 0, 0],
+    no_service: "The service does not come back" [0, 0, 0, 0],
     older_image: "Back to an older Docker image" [0, 0],
 }

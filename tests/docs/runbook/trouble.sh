@@ -34,7 +34,13 @@ wrong_drive_happens() { well; umount /mnt/gdrive; mount -t tmpfs none /mnt/gdriv
 wrong_drive_well() { is_live; is_newest; }
 
 damaged_happens() { well; damage "$(newest)"; }
-damaged_well() { ends 0 codex-api status; is_live; is_newest; }
+damaged_well() {
+    x status
+    is_live
+    is_newest
+    # Its three files, and those of no other.
+    [[ $(ls /srv/damaged | wc -l) == 3 && $(archives | wc -l) == 2 ]]
+}
 
 gpg_happens() {
     well
@@ -42,7 +48,7 @@ gpg_happens() {
     echo "CODEX_BACKUP_GPG_KEY='correct horse battery'" > ~/.config/codex-backup.env
     CODEX_BACKUP_GPG_KEY='correct horse battery' x backup --encrypt
 }
-gpg_well() { gpgconf --kill all; }
+gpg_well() { is_live; gpgconf --kill all; }
 
 lost_key_happens() {
     well
@@ -60,7 +66,7 @@ lost_key_well() {
 }
 
 lost_manifest_happens() { well; rm "$(newest | sed 's/tar.gz$/manifest.jsonl.gz/')"; }
-lost_manifest_well() { is_data /srv/restored/.codex-api; is_newest; x status; }
+lost_manifest_well() { is_data /srv/restored/.codex-api; is_newest; x status; is_live; }
 
 lost_marker_happens() { well; rm "$(newest).sha256"; }
 lost_marker_well() { is_live; is_newest; }
@@ -92,11 +98,12 @@ wrong_clock_happens() {
     echo z > "$repo/.codex-api/z"
     remember
     x backup
+    ends 1 overdue status
     at 2026-03-10T12:00:00Z
     ends 3 'is dated in the future' restore codex-api --to /srv/back
     at 2027-03-01T00:00:00Z
 }
-wrong_clock_well() { is_live; is_newest; }
+wrong_clock_well() { is_live; is_newest; [[ -e /srv/damaged/2027 ]]; }
 
 locked_happens() {
     well
