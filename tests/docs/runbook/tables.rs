@@ -53,7 +53,7 @@ scenes! {
     lost_key: "The key is lost" [0, 0, 0],
     lost_manifest: "The manifest is lost" [1, 0],
     lost_marker: "The marker is lost" [1, 0, 0],
-    lost_memory: "The memory is lost" [1, 0, 0, 0],
+    lost_memory: "The memory is lost" [1, 0, 0, 0, 0],
     full_drive: "The drive is full" [3, 0, 0],
     over_quota: "The quota is passed" [1, 1, 0, 0],
     wrong_clock: "The clock was wrong" [0, 1, 0, 0],

@@ -68,11 +68,21 @@ lost_key_well() {
 lost_manifest_happens() { well; rm "$(newest | sed 's/tar.gz$/manifest.jsonl.gz/')"; }
 lost_manifest_well() { is_data /srv/restored/.codex-api; is_newest; x status; is_live; }
 
-lost_marker_happens() { well; rm "$(newest).sha256"; }
-lost_marker_well() { is_live; is_newest; }
+# Beside one that has lost it lies one that was never completed: it gets none.
+lost_marker_happens() {
+    well
+    rm "$(newest).sha256"
+    head -c 1000 "$(newest)" > /mnt/gdrive/codex-backups/2026/03-09/codex-api-2026-03-09T040000Z.tar.gz
+}
+lost_marker_well() {
+    is_live
+    is_newest
+    [[ $(archives | wc -l) == 4 ]]
+    [[ $(find /mnt/gdrive/codex-backups -name '*.sha256' | wc -l) == 3 ]]
+}
 
 lost_memory_happens() { well; rm -rf "$repo/.recovery"; }
-lost_memory_well() { is_live; is_newest; [[ $(archives | wc -l) -ge 1 ]]; }
+lost_memory_well() { is_live; is_newest; [[ $(ls -A /srv/aside | wc -l) == 2 ]]; }
 
 full_drive_happens() {
     well
