@@ -28,7 +28,7 @@ END
     kill -KILL "$(cat cache/pid)"
     ! ls /mnt/gdrive 2> /dev/null
 }
-dead_well() { is_live; is_newest; systemctl stop gdrive; }
+dead_well() { is_live; is_newest; umount -l /mnt/gdrive; }
 
 wrong_drive_happens() { well; umount /mnt/gdrive; mount -t tmpfs none /mnt/gdrive; }
 wrong_drive_well() { is_live; is_newest; }
