@@ -2,7 +2,7 @@
 //! backup is written ends the run as documented, and the bare folder beneath it never receives a byte.
 mod evidence;
 mod far;
-mod space;
+pub(crate) mod space;
 
 use super::support::{Outcome, outcome};
 use serde_json::Value;
@@ -98,10 +98,12 @@ fn a_mount_whose_server_has_died_is_told_as_that() {
     let Some(world) = World::new(Kind::Fuse) else { return };
     world.backup(0).ok();
     world.signal_server("KILL");
-    all_say_that_it_is_away(&world, &["the mount has died", "umount -l"]);
+    // What is named is the mount, not the folder of the backups in it: that one cannot be unmounted.
+    let unmount = format!("`umount -l {}`", world.point());
+    all_say_that_it_is_away(&world, &["the mount has died", &unmount]);
     // Nor where nothing was said of a mount.
     world.configure("");
-    all_say_that_it_is_away(&world, &["the mount has died", "umount -l"]);
+    all_say_that_it_is_away(&world, &["the mount has died", &unmount]);
     world.configure(&format!("mount = \"{}\"\n", world.point()));
     world.sh("umount -l drive");
     world.plug();

@@ -138,6 +138,25 @@ fn a_set_of_the_same_name_in_another_repository_is_pruned_only_after_it_was_adop
     assert_eq!(days(&stack), ["04"]);
 }
 
+/// It is made all the same: the drive may be a new one.
+#[test]
+fn a_drive_that_has_none_of_its_backups_is_asked_about() {
+    let stack = Stack::configured();
+    stack.run_at("2026-03-01T12:00:00Z", &["backup"]).ok();
+    stack.run_at("2026-03-02T12:00:00Z", &["backup"]).ok();
+    stack.sh(".", "mv drive right; mkdir drive");
+    for args in [&["backup", "--dry-run"][..], &["backup"]] {
+        let said = stack.run(args).ok();
+        said.says(&["holds none of the 2 backups", "is this the right drive?"]);
+    }
+    // The one that was made there since is known there.
+    let again = stack.run_at("2026-03-11T12:00:00Z", &["backup"]).ok();
+    assert!(!again.stderr.contains("right drive"), "{}", again.shown());
+    stack.sh(".", "rm -r drive; mv right drive");
+    let right = stack.run_at("2026-03-12T12:00:00Z", &["backup"]).ok();
+    assert!(!right.stderr.contains("right drive"), "{}", right.shown());
+}
+
 #[test]
 fn a_backup_that_was_removed_by_hand_stops_all_pruning_until_it_is_forgotten() {
     let stack = three("keep = 1\n");

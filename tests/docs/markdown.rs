@@ -63,6 +63,22 @@ pub(super) fn section<'a>(text: &'a str, title: &str) -> &'a str {
     &text[begin.unwrap_or_else(|| panic!("no heading {title:?}")).0..]
 }
 
+/// The headings in order, each with what stands under it, up to the next heading of any kind.
+pub(super) fn chapters(text: &str) -> Vec<(String, String)> {
+    let (mut found, mut inside) = (Vec::<(String, String)>::new(), false);
+    for line in text.split_inclusive('\n') {
+        inside ^= line.starts_with("```");
+        match found.last_mut() {
+            _ if !inside && line.starts_with('#') => {
+                found.push((line.trim_matches(['#', ' ', '\n', '`']).to_owned(), "\n".to_owned()));
+            }
+            Some((_, text)) => text.push_str(line),
+            None => {}
+        }
+    }
+    found
+}
+
 /// The tables in order: rows of cells, the head first.
 pub(super) fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
     let mut found: Vec<Vec<Vec<String>>> = Vec::new();
@@ -137,6 +153,8 @@ fn pages_are_read_as_they_are_meant() {
     assert_eq!(blocks(page), [("toml", "# no heading\n| no | table |\n".to_owned())]);
     let text = section(page, "A `b");
     assert!(text.contains("### Deeper") && text.contains("end") && !text.contains("Next"), "{text}");
+    let titles: Vec<String> = chapters(page).into_iter().map(|(title, _)| title).collect();
+    assert_eq!(titles, ["T", "A `b", "Deeper", "Next"]);
     let rows = table(text, "head");
     assert_eq!((rows.len(), spans(&rows[0][0])), (1, vec!["a|b".to_owned()]));
     let [x, y] = &fields(&rows[0][1])[..] else { panic!("{rows:?}") };

@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 os.makedirs(run, exist_ok=True)
 for name, text in [("pid", os.getpid()), ("port", server.server_address[1])]:
@@ -80,12 +80,18 @@ with open(sys.argv[1] + "/port") as file:
 sys.stdout.write(urllib.request.urlopen(f"http://127.0.0.1:{port}/all", timeout=10).read().decode())
 "#;
 
-/// A stack whose service runs on its data; `more` goes to `[drill]`, and `visits` has it write to its data.
-pub fn stack(more: &str, visits: bool) -> Stack {
-    let stack = Stack::new();
+/// Lays the programs of the service into `service`. With PORT in its environment it listens there, and else where there is
+/// room.
+pub fn install(stack: &Stack) {
     for (name, text) in [("server.py", SERVER), ("start.sh", START), ("stop.sh", STOP), ("ask.py", ASK)] {
         stack.file(&format!("service/{name}"), text);
     }
+}
+
+/// A stack whose service runs on its data; `more` goes to `[drill]`, and `visits` has it write to its data.
+pub fn stack(more: &str, visits: bool) -> Stack {
+    let stack = Stack::new();
+    install(&stack);
     configure(&stack, more, visits);
     stack.run(&["snapshot"]).ok();
     start(&stack);

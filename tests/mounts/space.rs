@@ -17,6 +17,7 @@ pub const WITHOUT: &str = "RECOVERY_TESTS_WITHOUT_MOUNTS";
 pub struct Space {
     keeper: Child,
     first: u32,
+    more: &'static [&'static str],
 }
 
 impl Drop for Space {
@@ -39,11 +40,17 @@ fn missing<T>(what: &str, next: &str) -> Option<T> {
 impl Space {
     /// A new one; `None` when this machine has none and the test may be left out.
     pub fn open() -> Option<Self> {
+        Self::apart(&[])
+    }
+
+    /// One in which more is its own, such as `--net`.
+    pub fn apart(more: &'static [&'static str]) -> Option<Self> {
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
+        command.args(more);
         // A shell, because the first process has to take leave of those that nobody else waits for.
         command.args(["bash", "-c", "mount -t tmpfs none /mnt && echo there && while read -r _; do :; done"]);
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -64,7 +71,7 @@ impl Space {
         let id = keeper.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("reads");
         let first = children.split_whitespace().next().and_then(|number| number.parse().ok());
-        Some(Self { keeper, first: first.expect("a process") })
+        Some(Self { keeper, first: first.expect("a process"), more })
     }
 
     /// The same command, run inside.
@@ -73,8 +80,8 @@ impl Space {
     }
 
     /// The same command as a process that ends with the namespace, and so do those that it starts.
-    fn bound(&self, command: &Command) -> Command {
-        self.entered(&["--mount", "--pid"], command)
+    pub fn bound(&self, command: &Command) -> Command {
+        self.entered(&[&["--mount", "--pid"], self.more].concat(), command)
     }
 
     fn entered(&self, spaces: &[&str], command: &Command) -> Command {

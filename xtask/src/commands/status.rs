@@ -413,7 +413,11 @@ impl Answer {
                 "was left by a drill of {} that was killed: it holds restored data in the clear",
                 scratch::whose(&folder)
             );
-            self.findings.push(Finding::warning(show(&folder), what, "the next drill removes it"));
+            self.findings.push(Finding::warning(
+                show(&folder),
+                what,
+                "`cargo xtask restore-drill` removes it",
+            ));
         }
         for folder in left_behind(ctx, config, memory(config).as_ref()) {
             let what = "was left by a backup that was killed: it may hold data in the clear";

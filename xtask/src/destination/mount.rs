@@ -188,11 +188,12 @@ fn told(point: &Path, path: &Path, error: io::Error) -> Error {
     if !is_dead(&error) {
         return Error::io("read", path)(error);
     }
+    let point = listed(path).unwrap_or_else(|| point.to_owned());
     let next = format!(
         "unmount it (`umount -l {0}`, or `fusermount3 -uz {0}`), mount it again and run again; nothing of this run counts as a backup",
         point.display()
     );
-    Error::NotMounted { path: point.to_owned(), what: format!("the mount has died: {error}"), next }
+    Error::NotMounted { path: point, what: format!("the mount has died: {error}"), next }
 }
 
 /// Looks at the drive that `path` lies on, or will: at the nearest folder above it that is there.
@@ -208,12 +209,13 @@ fn look(point: &Path, path: &Path) -> Result<Mounted> {
     };
     let seen = if silent(path)? { None } else { there() };
     seen.unwrap_or_else(|| {
+        let point = listed(path).unwrap_or_else(|| point.to_owned());
         let next = format!(
             "see what hangs there (`umount -l {}` takes it away), mount it again and run again",
             point.display()
         );
         let what = format!("the mount did not answer in {} s", DEADLINE.as_secs());
-        Err(Error::NotMounted { path: point.to_owned(), what, next })
+        Err(Error::NotMounted { path: point, what, next })
     })
 }
 
@@ -260,6 +262,14 @@ fn mounts(table: &str) -> impl Iterator<Item = (PathBuf, &str)> {
         let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
         Some((PathBuf::from(point), kind))
     })
+}
+
+/// The mount point in the system's list, which asks nobody, that `path` lies beneath by its name: what is to be unmounted.
+fn listed(path: &Path) -> Option<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let over = mounts(&table).map(|(point, _)| point).filter(|point| path.starts_with(point));
+    over.filter(|point| point.parent().is_some()).max_by_key(|point| point.components().count())
 }
 
 /// The first mount point that is `folder`, which has no link in it, or lies in it.

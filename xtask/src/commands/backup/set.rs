@@ -25,7 +25,7 @@ use crate::source::folder::{Folder, Survey};
 use crate::tools::gpg::Key;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Between two tries of a destination that is out of reach, at first and at most.
@@ -160,6 +160,8 @@ impl Work<'_> {
                 }
             }
             self.names(&ready);
+            let strange: Vec<Finding> = ready.iter().filter_map(|one| self.strange(one)).collect();
+            self.done.findings.extend(strange);
             let name = self.name();
             for one in ready.iter_mut().filter(|_| !self.args.force) {
                 one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known);
@@ -227,6 +229,25 @@ impl Work<'_> {
         let repair =
             "if that is right, remove the set; else look where the files went: the backups still have them";
         (self.files() == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
+    }
+
+    /// A drive that has none of the backups that were made on it may be another one. It gets its backup all the same: a new
+    /// drive in the place of one that is lost is no mistake.
+    fn strange(&self, one: &Ready) -> Option<Finding> {
+        let path = &one.destination.place.path;
+        let there = one.catalog.archives();
+        let on_record = self.known.made.keys().filter(|made| Path::new(made).starts_with(path));
+        let expected = on_record.filter(|made| !self.known.doomed.contains(*made));
+        let (mut count, mut found) = (0, false);
+        for made in expected {
+            count += 1;
+            found |= there.contains(made);
+        }
+        let what =
+            format!("holds none of the {count} backups that were made there: is this the right drive?");
+        let repair =
+            "look which drive is mounted there; `cargo xtask prune --forget-lost` accepts that they are gone";
+        (count > 0 && !found).then(|| Finding::warning(show(path), what, repair))
     }
 
     /// The newest backup that still holds what the source holds is the one that all are to have. A destination that has
