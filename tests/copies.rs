@@ -210,6 +210,15 @@ fn a_newer_backup_that_is_on_record_and_not_there_is_told() {
 }
 
 #[test]
+fn gits_own_folder_is_no_target() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.run(&["restore", "codex-api", "--to", ".git/back"]).exits(3).says(&["git's own folder"]);
+    stack.configure("[drill]\ndeploy-dir = \".git\"\n");
+    stack.run(&["status"]).exits(3).says(&["drill.deploy-dir", "git's own folder"]);
+}
+
+#[test]
 fn a_target_in_live_data_or_at_a_destination_or_behind_a_dead_link_is_refused() {
     let stack = Stack::configured();
     stack.run(&["backup"]).ok();

@@ -70,6 +70,9 @@ fn what_was_not_begun_yet_is_a_warning() {
     stack.run(&["doctor"]).ok().says(&["recovery.toml", "cargo xtask init"]);
     stack.configure("");
     stack.run(&["doctor"]).ok().says(&["none at drive", "cargo xtask backup"]);
+    stack.run(&["init", "--force"]).ok();
+    stack.sh("repo", "sed -i '/^\\[data/,$d' recovery.toml");
+    stack.run(&["doctor"]).ok().says(&["nothing is backed up"]);
 }
 
 #[test]

@@ -174,6 +174,15 @@ fn status_and_every_dry_run_write_nothing() {
 }
 
 #[test]
+fn init_writes_nothing_that_a_bare_repository_would_not_read() {
+    let stack = Stack::new();
+    stack.sh(".", "git clone -q --bare repo bare.git");
+    let before = stack.world("bare.git");
+    stack.run(&["-C", "../bare.git", "init"]).exits(3).says(&["is a bare repository", "in a clone"]);
+    assert_eq!(stack.world("bare.git"), before);
+}
+
+#[test]
 fn init_detects_name_version_and_data_and_writes_a_file_that_loads() {
     let stack = Stack::new();
     let planned = stack.run(&["init", "--dry-run", "--json"]).ok().json();

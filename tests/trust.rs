@@ -138,6 +138,50 @@ fn a_set_of_the_same_name_in_another_repository_is_pruned_only_after_it_was_adop
     assert_eq!(days(&stack), ["04"]);
 }
 
+/// A clock that ran back for a while: what was made last is told, and stays, though its name says that it is old.
+#[test]
+fn a_backup_that_was_made_last_stays_whatever_a_wrong_clock_has_called_it() {
+    let stack = Stack::configured();
+    stack.run_at("2026-03-10T12:00:00Z", &["backup"]).ok();
+    stack.file("repo/.codex-api/config.toml", "model = 'newest'\n");
+    let said = stack.run_at("2026-01-01T00:00:00Z", &["backup"]).ok();
+    said.says(&["2026-03-10T12:00:00Z", "this machine's clock is behind"]);
+    let now = "2026-03-11T12:00:00Z";
+    stack.run_at(now, &["status"]).exits(1).says(&[
+        "codex-api-2026-01-01",
+        "was made after",
+        "a clock was wrong",
+    ]);
+    stack
+        .run_at(now, &["restore", "codex-api", "--to", "../back"])
+        .ok()
+        .says(&["2026-01-01", "was made after"]);
+    let pruned = stack.run_at(now, &["prune", "--keep", "1", "--json"]).ok().json();
+    let items = pruned["items"].as_array().expect("a list");
+    let it = items.iter().find(|item| item["path"].as_str().is_some_and(|path| path.contains("2026-01-01")));
+    assert_eq!(it.expect("an item")["decision"], "keep", "{pruned}");
+    // A new one mends it.
+    stack.run_at(now, &["backup"]).ok();
+    assert!(!stack.run_at(now, &["status"]).shown().contains("was made after"));
+}
+
+/// Names that a prune has set free lie before those that stay.
+#[test]
+fn a_new_backup_has_a_later_name_than_all_of_its_series() {
+    let stack = Stack::new();
+    stack.configure("keep = 2\n");
+    for _ in 0..8 {
+        stack.run(&["backup"]).ok();
+    }
+    stack.run(&["prune"]).ok();
+    stack.file("repo/.codex-api/config.toml", "model = 'newest'\n");
+    stack.run_at("2026-03-10T12:00:02Z", &["backup"]).ok();
+    stack.run_at("2026-03-10T12:00:30Z", &["prune"]).ok();
+    stack.run_at("2026-03-10T12:00:30Z", &["restore", "codex-api", "--to", "../back"]).ok();
+    let back = fs::read_to_string(stack.path("back/.codex-api/config.toml")).expect("reads");
+    assert_eq!(back, "model = 'newest'\n");
+}
+
 /// It is made all the same: the drive may be a new one.
 #[test]
 fn a_drive_that_has_none_of_its_backups_is_asked_about() {

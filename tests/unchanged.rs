@@ -146,6 +146,35 @@ fn an_encrypted_one_is_confirmed_with_its_key_alone() {
     assert_eq!(run("another horse"), "ok", "with the new key there is no backup yet");
 }
 
+/// Two clones with one drive, and files made at one time: what the other has backed up is not what is here.
+#[test]
+fn what_another_repository_has_backed_up_is_not_taken_for_ours() {
+    let stack = Stack::configured();
+    outcome(&mut stack.plain(&["backup"])).ok();
+    stack.sh("repo", "rm -r .recovery");
+    let said = outcome(stack.plain(&["backup"]).env("RECOVERY_NOW", "2026-03-11T12:00:00Z")).ok();
+    assert!(!said.shown().contains("unchanged"), "{}", said.shown());
+}
+
+/// Another passphrase makes a backup that the former does not open: an error, once, and nothing is pruned by that run.
+#[test]
+fn another_passphrase_than_the_last_backup_has_is_an_error() {
+    let stack = Stack::new();
+    stack.configure("keep = 1\npassphrase-env = \"BACKUP_KEY\"\n");
+    let run = |day: u8, key: &str| {
+        let now = format!("2026-03-{day}T12:00:00Z");
+        outcome(stack.plain(&["backup", "--prune"]).env("RECOVERY_NOW", now).env("BACKUP_KEY", key))
+    };
+    run(10, "correct horse").ok();
+    run(11, "corect horse").exits(1).says(&[
+        "2026-03-10",
+        "does not open with the passphrase",
+        "keep the former",
+    ]);
+    assert_eq!(stack.files("drive").iter().filter(|name| name.ends_with(".tar.gz.gpg")).count(), 2);
+    run(12, "corect horse").ok().says(&["unchanged"]);
+}
+
 /// Who backs up may have the public key alone: then the history knows what the last backup holds, and for whom.
 #[test]
 fn one_for_public_keys_is_confirmed_without_the_secret_key_but_for_the_same_keys_alone() {

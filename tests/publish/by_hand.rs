@@ -74,6 +74,44 @@ fn an_address_that_is_recorded_stays_until_another_is_asked_for() {
     assert_eq!(lock(&stack)["release_url"], URL);
 }
 
+/// A run that was killed behind the lock leaves the list with the former address: the next one ends it.
+#[test]
+fn a_replacement_that_was_killed_half_way_is_finished_by_the_next() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let former = "https://git.example.org/acme/api/v1.4.2";
+    stack.run(&["publish", "--url", former]).ok();
+    stack.sh("repo/releases", "cp SHA256SUMS ../../former");
+    stack.run(&["publish", "--url", URL, "--replace-url"]).ok();
+    stack.sh("repo/releases", "cp ../../former SHA256SUMS");
+    stack.run(&["publish", "--url", URL, "--replace-url"]).ok();
+    stack.sh("repo/releases", "sha256sum --check --strict --quiet SHA256SUMS");
+    stack.run(&["verify"]).ok();
+}
+
+#[test]
+fn no_address_is_recorded_for_a_bundle_that_is_damaged_or_gone() {
+    for damage in ["echo x >> *.tar.gz", "rm *.tar.gz"] {
+        let stack = Stack::configured();
+        stack.run(&["snapshot"]).ok();
+        stack.sh("repo/releases", damage);
+        let world = stack.world("repo/releases");
+        stack.run(&["publish", "--url", URL]).exits(1);
+        assert_eq!(stack.world("repo/releases"), world, "{damage}");
+    }
+}
+
+/// What is dated in the future is newest for good, and so is no answer where nobody says which.
+#[test]
+fn a_bundle_that_is_dated_in_the_future_is_not_taken_for_the_newest() {
+    let stack = Stack::configured();
+    stack.file("repo/server.js", "later\n");
+    stack.commit("later", "2030-01-01T00:00:00Z");
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["publish", "--url", URL]).exits(3).says(&["dated in the future", "name the lock"]);
+    stack.run(&["status"]).exits(1).says(&["newest bundle", "dated in the future"]);
+}
+
 /// A bundle of a working tree is nobody's release.
 #[test]
 fn no_address_is_recorded_for_a_bundle_of_a_working_tree() {

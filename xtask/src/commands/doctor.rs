@@ -128,6 +128,11 @@ impl Doctor<'_> {
                 );
             }
         }
+        if config.data.is_empty() || config.destinations.is_empty() {
+            let seen = "no data set with a destination is configured: nothing is backed up";
+            let next = "name your data and your drive in recovery.toml, where it has comments";
+            self.wrong("data", "none", State::Warning, seen, next);
+        }
         let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
         let mut needs = needs(config, databases);
         match releases::scan(&config.release.output_dir) {

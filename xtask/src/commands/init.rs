@@ -16,6 +16,12 @@ use std::path::{Path, PathBuf};
 /// When a file is there already and `--force` is not given.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let repository = Repository::discover(&ctx.start)?;
+    if let Some(bare) = repository.as_ref().filter(|found| found.is_bare() && ctx.config_file.is_none()) {
+        let what =
+            format!("{} is a bare repository, which has the files of its commits alone", show(bare.root()));
+        let next = "write recovery.toml in a clone of it and commit that; or give --config a file";
+        return Err(Error::refused(what, next));
+    }
     let root = repository.map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
     let path = ctx.config_file.clone().unwrap_or_else(|| root.join("recovery.toml"));
     if path.exists() && !args.force && !args.dry_run {

@@ -39,6 +39,7 @@ pub fn plan_backups(
                 state: known.map_or(State::Unproven, |known| state(known, artifact)),
                 series: artifact.name.series.clone(),
                 time: Some(artifact.name.time),
+                last: known.is_some_and(|known| known.is_last(&id)),
                 pinned: artifact.pinned,
                 bytes: artifact.bytes,
                 id,
@@ -182,6 +183,7 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
             () if known.verified.contains(&path) => State::Verified,
             () => State::Unproven,
         },
+        last: false,
         pinned: pinned(bundle),
         bytes: bundle.bytes,
     }

@@ -114,6 +114,12 @@ impl Answer {
         let newest = bundles.iter().rfind(|bundle| !bundle.lock.dirty).or(bundles.last());
         let latest = newest.map_or("none".to_owned(), |bundle| bundle.lock.version.clone());
         let since = newest.and_then(|bundle| bundle.lock.time());
+        if let Some(bundle) = newest.filter(|_| since.is_some_and(|time| age(ctx, time) < -AHEAD)) {
+            let what = "is the newest bundle, and is of a commit that is dated in the future: what was made since is taken for \
+                        older";
+            let repair = "name others by their locks; or remove it, and bundle a commit with the right date";
+            self.findings.push(Finding::error(show(&bundle.lock_path), what, repair));
+        }
         self.metrics.time("recovery_release_timestamp_seconds", &[], since);
         self.metrics.add("recovery_releases", &[], bundles.len() as f64);
         let since = since.map_or(String::new(), |time| format!("of a commit {} old", span(age(ctx, time))));
@@ -329,6 +335,9 @@ impl Answer {
                 "see who else writes there under this name; `cargo xtask prune --adopt` takes it over";
             self.findings.push(Finding::warning(show(&latest.archive), what, repair));
         }
+        if let Some(last) = known.overtaken(latest) {
+            self.findings.push(overtaken(last, &latest.name.file()));
+        }
         if age < -AHEAD {
             let what = "is dated in the future: its clock or this machine's is wrong";
             self.findings.push(Finding::error(
@@ -487,6 +496,14 @@ impl Answer {
 }
 
 /// The sets that go to a destination.
+/// What is told of a backup that was made last, and is not the newest by its name.
+fn overtaken(last: &str, newest: &str) -> Finding {
+    let what = format!("was made after {newest}, and is dated before it: a clock was wrong");
+    let repair = "`restore` takes the one with the later name: name this one by its file. A new backup, `cargo xtask backup \
+                  --force`, mends it";
+    Finding::error(last, what, repair)
+}
+
 pub(super) fn sets_at<'a>(config: &'a Config, place: &Destination) -> Vec<&'a DataSet> {
     let mine = |set: &&DataSet| {
         let homes = config.destinations_of(set).unwrap_or_default();

@@ -412,6 +412,10 @@ impl RawDrill {
                 let what = "drill.deploy-dir and drill.deploy are both set".to_owned();
                 return Err((what, "keep one of the two".into()));
             }
+            (Some(folder), None) if at(&folder).components().any(|part| part.as_os_str() == ".git") => {
+                let what = format!("drill.deploy-dir is {folder:?}, which is in git's own folder");
+                return Err((what, "name the folder that the release runs in".into()));
+            }
             (Some(folder), None) => Some(Deploy::Folder(at(&folder))),
             (None, line) => line.map(Deploy::Command),
         };

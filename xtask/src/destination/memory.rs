@@ -6,6 +6,7 @@
 use super::catalog::{Artifact, Catalog};
 use super::durable::append_line;
 use super::history;
+use super::names::ArtifactName;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::shown::show;
@@ -35,6 +36,8 @@ pub struct Known {
     pub damaged: HashSet<String>,
     /// When it was last read and compared, whatever came of it.
     pub checked: BTreeMap<String, Timestamp>,
+    /// The backup that was made last, by the folder of its destination and its series, whatever its name says of its time.
+    pub last: BTreeMap<(PathBuf, String), String>,
     /// When a bundle was last made, or found whole by `snapshot`, by the path of its lock.
     pub bundled: BTreeMap<String, Timestamp>,
     /// When it was last seen that a backup still holds what its source holds.
@@ -99,6 +102,28 @@ impl Known {
         let path = show(&artifact.archive);
         let made = self.made.get(&path).and_then(|made| made.bytes);
         self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
+    }
+}
+
+/// Folder of the destination and series of an archive, `FOLDER/YYYY/MM-DD/NAME`.
+fn of_series(path: &str) -> Option<(PathBuf, String)> {
+    let path = Path::new(path);
+    let name = ArtifactName::parse(path.file_name()?.to_str()?)?;
+    Some((path.ancestors().nth(3)?.to_owned(), name.series))
+}
+
+impl Known {
+    /// Of the newest backup by name: the one that was made after it all the same. A clock was wrong when either was made.
+    pub fn overtaken(&self, newest: &Artifact) -> Option<&str> {
+        let path = show(&newest.archive);
+        let last = self.last.get(&of_series(&path)?).filter(|last| **last != path)?;
+        let time = ArtifactName::parse(Path::new(last).file_name()?.to_str()?)?.time;
+        (self.made.contains_key(&path) && time < newest.name.time).then_some(last)
+    }
+
+    /// Whether it is the one of its series and place that was made last.
+    pub fn is_last(&self, path: &str) -> bool {
+        of_series(path).and_then(|of| self.last.get(&of)).is_some_and(|last| last == path)
     }
 }
 
@@ -238,6 +263,7 @@ impl Memory {
                     };
                     let recipients = record["recipients"].as_array().map(names);
                     let canary = Canary::deserialize(&record["canary"]).ok();
+                    known.last.extend(of_series(&path).map(|of| (of, path.clone())));
                     known.made.insert(path, Made { bytes, partial, recipients, state, canary, seconds });
                 }
                 "confirmed" => known.confirmed.extend(time.map(|time| (path, time))),
@@ -262,6 +288,7 @@ impl Memory {
                     known.made.remove(&path);
                     known.pending.remove(&path);
                     known.doomed.remove(&path);
+                    known.last.retain(|_, last| *last != path);
                     known.pruned.insert(path);
                 }
                 _ => {}

@@ -1,7 +1,7 @@
 //! Which artifacts stay: a pure function of the artifacts, the policy and the time.
 //!
-//! Sees no file system and no clock. Every decision carries its reasons. Whatever the policy says, the newest artifact,
-//! the newest verified one, what is younger than the minimum age, what is pinned, what cannot be dated and what is dated
+//! Sees no file system and no clock. Every decision carries its reasons. Whatever the policy says, the newest artifact, the
+//! one that was made last, the newest verified one, what is younger than the minimum age, what is pinned, what cannot be dated and what is dated
 //! in the future stay; an empty policy keeps everything.
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -51,6 +51,8 @@ pub struct Candidate {
     pub time: Option<Timestamp>,
     /// What is known of it.
     pub state: State,
+    /// Whether it is the one that was made last, as far as is known; its time may say otherwise.
+    pub last: bool,
     /// Whether somebody laid a `.keep` beside it.
     pub pinned: bool,
     /// What it takes.
@@ -185,6 +187,9 @@ fn keep_in_series(
     if let Some((index, _)) = members.first() {
         reasons[*index].push("newest".into());
     }
+    for (index, _) in members.iter().skip(1).filter(|(index, _)| candidates[*index].last) {
+        reasons[*index].push("made last, though dated before another: a clock was wrong".into());
+    }
     if let Some((index, _)) = members.iter().find(|(index, _)| candidates[*index].state == State::Verified) {
         reasons[*index].push("newest verified".into());
     }
@@ -228,6 +233,7 @@ mod tests {
                 series: "s".into(),
                 time: format!("{time}:00:00Z").parse().ok(),
                 state: State::Unproven,
+                last: false,
                 pinned: false,
                 bytes: 1,
             })

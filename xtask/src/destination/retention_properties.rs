@@ -24,6 +24,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 time: time.map(hour),
                 // Most are whole: with many of each other kind little would ever be removed.
                 state: STATES.get(state).copied().unwrap_or_default(),
+                last: false,
                 pinned: pin == 0,
                 bytes: 1,
             }
@@ -136,6 +137,7 @@ proptest! {
             series: "api".into(),
             time: Some(hour(now)),
             state: State::Unproven,
+            last: false,
             pinned: false,
             bytes: 1,
         };

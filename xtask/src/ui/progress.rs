@@ -107,19 +107,18 @@ fn draw(what: &str, total: Total, ended: &Receiver<()>) {
     let drawn = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
     let template = match total.bytes {
         // What is too long for the terminal is cut at its end, which is the name.
-        Some(_) => "[{bar:12}] {prefix}  {wide_msg}",
-        None => "{prefix}  {wide_msg}",
+        Some(_) => "[{bar:12}] {wide_msg}",
+        None => "{wide_msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         drawn.set_style(style.progress_chars("=> "));
     }
-    drawn.set_message(what.to_owned());
     *bar() = Some(drawn.clone());
     let mut time = DRAWN.0;
     loop {
         let done = progress::done();
         drawn.set_position(share(done, total));
-        drawn.set_prefix(line(done, total, time));
+        drawn.set_message(format!("{}  {what}", line(done, total, time)));
         if !passed(ended, DRAWN.1) {
             break;
         }

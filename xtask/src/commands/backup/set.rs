@@ -15,6 +15,7 @@ use crate::destination::catalog::{self, Artifact};
 use crate::destination::memory::{Canary, Known, Memory};
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
+use crate::destination::retention::AHEAD;
 use crate::drill::rooms::Monotonic;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -99,7 +100,8 @@ pub(super) fn one(
         only.place.check(demanded(args, only))?;
     }
     if !set.source.exists() {
-        let repair = "check `source` in recovery.toml; nothing was written for this set";
+        let given = if args.source.is_some() { "--source" } else { "`source` in recovery.toml" };
+        let repair = format!("check {given}; nothing was written for this set");
         let missing = Finding::error(show(&set.source), "is the source, and is not there", repair);
         return Ok(Outcome::failed(&set.name, missing));
     }
@@ -160,12 +162,15 @@ impl Work<'_> {
                 }
             }
             self.names(&ready);
-            let strange: Vec<Finding> = ready.iter().filter_map(|one| self.strange(one)).collect();
+            let strange: Vec<Finding> =
+                ready.iter().filter_map(|one| self.strange(one)).chain(self.behind()).collect();
             self.done.findings.extend(strange);
             let name = self.name();
+            let mut found = Vec::new();
             for one in ready.iter_mut().filter(|_| !self.args.force) {
-                one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known);
+                one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known, &mut found);
             }
+            self.done.findings.extend(found);
             if let Some(emptied) = self.emptied(&ready) {
                 self.done.findings.push(emptied);
                 return Ok(());
@@ -294,7 +299,13 @@ impl Work<'_> {
     /// The name of a new backup: that of the run's time, or the next second that is free everywhere.
     pub(super) fn name(&self) -> ArtifactName {
         let (series, codec) = (self.series.clone(), self.codec);
-        let mut name = ArtifactName { series, time: self.ctx.now, codec, encrypted: self.key.is_some() };
+        // A name that a prune has set free lies before others of this second: the newest has the latest name.
+        let now = self.ctx.now;
+        let time = match self.newest() {
+            Some(newest) if newest >= now && newest.duration_since(now) <= AHEAD => next_second(newest),
+            _ => now,
+        };
+        let mut name = ArtifactName { series, time, codec, encrypted: self.key.is_some() };
         let free = |name: &ArtifactName| {
             let files = [name.file(), name.manifest(), name.marker()];
             let lies = |root: &PathBuf| files.iter().any(|file| root.join(name.folder()).join(file).exists());
@@ -302,9 +313,27 @@ impl Work<'_> {
             !self.taken.contains(&known) && !self.roots.iter().any(lies)
         };
         while !free(&name) {
-            name.time = name.time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(self.ctx.now);
+            name.time = next_second(name.time);
         }
         name
+    }
+
+    /// The latest time that a backup of the series has, at these destinations or on record.
+    fn newest(&self) -> Option<Timestamp> {
+        let taken = self.taken.iter().filter(|(series, _)| *series == self.series).map(|(_, time)| *time);
+        let parsed = |path: &String| ArtifactName::parse(Path::new(path).file_name()?.to_str()?);
+        let known = self.known.made.keys().filter_map(parsed).filter(|name| name.series == self.series);
+        taken.chain(known.map(|name| name.time)).max()
+    }
+
+    /// A backup that would be dated before another of its series, which is no second ahead but more.
+    fn behind(&self) -> Option<Finding> {
+        let newest = self.newest().filter(|newest| newest.duration_since(self.ctx.now) > AHEAD)?;
+        let what = format!(
+            "has a backup of {newest}, which is in the future: this machine's clock is behind, or was ahead then"
+        );
+        let repair = "set the clock; if it is right, see `docs/runbook.md`, The clock was wrong";
+        Some(Finding::warning(&self.series, what, repair))
     }
 
     fn served(&mut self, ready: Ready, copied: Copied) {
@@ -359,6 +388,10 @@ impl Work<'_> {
         let stopped = (good.is_none() && !self.failures.is_empty()).then(|| self.failures.swap_remove(worst));
         Outcome { done: self.done, prunable: self.prunable, stopped }
     }
+}
+
+fn next_second(time: Timestamp) -> Timestamp {
+    time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(time)
 }
 
 /// Sleeps, but not beyond this run's own end.

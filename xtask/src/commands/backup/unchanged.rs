@@ -10,7 +10,8 @@ use crate::destination::catalog::Artifact;
 use crate::destination::marker::Sums;
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
-use crate::finding::Severity;
+use crate::error::Error;
+use crate::finding::{Finding, Severity};
 use crate::restore::{Source, digest_file};
 use crate::shown::show;
 use crate::source::folder::Survey;
@@ -32,6 +33,7 @@ pub(super) fn unchanged(
     name: &ArtifactName,
     ready: &Ready,
     known: &Known,
+    findings: &mut Vec<Finding>,
 ) -> Option<Same> {
     let state = survey.state.as_ref()?;
     let quiet = survey.findings.iter().all(|finding| finding.severity == Severity::Info);
@@ -40,14 +42,14 @@ pub(super) fn unchanged(
     if !quiet || !alike || last.name.time > name.time || known.wrong_with(last).is_some() {
         return None;
     }
-    let made = known.made.get(&show(&last.archive));
+    // One that another repository has made is of another folder, whatever it looks like.
+    let made = known.made.get(&show(&last.archive))?;
     if let Some(Encryption::Recipients(names)) = &ready.destination.encryption
-        && made.and_then(|made| made.recipients.as_ref()) != Some(names)
+        && made.recipients.as_ref() != Some(names)
     {
         return None;
     }
     if let Some(remote) = &ready.destination.place.remote {
-        let made = made?;
         let same = made.state.as_ref() == Some(state) && made.bytes == Some(last.archive_bytes);
         let (sums, _) = same.then(|| remote.digests(last)).and_then(Result::ok)?;
         return Some(Same { artifact: last.clone(), sums, bytes: last.archive_bytes });
@@ -69,12 +71,13 @@ pub(super) fn unchanged(
     }
     let (known_state, length) = if last.name.encrypted && lock == Lock::PublicKey {
         // The secret key may be elsewhere, as it should: what the history remembers has to do.
-        (made?.state.clone(), made?.bytes?)
+        (made.state.clone(), made.bytes?)
     } else {
         // With a passphrase that is another now the manifest does not open, and the backup is made anew.
         let secret = keys::opening(last.name.encrypted, encryption, ctx.env).ok()?;
-        let closing = source.closing(secret.as_ref()).ok()??;
-        (closing.state, if last.name.encrypted { made?.bytes? } else { closing.packed_bytes })
+        let closing = source.closing(secret.as_ref()).map_err(|error| findings.extend(another(last, &error)));
+        let closing = closing.ok()??;
+        (closing.state, if last.name.encrypted { made.bytes? } else { closing.packed_bytes })
     };
     let (packed, marker) = (std::fs::metadata(&last.archive).ok()?, std::fs::metadata(&last.marker).ok()?);
     let bytes = packed.len();
@@ -82,4 +85,14 @@ pub(super) fn unchanged(
     let touched = packed.modified().ok()? > marker.modified().ok()?;
     let same = known_state.as_ref() == Some(state) && bytes == length && !touched;
     same.then(|| Same { artifact: last.clone(), sums, bytes })
+}
+
+/// The passphrase of this run does not open the last backup: it was changed, or mistyped, and then nothing opens this one.
+fn another(last: &Artifact, error: &Error) -> Option<Finding> {
+    let Error::Refused { .. } = error else { return None };
+    let what =
+        format!("is the last backup, and does not open with the passphrase of this one: {}", error.chain());
+    let repair = "if the passphrase was changed, keep the former one as long as its backups; else set the right one, and \
+                  back up again";
+    Some(Finding::error(show(&last.archive), what, repair))
 }

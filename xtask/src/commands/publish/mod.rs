@@ -79,6 +79,7 @@ fn elsewhere(args: &Args, subject: Subject, url: &str) -> Result<About> {
     })?;
     subject.check_clean()?;
     subject.check_lock()?;
+    subject.check_tarball()?;
     let findings = subject.replaced(url, args.replace_url)?.into_iter().collect();
     let (steps, outcome) = match subject.is_recorded(url)? {
         true => (Vec::new(), Outcome::Unchanged),

@@ -2,14 +2,15 @@
 //! Only reads.
 use super::plan::{Asset, Content};
 use crate::archive::sha256_hex;
-use crate::commands::Context;
+use crate::commands::{Context, memory};
 use crate::config::Config;
 use crate::destination::marker::Sums;
+use crate::destination::memory::Memory;
 use crate::destination::releases::{self, Bundle};
+use crate::destination::retention::AHEAD;
 use crate::destination::{named, read, release_url};
 use crate::error::{Error, Result};
-use crate::finding::Finding;
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 use crate::restore::{self, Source};
 use crate::shown::show;
 use crate::tools::git::Repository;
@@ -25,6 +26,8 @@ pub(super) struct Subject {
     pub text: String,
     /// What `SHA256SUMS` says of the lock.
     listed: Option<String>,
+    /// The addresses that it has had.
+    former: Vec<String>,
 }
 
 /// The bundle that `named` is the lock or the tarball of; without it the newest of this release.
@@ -35,11 +38,21 @@ pub(super) fn choose(named: Option<&Path>, config: &Config, ctx: &Context) -> Re
     let path = named.map(|path| ctx.path(path));
     let bundle = match &path {
         Some(path) => of_path(path, config)?,
-        None => newest(config)?,
+        None => newest(config, ctx)?,
     };
     let text = String::from_utf8_lossy(&read::small(&bundle.lock_path)?).into_owned();
     let listed = releases::listed(&bundle.lock_path)?;
-    Ok(Subject { bundle, text, listed })
+    let former = memory(config).map_or_else(Vec::new, |memory| former(&memory, &bundle.lock_path));
+    Ok(Subject { bundle, text, listed, former })
+}
+
+/// The addresses that the history knows of a lock: a run that was killed while it replaced one has left the list of digests
+/// with the former.
+fn former(memory: &Memory, lock: &Path) -> Vec<String> {
+    let lock = show(lock);
+    let lines = memory.history().unwrap_or_default();
+    let of_it = lines.iter().filter(|line| line["kind"] == "published" && line["lock"] == *lock);
+    of_it.filter_map(|line| line["url"].as_str().map(str::to_owned)).collect()
 }
 
 /// What is published has the names that its lock lists.
@@ -55,15 +68,23 @@ fn of_path(path: &Path, config: &Config) -> Result<Bundle> {
     }
 }
 
-fn newest(config: &Config) -> Result<Bundle> {
+fn newest(config: &Config, ctx: &Context) -> Result<Bundle> {
     let (folder, name) = (&config.release.output_dir, &config.release.name);
     let (mut bundles, _) = releases::scan(folder)?;
     named::all_readable(folder, name, &bundles)?;
     bundles.retain(|bundle| bundle.lock.name.is_empty() || bundle.lock.name == *name);
-    bundles.pop().ok_or_else(|| {
+    let newest = bundles.pop().ok_or_else(|| {
         let what = format!("there is no bundle of {name} in {}", show(folder));
         Error::refused(what, "`cargo xtask snapshot` makes one; or name its lock")
-    })
+    })?;
+    if newest.lock.time().is_some_and(|time| time.duration_since(ctx.now) > AHEAD) {
+        let what = format!(
+            "the newest bundle, {}, is of a commit that is dated in the future",
+            show(&newest.lock_path)
+        );
+        return Err(Error::refused(what, "name the lock of the bundle that you mean"));
+    }
+    Ok(newest)
 }
 
 pub(super) fn file_name(path: &Path) -> String {
@@ -94,7 +115,13 @@ impl Subject {
     /// # Errors
     /// [`Error::Damaged`].
     pub fn check_lock(&self) -> Result<()> {
-        match self.listed.as_ref().is_some_and(|listed| releases::refutes(listed, self.text.as_bytes())) {
+        let refuted = |listed: &String| {
+            let as_it_was = |url: &String| release_url::set(&self.text, Some(url));
+            let known =
+                self.former.iter().filter_map(as_it_was).any(|text| sha256_hex(text.as_bytes()) == *listed);
+            releases::refutes(listed, self.text.as_bytes()) && !known
+        };
+        match self.listed.as_ref().is_some_and(refuted) {
             true => Err(self.damaged(
                 "has another SHA-256 than SHA256SUMS says, and not for its `release_url` alone",
                 "bring it back from another copy; or remove it, and run `cargo xtask snapshot` of that commit again",
@@ -133,6 +160,24 @@ impl Subject {
             return Err(Error::refused(what, next));
         }
         Ok(())
+    }
+
+    /// That the tarball that its lock lists, if it lists one, is there and is that.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]; when it cannot be read.
+    pub fn check_tarball(&self) -> Result<()> {
+        if let Some(name) = self.bundle.missing() {
+            return Err(self.damaged(&format!("lists {name}, which is gone"), REMAKE));
+        }
+        let lock = &self.bundle.lock;
+        let (Some(tarball), Some(recorded)) = (&self.bundle.tarball, &lock.tarball_sha256) else {
+            return Ok(());
+        };
+        match read::digest_file(tarball)?.0 == *recorded || lock.tarball.is_none() {
+            true => Ok(()),
+            false => Err(self.damaged(&format!("says another SHA-256 than {} has", show(tarball)), REMAKE)),
+        }
     }
 
     /// That it may be published: a whole bundle of a commit, every byte of it read and compared. Returns the commit.

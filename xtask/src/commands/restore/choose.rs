@@ -125,6 +125,17 @@ pub(super) fn find(
     let (copies, others): (Vec<&Candidate<'_>>, Vec<_>) =
         candidates.iter().partition(|other| is_copy(other, chosen));
     findings.extend(told(chosen, &others));
+    if let Some(last) = known.overtaken(&chosen.artifact).filter(|_| at.is_none()) {
+        let what = format!(
+            "was made after {}, which is restored, and is dated before it: a clock was wrong",
+            chosen.artifact.name.file()
+        );
+        findings.push(Finding::warning(
+            last,
+            what,
+            "see which of the two you want: `restore` takes this one by its file",
+        ));
+    }
     findings.extend(undigested.into_iter().filter(|(made, _)| *made > time).map(|(_, archive)| {
         let what = "is newer, and is passed over: it has no .sha256 that can be read, so nothing says that it is whole";
         let repair = "`cargo xtask verify` on it reads it through; `restore` takes it by its file";

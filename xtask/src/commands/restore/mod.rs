@@ -163,6 +163,10 @@ fn beside(to: &Path) -> &Path {
 
 /// A restore into live data would be archived with it, and one into a destination would take its room.
 fn outside(to: &Path, config: &Config) -> Result<()> {
+    if to.components().any(|part| part.as_os_str() == ".git") {
+        let what = format!("{} lies in git's own folder", to.display());
+        return Err(Error::refused(what, "give a folder outside of it"));
+    }
     let sources = config.data.iter().map(|set| (&set.source, "the source of a data set"));
     let local = config.destinations.iter().filter(|place| place.place.remote.is_none());
     let places = sources.chain(local.map(|place| (&place.place.path, "a destination")));

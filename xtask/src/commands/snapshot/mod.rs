@@ -172,6 +172,7 @@ fn show_plan(
                 series: retain::bundle_series(&plan.name.name, plan.dirty, args.no_tarball),
                 time: Some(plan.name.time),
                 state: State::Unproven,
+                last: false,
                 pinned: false,
                 bytes: 0,
             });
