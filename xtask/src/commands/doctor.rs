@@ -189,7 +189,11 @@ impl Doctor<'_> {
                     self.add("tool", name, State::Unneeded, "not installed");
                 }
                 (Err(error), true) => self.add("tool", name, State::Unneeded, error.chain()),
-                (Err(error), false) => self.error("tool", name, &error),
+                (Err(error), false) => {
+                    let what = what.into_iter().collect::<Vec<_>>().join(", ");
+                    let seen = format!("{}; it is needed for {what}", error.chain());
+                    self.wrong("tool", name, State::Failed, &seen, &error.next_step().unwrap_or_default());
+                }
             }
         }
     }

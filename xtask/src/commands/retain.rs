@@ -13,7 +13,7 @@ use crate::finding::{self, Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::shown::show;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// The paths that a plan removes.
@@ -29,6 +29,7 @@ pub fn plan_backups(
     known: Option<&Known>,
     now: Timestamp,
 ) -> Vec<Item> {
+    let last = known.map(|known| made_last(catalog, known)).unwrap_or_default();
     let candidates: Vec<Candidate> = catalog
         .complete
         .iter()
@@ -39,7 +40,7 @@ pub fn plan_backups(
                 state: known.map_or(State::Unproven, |known| state(known, artifact)),
                 series: artifact.name.series.clone(),
                 time: Some(artifact.name.time),
-                last: known.is_some_and(|known| known.is_last(&id)),
+                last: last.contains(&id),
                 pinned: artifact.pinned,
                 bytes: artifact.bytes,
                 id,
@@ -47,6 +48,19 @@ pub fn plan_backups(
         })
         .collect();
     plan(&candidates, policy, now)
+}
+
+/// Of each series whose newest backup by name is not the one that was made last, that one.
+fn made_last(catalog: &Catalog, known: &Known) -> HashSet<String> {
+    let ours = catalog.complete.iter().filter(|artifact| known.made.contains_key(&show(&artifact.archive)));
+    let mut newest: BTreeMap<&str, &Artifact> = BTreeMap::new();
+    for artifact in ours {
+        let known = newest.entry(&artifact.name.series).or_insert(artifact);
+        if artifact.name.time > known.name.time {
+            *known = artifact;
+        }
+    }
+    newest.into_values().filter_map(|newest| known.overtaken(newest)).map(str::to_owned).collect()
 }
 
 /// What retention has to know of a backup. Without a memory every backup of our sets is taken for ours.

@@ -120,11 +120,6 @@ impl Known {
         let time = ArtifactName::parse(Path::new(last).file_name()?.to_str()?)?.time;
         (self.made.contains_key(&path) && time < newest.name.time).then_some(last)
     }
-
-    /// Whether it is the one of its series and place that was made last.
-    pub fn is_last(&self, path: &str) -> bool {
-        of_series(path).and_then(|of| self.last.get(&of)).is_some_and(|last| last == path)
-    }
 }
 
 impl Memory {
