@@ -208,7 +208,8 @@ fn printed() -> Vec<Value> {
     found.push(stack.run(&["no-such-verb", "--json"]).exits(2).json());
     publish::forge(&stack);
     found.extend(
-        [&["--dry-run", "--json"][..], &["--json"]].map(|args| publish::publish(&stack, args).ok().json()),
+        [&["--replace-url", "--dry-run", "--json"][..], &["--replace-url", "--json"]]
+            .map(|args| publish::publish(&stack, args).ok().json()),
     );
     let engine = Engine::of(&stack);
     engine.image('a', &["acme-api:latest"]);
