@@ -83,13 +83,18 @@ sys.stdout.write(urllib.request.urlopen(f"http://127.0.0.1:{port}/all", timeout=
 /// A stack whose service runs on its data; `more` goes to `[drill]`, and `visits` has it write to its data.
 pub fn stack(more: &str, visits: bool) -> Stack {
     let stack = Stack::new();
+    add(&stack, more, visits);
+    stack
+}
+
+/// Gives a stack such a service.
+pub fn add(stack: &Stack, more: &str, visits: bool) {
     for (name, text) in [("server.py", SERVER), ("start.sh", START), ("stop.sh", STOP), ("ask.py", ASK)] {
         stack.file(&format!("service/{name}"), text);
     }
-    configure(&stack, more, visits);
+    configure(stack, more, visits);
     stack.run(&["snapshot"]).ok();
-    start(&stack);
-    stack
+    start(stack);
 }
 
 /// Writes the configuration of a stack with a service.
