@@ -95,7 +95,7 @@ fn two_drills_that_are_killed_one_after_the_other_leave_no_damage() {
     let killed_at = |day: u32, path: &str, number: usize| {
         let now = format!("2026-03-{day}T12:00:00Z");
         let env = [("RECOVERY_NOW", &*now)];
-        inject(&stack, (&env, &DRILL), ("rename", number, "signal=KILL"), &[path.to_owned()]).0
+        inject(&stack, (&env, &DRILL), ("renameat", number, "signal=KILL"), &[path.to_owned()]).0
     };
     let list = list.display().to_string();
     assert_eq!(killed_at(11, &list, 1).code, -1);
@@ -125,7 +125,7 @@ fn a_recovery_that_is_killed_behind_its_record_writes_no_other() {
     let live = stack.listing("repo/.codex-api");
     let record = stack.path("repo/docs/drills/drill-2026-03-10T120000Z-full.json").display().to_string();
     let drill = ["restore-drill", "full", "--yes", "--no-fresh-backup"];
-    traced(&stack, &drill, NOW, "rename", &killed_on(&record, "rename"));
+    traced(&stack, &drill, NOW, "renameat", &killed_on(&record, "renameat"));
     assert!(stack.path("repo/docs/drills/drill-2026-03-10T120000Z-full.md").exists());
     assert_eq!(records(&stack), 0);
     let journal = stack.path("repo/.recovery/drill.json").display().to_string();

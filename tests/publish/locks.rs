@@ -128,7 +128,7 @@ fn a_list_that_cannot_be_read_is_a_finding_of_drills() {
             let said = outcome(&mut unprivileged(&stack, &args)).exits(1).says(&["SHA256SUMS", words]).json();
             assert_eq!(said["result"], "not_verified", "{said}");
             let restored = said["steps"].as_array().expect("steps").iter().any(|step| {
-                step["outcome"] == "pass" && step["name"].to_string().contains("restore: data codex-api")
+                step["outcome"] == "pass" && step["name"].to_string().contains("restore: codex-api-")
             });
             assert!(restored || kind.len() == 2, "{said}");
         }
