@@ -235,12 +235,31 @@ fn a_full_drill_that_was_never_done_is_overdue_and_never_begun_without_consent()
 fn a_full_drill_that_cannot_begin_keeps_no_spot_drill_from_being_done() {
     let stack = Stack::new();
     let keys = "stop = \"true\"\nstart = \"true\"\n";
-    stack.configure(&format!("[drill]\nspot-every = \"31d\"\nfull-every = \"92d\"\n{keys}"));
+    let told = "[notify]\non-success = [\"touch ../good\"]\non-failure = [\"env > ../bad\"]\nenvironment = [\"PATH\"]\n";
+    stack.configure(&format!("{told}[drill]\nspot-every = \"31d\"\nfull-every = \"92d\"\n{keys}"));
     stack.run(&["backup"]).ok();
+    stack.sh(".", "rm good; touch outputs");
     let drill = ["restore-drill", "--if-due", "--yes", "--json"];
     let lacks = "full drill needs smoke";
-    let document = stack.run(&drill).exits(3).says(&[lacks, "how the service is stopped"]).json();
+    let outputs = stack.path("outputs").display().to_string();
+    let said = stack.run_with(
+        &[("GITHUB_ACTIONS", "true"), ("GITHUB_OUTPUT", &outputs)],
+        &[&drill[..], &["--owner", "Ada"]].concat(),
+    );
+    let document = said.exits(3).says(&[lacks, "how the service is stopped"]).json();
     assert_eq!((&document["kind"], &document["result"]), (&"spot".into(), &"verified".into()));
+    // Nobody who is told of the spot drill takes it for all that was due; its record is as good as ever.
+    let found = &document["findings"][0];
+    assert!(found["severity"] == "error" && found["what"].to_string().contains(lacks), "{document}");
+    assert_eq!((&document["status"], &found["owner"]), (&"findings".into(), &"Ada".into()), "{document}");
+    let outputs = fs::read_to_string(outputs).expect("written");
+    assert!(outputs.contains("status=findings\n") && outputs.contains("errors=1\n"), "{outputs}");
+    let heard = fs::read_to_string(stack.path("bad")).expect("written");
+    let summary = heard.lines().find(|line| line.starts_with("RECOVERY_SUMMARY=")).expect("a summary");
+    assert!(summary.contains("-spot: verified; error: ") && summary.contains(lacks), "{summary}");
+    assert!(heard.contains("RECOVERY_EXIT_CODE=3\n") && !stack.path("good").exists(), "{heard}");
+    let record = fs::read_to_string(stack.one("repo/docs/drills", ".json")).expect("a record");
+    assert!(!record.contains(lacks), "{record}");
     // The spot drill is not due any more.
     let document = stack.run(&drill).exits(3).says(&[lacks]).json();
     assert_eq!(document["status"], "error", "{document}");

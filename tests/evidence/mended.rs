@@ -44,14 +44,32 @@ fn a_row_that_is_missing_is_added_by_the_next_drill() {
     stack.run(&["verify", "--evidence"]).ok();
 }
 
-/// A record that was changed, and whose row was removed, gets no row.
+/// In a clone, which has no history: there nobody is to take it for drills that were killed.
+#[test]
+fn a_list_or_rows_that_somebody_has_removed_are_errors_in_a_clone_too() {
+    for removed in ["rm restore-checklist.md", "sed -i '/\\[drill-2026-03-1[23]T/d' restore-checklist.md"] {
+        let stack = drilled("", 3);
+        stack.sh(".", "rm -r repo/.recovery");
+        stack.sh(DRILLS, removed);
+        let document = finds(&stack, &["does not list drill-2026-03-1"]);
+        assert!(!document["findings"].to_string().contains("was killed"), "{document}");
+        let told = drill_at(&stack, 3).ok().json()["findings"].to_string();
+        assert!(told.contains("was gone") || told.contains("had lost the row of"), "{told}");
+        assert!(!told.contains("was killed"), "{told}");
+        stack.run(&["verify", "--evidence"]).ok();
+    }
+}
+
+/// A record that was changed, and whose row was removed, alone or with the whole list, gets no row.
 #[test]
 fn no_row_is_added_for_a_record_that_was_changed() {
-    for knows in [true, false] {
+    let oldest = "drill-2026-03-11T120000Z-spot";
+    let row = format!("sed -i '/\\[{oldest}\\]/d' docs/drills/restore-checklist.md");
+    let list = "rm docs/drills/restore-checklist.md";
+    for (knows, removed) in [(true, &*row), (false, &row), (true, list), (false, list)] {
         let stack = drilled("", 2);
-        let oldest = "drill-2026-03-11T120000Z-spot";
         edit(&files(&stack, ".json")[0], "\"host\": \"", "\"host\": \"x");
-        stack.sh("repo", &format!("sed -i '/\\[{oldest}\\]/d' docs/drills/restore-checklist.md"));
+        stack.sh("repo", removed);
         if !knows {
             stack.sh("repo", "rm .recovery/history.jsonl");
         }

@@ -190,12 +190,13 @@ fn a_full_drill_in_which_a_call_fails_is_brought_back() {
     let faults =
         [("renameat2", "EIO"), ("fsync", "EIO"), ("write", "ENOSPC"), ("mkdir", "ENOSPC"), ("syncfs", "EIO")];
     for (call, error) in faults {
-        let calls = traced(&stack, &next(), call, "");
+        let calls = traced(&stack, &DRILL, &next(), call, &[]);
         let said = std::fs::read_to_string(stack.path("trace.said")).expect("reads");
         assert!(calls > 0, "a drill makes no {call}: {said}");
         let mut hits = 0;
         for number in dice.some((1..=calls).collect(), size(2, 25)) {
-            let hit = traced(&stack, &next(), call, &format!("inject={call}:error={error}:when={number}"));
+            let inject = format!("inject={call}:error={error}:when={number}");
+            let hit = traced(&stack, &DRILL, &next(), call, &["-e".to_owned(), inject]);
             hits += hit;
             count("faults", hit);
             recovered(&stack, &live);
@@ -206,14 +207,12 @@ fn a_full_drill_in_which_a_call_fails_is_brought_back() {
 
 /// A drill under `strace`, its main thread alone: the service lives longer. Returns how many such calls were made, or with
 /// `inject` how many were hit.
-fn traced(stack: &Stack, now: &str, call: &str, inject: &str) -> usize {
-    let plain = stack.command(&DRILL);
+pub(super) fn traced(stack: &Stack, drill: &[&str], now: &str, call: &str, inject: &[String]) -> usize {
+    let plain = stack.command(drill);
     let log = stack.path("trace.log");
     let mut command = Command::new("strace");
     command.args(["-qq", "-e", "signal=none", "-e", &format!("trace={call}"), "-o"]).arg(&log);
-    if !inject.is_empty() {
-        command.args(["-e", inject]);
-    }
+    command.args(inject);
     command.arg(plain.get_program()).args(plain.get_args()).current_dir(stack.path("repo"));
     command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("RECOVERY_NOW", now);

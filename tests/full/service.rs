@@ -91,11 +91,16 @@ pub fn install(stack: &Stack) {
 /// A stack whose service runs on its data; `more` goes to `[drill]`, and `visits` has it write to its data.
 pub fn stack(more: &str, visits: bool) -> Stack {
     let stack = Stack::new();
-    install(&stack);
-    configure(&stack, more, visits);
-    stack.run(&["snapshot"]).ok();
-    start(&stack);
+    add(&stack, more, visits);
     stack
+}
+
+/// Gives a stack such a service.
+pub fn add(stack: &Stack, more: &str, visits: bool) {
+    install(stack);
+    configure(stack, more, visits);
+    stack.run(&["snapshot"]).ok();
+    start(stack);
 }
 
 /// Writes the configuration of a stack with a service.

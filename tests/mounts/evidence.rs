@@ -1,7 +1,7 @@
 //! Drills whose evidence has no place: on a full or read-only file system, or in a folder that cannot be made.
-use super::super::support::{Outcome, Stack, outcome};
+use super::super::support::Outcome;
 use super::{Kind, World};
-use crate::full::service::{self, is_live};
+use crate::full::service::{self, is_closed, is_live};
 
 const DRILL: [&str; 1] = ["restore-drill"];
 const DRILLS: &str = "repo/docs/drills";
@@ -42,27 +42,55 @@ fn a_drill_whose_evidence_has_no_place_is_none() {
     world.run(&["status"]).ok();
 }
 
+const FULL: [&str; 4] = ["restore-drill", "full", "--yes", "--no-fresh-backup"];
+const RECOVER: [&str; 2] = ["restore-drill", "recover"];
+
 /// The service runs on its own data again, and `recover` writes the evidence when there is room.
 #[test]
 fn a_full_drill_whose_evidence_has_no_place_gives_everything_back() {
-    let stack = service::stack("", false);
-    stack.run(&["backup"]).ok();
+    let Some(world) = World::new(Kind::Disk) else { return };
+    let stack = &world.stack;
+    service::add(stack, "", false);
+    world.backup(0).ok();
     let live = stack.listing("repo/.codex-api");
-    let blocked =
-        |stack: &Stack| stack.sh(".", "mkdir -p repo/docs/drills; mkdir repo/docs/drills/.recovery-new");
-    blocked(&stack);
-    let drill = ["restore-drill", "full", "--yes", "--no-fresh-backup"];
-    stack.run(&drill).exits(3).says(&["only the evidence is missing", "restore-drill recover"]);
-    is_live(&stack, &live);
-    let status = stack.run(&["status", "--json"]).exits(1).json();
-    assert_eq!(status["drills"], serde_json::json!([]), "{status}");
-    stack.sh(".", "rmdir repo/docs/drills/.recovery-new");
-    // As a kill behind the page leaves it: that is no record.
-    let journal = std::fs::read_to_string(stack.path("repo/.recovery/drill.json")).expect("a journal");
-    let journal: serde_json::Value = serde_json::from_str(&journal).expect("a journal");
-    stack.file(&format!("repo/docs/drills/{}.md", journal["id"].as_str().expect("an id")), "");
-    outcome(&mut stack.command(&["restore-drill", "recover"])).ok();
-    is_live(&stack, &live);
-    let document = stack.run(&["verify", "--evidence", "--json"]).ok().json();
-    assert_eq!(document["checked"], 1, "{document}");
+    let listed = || world.sh(&format!("ls -A {DRILLS}"));
+    let missing = |why: &str| {
+        let before = listed();
+        for args in [&FULL[..], &RECOVER, &RECOVER] {
+            world.run(args).exits(3).says(&["only the evidence is missing", "restore-drill recover", why]);
+            is_live(stack, &live);
+            world.run(&["status"]).exits(1).says(&["only its evidence is missing"]);
+        }
+        assert_eq!(listed(), before);
+    };
+    let is_written = |records: usize| {
+        world.run(&RECOVER).ok();
+        is_live(stack, &live);
+        let document = world.run(&["verify", "--evidence", "--json"]).ok().json();
+        assert_eq!(document["checked"], records, "{document}");
+    };
+    world.sh(&format!("mkdir -p {DRILLS}; mount -t tmpfs -o size=1M none {DRILLS}"));
+    // Not a byte, and not enough for all of it.
+    for left in [0, 1, 2] {
+        world.sh(&format!(
+            "cat /dev/zero > {DRILLS}/filler || true; truncate -s -{}K {DRILLS}/filler",
+            4 * left
+        ));
+        missing("No space left");
+        world.sh(&format!("rm {DRILLS}/filler"));
+        is_written(left + 1);
+    }
+    // One that is read-only is seen before anything is touched; one that becomes so is not.
+    let read_only = format!("mount -o remount,ro {}", stack.path(DRILLS).display());
+    world.sh(&read_only);
+    world.run(&FULL).exits(3).says(&["Read-only file system"]);
+    is_live(stack, &live);
+    assert!(is_closed(stack));
+    let writable = format!("mount -o remount,rw {DRILLS}");
+    world.sh(&writable);
+    let text = std::fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &text.replace("smoke = [", &format!("smoke = [\"{read_only}\", ")));
+    missing("Read-only file system");
+    world.sh(&writable);
+    is_written(4);
 }

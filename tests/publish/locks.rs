@@ -1,6 +1,6 @@
 //! Locks that are damaged, refuted, or of another tarball: `publish`, `verify FILE` and `restore-drill` each say so.
 use super::{BUNDLE, bundled, publish};
-use crate::support::Stack;
+use crate::support::{Stack, outcome, unprivileged};
 use serde_json::Value;
 use std::fs;
 
@@ -76,6 +76,10 @@ fn a_lock_that_does_not_fit_or_is_refuted_is_told_by_verify_and_by_drills() {
         .exits(1)
         .says(&[".lock.json", "has another SHA-256 than SHA256SUMS says"]);
     stack.run(&["restore-drill"]).exits(1).says(&[".lock.json", "has another SHA-256 than SHA256SUMS says"]);
+    full_drills(&stack);
+    let said = stack.run(&["restore-drill", "full", "--yes", "--json"]).exits(1);
+    let said = said.says(&[".lock.json", "has another SHA-256 than SHA256SUMS says"]).json();
+    assert_eq!((&said["kind"], &said["result"]), (&"full".into(), &"not_verified".into()), "{said}");
     // Of another tarball, where no list says so.
     let stack = bundled();
     set(&stack, "tarball_sha256");
@@ -96,6 +100,41 @@ fn a_lock_that_does_not_fit_or_is_refuted_is_told_by_verify_and_by_drills() {
     let set = format!("sed -i 's|\"release_url\": null|\"release_url\": \"{}\"|' *.lock.json", super::URL);
     stack.sh("repo/releases", &set);
     stack.run(&["verify", &tarball]).ok();
+}
+
+/// Says all that a full drill needs, of a service that is none.
+fn full_drills(stack: &Stack) {
+    let deployed = stack.path("home/deployed").display().to_string();
+    let keys = format!("smoke = [\"true\"]\ndeploy-dir = \"{deployed}\"\n");
+    stack.configure(&format!("[drill]\nstop = \"true\"\nstart = \"true\"\n{keys}"));
+}
+
+/// Of a folder, a list that is too long, and one of somebody else's: the data sets are drilled all the same, and it is on
+/// record that nothing was verified.
+#[test]
+fn a_list_that_cannot_be_read_is_a_finding_of_drills() {
+    let ways = [
+        ("rm SHA256SUMS; mkdir SHA256SUMS", "is not a file"),
+        ("truncate -s 17M SHA256SUMS", "is longer than"),
+        ("chmod 000 SHA256SUMS", "Permission denied"),
+    ];
+    for (way, words) in ways {
+        let stack = bundled();
+        full_drills(&stack);
+        stack.run(&["backup"]).ok();
+        stack.sh("repo/releases", way);
+        for kind in [&["spot"][..], &["full", "--yes"]] {
+            let args = [&["restore-drill"], kind, &["--json"]].concat();
+            let said = outcome(&mut unprivileged(&stack, &args)).exits(1).says(&["SHA256SUMS", words]).json();
+            assert_eq!(said["result"], "not_verified", "{said}");
+            let restored = said["steps"].as_array().expect("steps").iter().any(|step| {
+                step["outcome"] == "pass" && step["name"].to_string().contains("restore: codex-api-")
+            });
+            assert!(restored || kind.len() == 2, "{said}");
+        }
+        let records = stack.files("repo/docs/drills");
+        assert_eq!(records.iter().filter(|name| name.ends_with(".json")).count(), 2, "{records:?}");
+    }
 }
 
 /// What is published has the name that its lock lists, beside its lock.

@@ -120,7 +120,7 @@ fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     findings.extend(signed::check(folder, &records)?);
     findings.extend(of_others(&records, &history));
     findings.extend(memory.as_ref().and_then(|memory| unremembered(memory, &records, &history)));
-    if records.is_empty() && findings.is_empty() {
+    if records.is_empty() && !finding::any_error(&findings) {
         let next = "`cargo xtask restore-drill` makes the first";
         findings.push(Finding::error(
             show(folder),

@@ -81,8 +81,13 @@ pub fn listed_ids(list: &str) -> Vec<&str> {
     list.lines().filter(|line| line.starts_with("| ")).filter_map(linked).collect()
 }
 
+/// Whether a line may be a row that links to this drill. What is in the cells of our rows is no link.
+pub(super) fn links(line: &str, id: &str) -> bool {
+    line.contains('|') && [format!("[{id}]("), format!("]({id}.md")].iter().any(|link| line.contains(link))
+}
+
 /// The id of the drill that a row links to.
-pub(super) fn linked(row: &str) -> Option<&str> {
+fn linked(row: &str) -> Option<&str> {
     // A full disk or a loss of power may leave the beginning of one.
     let whole = row.strip_suffix(" |")?;
     let (id, _) = whole.split_once("| [")?.1.split_once("](")?;

@@ -167,6 +167,7 @@ fn sampled(share: Share) -> Stage {
             far: None,
             secret: None,
             digests,
+            lock: None,
             folder: "live".into(),
             scope: Scope::default(),
         };

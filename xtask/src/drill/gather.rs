@@ -102,7 +102,8 @@ pub fn prepare(
     }));
     for (_, taken) in &choice.picked {
         if let Taken::Bundle(index) = *taken {
-            findings.extend(named::refutations(&bundles[index])?);
+            let told = refutations(&bundles[index]);
+            findings.extend(told.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
         }
     }
     backups.copies.passed_over(&choice).into_iter().for_each(|text| backups.gap(text));
@@ -142,6 +143,13 @@ pub fn prepare(
         elsewhere,
         confirmed,
         newest,
+    })
+}
+
+/// What `SHA256SUMS` has against the lock of a bundle. A list that cannot be read is no reason to drill nothing.
+fn refutations(bundle: &Bundle) -> Vec<Finding> {
+    named::refutations(bundle).unwrap_or_else(|error| {
+        vec![Finding::of(show(&bundle.lock_path.with_file_name("SHA256SUMS")), &error)]
     })
 }
 
@@ -452,6 +460,7 @@ fn subjects(
                     far,
                     secret,
                     digests: Digests::Marker(backup.marker.clone()),
+                    lock: None,
                     scope: Scope::default(),
                     folder: folder.into(),
                 });
@@ -472,6 +481,7 @@ fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {
         far: None,
         secret: None,
         digests: Digests::Lock(digests),
+        lock: Some(bundle.lock_path.clone()),
         scope: bundle.lock.scope(),
         folder: PathBuf::new(),
     }))

@@ -31,18 +31,20 @@ pub(super) fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> M
     let accepted = Accepted::of(records);
     let (list, path) = (rows::list(folder), show(&folder.join(CHECKLIST)));
     let mut missing = Missing::default();
-    if rows::is_gone(folder) && !records.is_empty() {
-        missing.rows = records.iter().map(|record| written_row(&record.evidence)).collect();
-        let what = "was gone, and is begun anew with a row for each record that is there";
+    let late = rows::late(history, records, &accepted, &list);
+    // There is none yet where the first drill was killed before its row.
+    let gone = rows::is_gone(folder) && !records.is_empty() && late.is_none();
+    for record in records.iter().filter(|one| rows::is_missing(one, &list)) {
+        if is_sound(record, history, records, &accepted) {
+            missing.rows.push(written_row(&record.evidence));
+            let removed = late.is_none_or(|late| late.file != record.file);
+            missing.findings.extend((!gone).then(|| added(&path, record, removed)));
+        }
+    }
+    if gone {
+        let what = "was gone, and is begun anew with a row for each record that is whole";
         let repair = "where it held more, bring it back from version control, and add the newest row";
         missing.findings.push(Finding::warning(&path, what, repair));
-    } else {
-        for record in records.iter().filter(|one| rows::is_missing(one, &list)) {
-            if is_sound(record, history, records, &accepted) {
-                missing.rows.push(written_row(&record.evidence));
-                missing.findings.push(added(&path, record, known(record, history).is_some()));
-            }
-        }
     }
     for record in records {
         let json = folder.join(&record.file);

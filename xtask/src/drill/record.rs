@@ -1,6 +1,7 @@
 //! Stores the evidence: `<id>.json`, `<id>.md`, `<id>.json.asc` where it is signed, and a row in `restore-checklist.md`.
 //!
-//! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Records
+//! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Rows that
+//! former drills owe come before it, so that drills that are killed one after the other never owe more than one. Records
 //! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
 use super::chain::{Accepted, Stored, broken, chained, losses, newest};
 use super::checklist::checklist_row;
@@ -206,12 +207,11 @@ pub fn write(
     if let Some(signature) = signature {
         run.write(&json.with_extension("json.asc"), &signature)?;
     }
+    rows::add(folder, &missing.rows)?;
     // The record itself is there as a whole or not at all: a torn one would be in the way of every drill to come.
     durable::replace(&json, text.as_bytes(), 0o644)?;
-    for row in missing.rows.iter().chain([&checklist_row(&evidence)]) {
-        // A run that fails has made no drill: its page goes with the record.
-        rows::add(folder, row).inspect_err(|_| drop(durable::remove(&json)))?;
-    }
+    // A run that fails has made no drill: its page goes with the record.
+    rows::add(folder, &[checklist_row(&evidence)]).inspect_err(|_| drop(durable::remove(&json)))?;
     run.commit();
     Ok(Recorded { evidence, json, sha256: sha256_hex(text.as_bytes()), page_sha256: page.sha256 })
 }
@@ -227,8 +227,13 @@ pub fn ids(id: &str) -> impl Iterator<Item = String> {
     std::iter::once(id.to_owned()).chain(numbered)
 }
 
-fn free_id(folder: &Path, id: &str) -> String {
-    ids(id).find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
+/// The id itself, or the next number behind it that no drill has left evidence under.
+pub fn free_id(folder: &Path, id: &str) -> String {
+    // It may have a number already, which is the last of its parts; a kind is none.
+    let bare =
+        id.rsplit_once('-').filter(|(_, number)| number.parse::<u32>().is_ok()).map_or(id, |(bare, _)| bare);
+    let mut ids = std::iter::once(id.to_owned()).chain(ids(bare));
+    ids.find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -238,6 +243,7 @@ mod tests {
     use crate::drill::checklist::{CHECKLIST_TABLE, written_row};
     use crate::drill::evidence::tests::{frame, sample};
     use crate::drill::rows::CHECKLIST;
+    use crate::finding::Severity;
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");
@@ -271,12 +277,51 @@ mod tests {
         assert_eq!(check(folder.path(), &[]).expect("checked"), []);
         let path = folder.path().join(CHECKLIST);
         let text = fs::read_to_string(&path).expect("there");
+        let errors = || {
+            let found = check(folder.path(), &[]).expect("checked");
+            assert!(found.iter().all(|found| found.severity == Severity::Error), "{found:?}");
+            found
+        };
         for (from, to) in [("| 1 min 2 s (", "| 0 min 2 s ("), ("| 2026-03-02T10", "| 2026-03-02T11")] {
             fs::write(&path, text.replacen(from, to, 1)).expect("written");
-            let found = check(folder.path(), &[]).expect("checked");
+            let found = errors();
             assert!(found.len() == 1 && found[0].repair.contains("| spot | alice, by cron"), "{found:?}");
         }
+        // No drill that was killed leaves more than one without its row.
+        let (head, _) = text.split_once("| 2026").expect("rows");
+        fs::write(&path, head).expect("written");
+        assert_eq!(errors().len(), 2);
         fs::remove_file(&path).expect("removed");
+        assert_eq!(errors().len(), 2);
+    }
+
+    /// Beside the one that was written, in front of it or behind it; and in its place, without its end.
+    #[test]
+    fn a_second_row_of_a_drill_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        (1..3).for_each(|day| drop(write_day(folder.path(), day)));
+        let path = folder.path().join(CHECKLIST);
+        let text = fs::read_to_string(&path).expect("there");
+        for true_row in text.lines().filter(|line| line.starts_with("| 2026")) {
+            let forged = true_row.replacen("| 1 min 2 s (", "| 0 min 2 s (", 1);
+            for forged in [&*forged, forged.strip_suffix(" |").expect("an end"), &format!("{true_row} |")] {
+                for now in [format!("{forged}\n{true_row}"), format!("{true_row}\n{forged}"), forged.into()] {
+                    fs::write(&path, text.replacen(true_row, &now, 1)).expect("written");
+                    let found = check(folder.path(), &[]).expect("checked");
+                    assert!(found.len() == 1 && found[0].severity == Severity::Error, "{now}: {found:?}");
+                    assert!(!found[0].repair.contains("the next drill adds it"), "{found:?}");
+                }
+            }
+            // A torn write is none.
+            fs::write(&path, text.replacen(true_row, &format!("{}\n{true_row}", &true_row[..150]), 1))
+                .expect("written");
+            assert_eq!(check(folder.path(), &[]).expect("checked"), []);
+        }
+        // No true row beside one that somebody has cut.
+        let cut = text.replacen("| 1 min 2 s (", "| 0 min 2 s (", 2);
+        let cut = cut.trim_end().strip_suffix(" |").expect("an end");
+        fs::write(&path, cut).expect("written");
+        assert_eq!(write_day(folder.path(), 3).evidence.findings, []);
         assert_eq!(check(folder.path(), &[]).expect("checked").len(), 2);
     }
 
@@ -311,9 +356,14 @@ mod tests {
     #[test]
     fn a_list_that_is_gone_is_told_and_made_anew() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(write_day(folder.path(), 1).evidence.findings, [], "the first has none to miss");
-        write_day(folder.path(), 2);
         let path = folder.path().join(CHECKLIST);
+        assert_eq!(write_day(folder.path(), 1).evidence.findings, [], "the first has none to miss");
+        // As where it was killed before it had begun the list.
+        fs::remove_file(&path).expect("removed");
+        let found = check(folder.path(), &[]).expect("checked");
+        assert!(found.len() == 1 && found[0].severity == Severity::Warning, "{found:?}");
+        let found = write_day(folder.path(), 2).evidence.findings;
+        assert!(found.len() == 1 && found[0].severity == Severity::Info, "{found:?}");
         let whole = fs::read_to_string(&path).expect("there");
         fs::remove_file(&path).expect("removed");
         let found = write_day(folder.path(), 3).evidence.findings;

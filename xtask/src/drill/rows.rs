@@ -1,9 +1,10 @@
 //! The file `restore-checklist.md` beside the records: whether each record has its row, and how rows get there.
 //!
 //! What a row says is for [`super::checklist`]. A row comes behind its record, and the history behind that: a drill that is
-//! killed in between leaves a record without a row, which the next drill adds, and that is no damage.
+//! killed in between leaves a record without a row, which the next drill adds before it has a record itself. So of the newest
+//! record alone a row that is missing is no damage, and of that only where no history knows it.
 use super::chain::{Accepted, Stored};
-use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, linked, listed_ids, written_row};
+use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, links, listed_ids, written_row};
 use super::mended::{is_sound, known};
 use crate::destination::{durable, read};
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub const CHECKLIST: &str = "restore-checklist.md";
 enum Row {
     /// As it was written.
     Whole,
+    /// As it was written, and another.
+    Twice,
     /// Another.
     Other,
     /// None, or the beginning of one: its drill was killed.
@@ -30,21 +33,33 @@ enum Row {
 
 fn row_of(record: &Stored, list: &str) -> Row {
     let written = written_row(&record.evidence);
-    let mut row = Row::Missing;
-    for line in list.lines() {
-        if line == written {
-            return Row::Whole;
-        }
-        if linked(line) == Some(&*record.evidence.id) && !written.starts_with(line) {
-            row = Row::Other;
-        }
+    let whole = list.lines().any(|line| line == written);
+    let other = list.lines().any(|line| links(line, &record.evidence.id) && !written.starts_with(line));
+    match (whole, other) {
+        (true, false) => Row::Whole,
+        (true, true) => Row::Twice,
+        (false, true) => Row::Other,
+        (false, false) => Row::Missing,
     }
-    row
 }
 
 /// Whether a record has no row in this list.
 pub(super) fn is_missing(record: &Stored, list: &str) -> bool {
     row_of(record, list) == Row::Missing
+}
+
+/// The newest record, where its row alone is missing and its drill was killed before it had written it, as far as anything
+/// here can tell: such a drill has not come to its line of history either.
+pub(super) fn late<'a>(
+    history: &[Value],
+    records: &'a [Stored],
+    accepted: &Accepted,
+    list: &str,
+) -> Option<&'a Stored> {
+    let (newest, rest) = records.split_last()?;
+    let alone = is_missing(newest, list) && !rest.last().is_some_and(|before| is_missing(before, list));
+    let killed = known(newest, history).is_none() && is_sound(newest, history, records, accepted);
+    (alone && killed).then_some(newest)
 }
 
 /// Whether the list of all drills has the row of each record as it was written, and no drill without a record. It may
@@ -56,26 +71,30 @@ pub(super) fn check(
     accepted: &Accepted,
 ) -> Vec<Finding> {
     let (path, text) = (show(&folder.join(CHECKLIST)), list(folder));
-    let sound = |record: &Stored| is_sound(record, history, records, accepted);
-    // A drill that was killed has not come to its line of history either.
-    let late = records
-        .iter()
-        .rev()
-        .take_while(|one| is_missing(one, &text) && known(one, history).is_none() && sound(one));
-    let whole = records.len() - late.count();
+    let late = late(history, records, accepted, &text).map(|record| &record.file);
     let mut findings = Vec::new();
-    for (number, record) in records.iter().enumerate() {
-        let (id, row) = (&record.evidence.id, row_of(record, &text));
-        let line = written_row(&record.evidence);
-        if number >= whole {
-            let what = format!("does not list {id} yet: that drill was killed before it had written its row");
-            findings.push(Finding::warning(&path, what, "the next drill adds it"));
-        } else if row != Row::Whole {
-            let what = format!("does not list {id} as it was written");
-            let next = if row == Row::Missing && sound(record) { "; the next drill adds it" } else { "" };
-            let repair = format!("bring it back from version control, or add the line {line}{next}");
-            findings.push(Finding::error(&path, what, repair));
-        }
+    for record in records {
+        let (id, line) = (&record.evidence.id, written_row(&record.evidence));
+        let not_so = format!("does not list {id} as it was written");
+        let back = "bring it back from version control, or";
+        findings.push(match row_of(record, &text) {
+            Row::Whole => continue,
+            Row::Missing if late == Some(&record.file) => {
+                let what =
+                    format!("does not list {id} yet: that drill was killed before it had written its row");
+                Finding::warning(&path, what, "the next drill adds it")
+            }
+            Row::Missing => {
+                let sound = is_sound(record, history, records, accepted);
+                let next = if sound { "; the next drill adds it" } else { "" };
+                Finding::error(&path, not_so, format!("{back} add the line {line}{next}"))
+            }
+            Row::Other => Finding::error(&path, not_so, format!("{back} put in its place the line {line}")),
+            Row::Twice => {
+                let what = format!("lists {id} as it was written, and once more in another way");
+                Finding::error(&path, what, format!("{back} leave of it only the line {line}"))
+            }
+        });
     }
     let gone = listed_ids(&text).into_iter().filter(|id| !folder.join(format!("{id}.json")).exists());
     findings.extend(gone.filter(|id| !accepted.has_id(id)).map(|id| {
@@ -99,19 +118,26 @@ pub(super) fn is_gone(folder: &Path) -> bool {
     found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// Adds a row at the end; a checklist that someone keeps by hand gets our table behind what is in it.
-pub(super) fn add(folder: &Path, row: &str) -> Result<()> {
-    let path = folder.join(CHECKLIST);
-    if is_gone(folder) {
-        durable::replace(&path, format!("{CHECKLIST_HEAD}{CHECKLIST_TABLE}\n").as_bytes(), 0o644)?;
-    } else {
-        let text = String::from_utf8_lossy(&read::small(&path)?).into_owned();
-        if !text.contains(CHECKLIST_TABLE) {
-            let text = format!("{}\n\n{CHECKLIST_TABLE}\n", text.trim_end());
-            durable::replace(&path, text.trim_start_matches('\n').as_bytes(), 0o644)?;
-        }
+/// Adds rows at the end; a checklist that someone keeps by hand gets our table behind what is in it. It is replaced as a
+/// whole: a row that a full disk has torn, of a drill that is none then, would be in the way of the next of that name.
+pub(super) fn add(folder: &Path, rows: &[String]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
     }
-    durable::append_line(&path, row, "\n")
+    let path = folder.join(CHECKLIST);
+    let mut text = match is_gone(folder) {
+        true => format!("{CHECKLIST_HEAD}{CHECKLIST_TABLE}\n").into_bytes(),
+        false => read::small(&path)?,
+    };
+    if !String::from_utf8_lossy(&text).contains(CHECKLIST_TABLE) {
+        text.truncate(text.trim_ascii_end().len());
+        let gap = if text.is_empty() { "" } else { "\n\n" };
+        text.extend(format!("{gap}{CHECKLIST_TABLE}\n").bytes());
+    }
+    // An editor, or a version that appended, may have left a last line without its end.
+    text.extend(if text.ends_with(b"\n") { "" } else { "\n" }.bytes());
+    rows.iter().for_each(|row| text.extend(format!("{row}\n").bytes()));
+    durable::replace(&path, &text, 0o644)
 }
 
 #[cfg(test)]
@@ -123,14 +149,16 @@ mod tests {
     fn a_checklist_kept_by_hand_keeps_its_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(CHECKLIST);
-        fs::write(&path, "# Mine\n\n- restored by hand").expect("written");
-        add(folder.path(), "| a |").expect("added");
-        add(folder.path(), "| b |").expect("added");
-        let text = fs::read_to_string(&path).expect("there");
-        assert_eq!(text, format!("# Mine\n\n- restored by hand\n\n{CHECKLIST_TABLE}\n| a |\n| b |\n"));
+        // Not even UTF-8.
+        fs::write(&path, b"# Mine\n\n- restored \xff by hand").expect("written");
+        add(folder.path(), &["| a |".into()]).expect("added");
+        add(folder.path(), &["| b |".into(), "| c |".into()]).expect("added");
+        let text = fs::read(&path).expect("there");
+        let rest = text.strip_prefix(b"# Mine\n\n- restored \xff by hand\n\n").expect("its text");
+        assert_eq!(String::from_utf8_lossy(rest), format!("{CHECKLIST_TABLE}\n| a |\n| b |\n| c |\n"));
     }
 
-    /// Only at the end of the chain, and where no history says that the drill has come to its end.
+    /// Only of the newest record, and where no history says that the drill has come to its end.
     #[test]
     fn a_row_that_a_killed_drill_has_not_written_is_no_damage() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -153,7 +181,8 @@ mod tests {
         assert_eq!(errors(&[&rows[0], &rows[1], &rows[2]], &[]), (0, 0));
         assert_eq!(errors(&[&rows[0], &rows[1]], &[]), (1, 0));
         assert_eq!(errors(&[&rows[0], &rows[1], &rows[2][..150]], &[]), (1, 0), "a torn one");
-        assert_eq!(errors(&[&rows[0]], &[]), (2, 0), "two in a row");
+        assert_eq!(errors(&[&rows[0]], &[]), (2, 2), "two in a row");
+        assert_eq!(errors(&[], &[]), (3, 3), "all of them");
         assert_eq!(errors(&[&rows[0], &rows[2]], &[]), (1, 1), "one in the middle");
         let newest = &records[2];
         let line = serde_json::json!({"kind": "drill", "id": newest.evidence.id, "sha256": newest.sha256});

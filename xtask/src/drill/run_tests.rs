@@ -216,6 +216,7 @@ impl Stage {
                 far: None,
                 secret: None,
                 digests,
+                lock: None,
                 folder: "live".into(),
                 scope: Scope::default(),
             });
@@ -429,6 +430,7 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
             far: None,
             secret: None,
             digests,
+            lock: None,
             folder: "live".into(),
             scope: Scope::default(),
         };

@@ -24,10 +24,24 @@ pub struct Subject {
     pub secret: Option<Secret>,
     /// What its files must hash to.
     pub digests: Digests,
+    /// The lock of a bundle.
+    pub lock: Option<PathBuf>,
     /// What of its commit a bundle holds, by its lock's word.
     pub scope: Scope,
     /// Folder in the archive that the key files are relative to.
     pub folder: PathBuf,
+}
+
+impl Subject {
+    /// The files that a finding about this artifact may be about, as findings show them.
+    pub fn files(&self) -> Vec<String> {
+        let list = self.lock.as_ref().map(|lock| lock.with_file_name("SHA256SUMS"));
+        [Some(&self.source.archive), self.lock.as_ref(), list.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|path| show(path))
+            .collect()
+    }
 }
 
 /// Where the digests that an artifact must have are on record.

@@ -341,7 +341,8 @@ impl Supply for Supplies<'_> {
         let picked: Vec<Option<Picked>> = self.plan.targets.iter().map(&mut of).collect();
         for picked in picked.iter().flatten() {
             let (archive, set) = (&picked.subject.source.archive, &picked.planned.kind.set);
-            against.extend(now.findings.iter().filter(|finding| finding.path == show(archive)).cloned());
+            let files = picked.subject.files();
+            against.extend(now.findings.iter().filter(|finding| files.contains(&finding.path)).cloned());
             if picked.planned.kind.role == Role::Data
                 && let Some(made) = self.made.get(set).filter(|made| made.file_name() != archive.file_name())
             {

@@ -16,6 +16,7 @@ use crate::drill::due::{self, Consent, Due, SPOT, Turn, turn};
 use crate::drill::record;
 use crate::drill::redact::Redaction;
 use crate::error::{Error, Exit, Result};
+use crate::finding::Finding;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -30,7 +31,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         // The way back asks no configuration.
         Some(DrillKind::Recover) => recover::run(&super::root(ctx), args, ctx),
         None if args.if_due => by_turn(config()?, args, ctx),
-        None | Some(DrillKind::Spot) => spot::run(config()?, args, ctx),
+        None | Some(DrillKind::Spot) => spot::run(config()?, args, &[], ctx),
         Some(DrillKind::Full) => full::run(config()?, args, ctx),
         Some(DrillKind::History) => history::run(&config()?, ctx),
     };
@@ -60,7 +61,7 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
             None => full::run(config, args, ctx),
             Some(missing) => instead(config, &records, missing, args, ctx),
         },
-        Turn::Spot => spot::run(config, args, ctx),
+        Turn::Spot => spot::run(config, args, &[], ctx),
         Turn::FullNeedsConsent => {
             ctx.ui
                 .say("the full drill is due; with --if-due it replaces live data only where --yes is given");
@@ -71,14 +72,20 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
 }
 
 /// The spot drill where that is due, for a full one that cannot begin: what is `missing` for that is no reason to prove
-/// nothing. The exit code stays that of a run that could not do what is due.
+/// nothing. The exit code stays that of a run that could not do what is due, and whoever is told of the spot drill is told
+/// of that too.
 fn instead(config: Config, records: &[Stored], missing: Error, args: &Args, ctx: &Context) -> Result<Exit> {
     let Due::Now(_) = due::drill(records, SPOT, config.drill.spot_every, ctx.now) else {
         return Err(missing);
     };
     let what = format!("the full drill is due, and cannot begin: {}", missing.chain());
     ctx.ui.error(&what, missing.next_step().as_deref());
-    Ok(match spot::run(config, args, ctx)? {
+    let finding = Finding {
+        owner: args.owner.clone(),
+        due: args.due.clone(),
+        ..Finding::error("drill", what, missing.next_step().unwrap_or_default())
+    };
+    Ok(match spot::run(config, args, &[finding], ctx)? {
         Exit::Done | Exit::TryLater => missing.exit(),
         exit => exit,
     })

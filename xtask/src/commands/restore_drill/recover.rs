@@ -58,6 +58,10 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     // A page alone is of a drill that was killed before it had written its record.
     let record = journal.evidence_dir.join(format!("{}.json", journal.id));
     let done = journal.phase == Phase::Kept && record.exists();
+    if !done {
+        // On disk before there is a record of that name: a kill behind the record is then seen to be that.
+        journal.id = record::free_id(&journal.evidence_dir, &journal.id);
+    }
     let returned = bring_back(&mut journal, memory.root(), &commands, Why::Failed, &watch);
     let frame = frame(&journal, bare("full", args, ctx));
     let closed = journal.phase == Phase::Kept;
@@ -93,7 +97,9 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
         not_tested: vec!["everything behind the step at which the drill was killed".into()],
         finished_at: measured::end(ctx.now, watch.elapsed()),
     };
-    let exit = closing.close(&journal, record::load(&journal.evidence_dir), ended, ctx)?;
+    let noted = journal.save(memory.root());
+    let exit =
+        closing.close(&journal, noted.and_then(|()| record::load(&journal.evidence_dir)), ended, ctx)?;
     if closed {
         ctx.ui.findings(&strange(&memory, ctx));
     }
@@ -226,7 +232,7 @@ impl Closing<'_> {
         if opened && closed {
             self.put_away(journal, ctx)?;
         }
-        Ok(report(&recorded, false, ctx))
+        Ok(report(&recorded, &[], false, ctx))
     }
 
     /// Removes what is needed no more, remembers what is kept, and closes the journal.

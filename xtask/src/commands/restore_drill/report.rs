@@ -4,7 +4,7 @@ use crate::destination::memory::Memory;
 use crate::drill::evidence::{Evidence, StepRecord, Verdict};
 use crate::drill::record::Recorded;
 use crate::error::{Exit, Result};
-use crate::finding;
+use crate::finding::{self, Finding};
 use crate::shown::show;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -60,9 +60,11 @@ pub(in crate::commands) fn remember(
     Ok(())
 }
 
-/// Prints the outcome. `try_later`: what was in the way goes away by itself.
-pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exit {
+/// Prints the outcome. `besides`: what was told before, and stands in no record; `try_later`: what was in the way goes away
+/// by itself. The exit code is that of the drill alone.
+pub(super) fn report(recorded: &Recorded, besides: &[Finding], try_later: bool, ctx: &Context) -> Exit {
     let evidence = &recorded.evidence;
+    let findings = [&evidence.findings, besides].concat();
     let exit = match evidence.result {
         // What is left to find then is that the record could not be signed.
         Verdict::Verified => finding::exit(&evidence.findings),
@@ -73,7 +75,7 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
     for reason in &evidence.reasons {
         ctx.ui.error(&format!("{}: {reason}", evidence.result.word().replace('_', " ")), None);
     }
-    ctx.ui.document(&document(recorded));
+    ctx.ui.document(&document(recorded, &findings));
     if !ctx.ui.json {
         let path = show(&recorded.json);
         let coverage: String = evidence.coverage.iter().map(|one| format!("covered: {one}\n")).collect();
@@ -87,10 +89,8 @@ pub(super) fn report(recorded: &Recorded, try_later: bool, ctx: &Context) -> Exi
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
     ctx.ui.findings(&evidence.findings);
-    ctx.told.of(
-        &format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word()),
-        &evidence.findings,
-    );
+    let what = format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word());
+    ctx.told.of(&what, &findings);
     exit
 }
 
@@ -107,10 +107,10 @@ fn step(step: &StepRecord) -> Value {
     value
 }
 
-fn document(recorded: &Recorded) -> Value {
+fn document(recorded: &Recorded, findings: &[Finding]) -> Value {
     let evidence = &recorded.evidence;
     let status = match evidence.result {
-        Verdict::Verified if finding::any_error(&evidence.findings) => "findings",
+        Verdict::Verified if finding::any_error(findings) => "findings",
         Verdict::Verified => "ok",
         Verdict::NotVerified => "findings",
         Verdict::CouldNotRun => "error",
@@ -139,6 +139,6 @@ fn document(recorded: &Recorded) -> Value {
         "artifacts": evidence.artifacts,
         "coverage": evidence.coverage,
         "not_tested": evidence.not_tested,
-        "findings": evidence.findings,
+        "findings": findings,
     })
 }

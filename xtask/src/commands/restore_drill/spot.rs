@@ -27,15 +27,16 @@ use crate::drill::run::{Drilled, Spot};
 use crate::drill::steps::{Kind, Role};
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
+use crate::finding::Finding;
 use crate::tools::gh;
 use crate::ui::Total;
 use serde_json::json;
 
-/// Runs it.
+/// Runs it. What was found `besides` is told with what came of it, and is none of its evidence.
 ///
 /// # Errors
 /// When the drill cannot even be planned: configuration, evidence of a newer schema, another run.
-pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
+pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Context) -> Result<Exit> {
     let memory = Memory::at(&config.root);
     if gather::required(&config, &releases::scan(&config.release.output_dir)?.0).is_empty() {
         let what = "nothing is there that could be restored: no data set is configured, no bundle made";
@@ -64,7 +65,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let frame = frame(SPOT, &prepared.config.drill, args, ctx);
     let (recorded, shown) = drill(&prepared, &frame, &memory, ctx)?;
     remember(&memory, &recorded, &shown, ctx)?;
-    Ok(report(&recorded, prepared.try_later, ctx))
+    Ok(report(&recorded, besides, prepared.try_later, ctx))
 }
 
 /// What its commands see, and what is told of none of them.
