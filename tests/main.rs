@@ -40,6 +40,7 @@ mod snapshot;
 mod spot;
 mod stability;
 mod status;
+mod status_page;
 mod support;
 mod tidy;
 mod trust;

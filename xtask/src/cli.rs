@@ -97,7 +97,7 @@ pub enum Verb {
     Prune(PruneArgs),
     /// Releases, backups, drills and quota at a glance.
     #[command(
-        after_help = "Examples:\n  cargo xtask status\n  cargo xtask status --json\n  cargo xtask status --prometheus /var/lib/node_exporter/recovery.prom"
+        after_help = "Examples:\n  cargo xtask status\n  cargo xtask status --json\n  cargo xtask status --prometheus /var/lib/node_exporter/recovery.prom\n  cargo xtask status --html recovery.html"
     )]
     Status(StatusArgs),
     /// Print what runs the rest on time: a cron line, or systemd units. Installs nothing.
@@ -372,6 +372,9 @@ pub struct StatusArgs {
     /// Write the numbers to FILE too, for Prometheus (textfile collector).
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,
+    /// Write the same as a page to FILE too: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// `prune`.

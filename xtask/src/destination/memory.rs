@@ -97,6 +97,12 @@ impl Known {
         Some(Finding::error(path, what, repair))
     }
 
+    /// Whether this repository has made it, or taken it over. One that was pruned and is there all the same is ours still.
+    pub fn is_on_record(&self, artifact: &Artifact) -> bool {
+        let path = show(&artifact.archive);
+        self.made.contains_key(&path) || self.pruned.contains(&path)
+    }
+
     /// Whether its last verification found damage, or it has another length than it was made with.
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);

@@ -88,7 +88,7 @@ pub(super) fn find(
                 let there = catalog.series(what).chain(shell);
                 let there = there.filter(|found| at.is_none_or(|at| found.name.time <= at));
                 candidates.extend(there.map(|artifact| Candidate {
-                    own: is_on_record(known, artifact),
+                    own: known.is_on_record(artifact),
                     artifact: artifact.clone(),
                     place,
                 }));
@@ -158,12 +158,6 @@ fn none(what: &str, at: Option<Timestamp>, undigested: Option<&(Timestamp, PathB
     }
     let next = "`cargo xtask status` lists what there is; an archive file can be named too";
     Error::refused(format!("no backup of {what:?} {when}"), next)
-}
-
-/// One that was pruned and is there all the same is ours still.
-fn is_on_record(known: &Known, artifact: &Artifact) -> bool {
-    let path = show(&artifact.archive);
-    known.made.contains_key(&path) || known.pruned.contains(&path)
 }
 
 /// Whether they are the same backup: both ours, or with the same digests. Another repository may have made one of the same

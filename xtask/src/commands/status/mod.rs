@@ -1,0 +1,176 @@
+//! `status`: could we recover now, to when, how fast, and when was that last proven? Reads, and writes nothing but the files
+//! of `--prometheus` and `--html`.
+//!
+//! Here is the flow, and what its parts share. They fill in one [`Answer`], a file each; all that is shown, as text, as a
+//! document or as a page, comes from it.
+mod backups;
+mod drills;
+mod page;
+mod past;
+mod recovery;
+mod releases;
+
+use super::metrics::Metrics;
+use super::overdue::{self, Checked};
+use super::{Context, TOOL, memory};
+use crate::cli::StatusArgs as Args;
+use crate::config::{Config, DataSet, Destination};
+use crate::destination::durable;
+use crate::drill::chain::drills;
+use crate::drill::evidence::Evidence;
+use crate::drill::trend::trends;
+use crate::error::{Error, Exit, Result};
+use crate::finding::{self, Finding, Severity};
+use crate::shown::show;
+use crate::ui::table;
+use jiff::{SignedDuration, Timestamp};
+use page::Page;
+use past::{Away, Past};
+use recovery::{Recovery, Targets};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What each part of the answer came to.
+#[derive(Default)]
+struct Answer {
+    releases: Vec<Value>,
+    data: Vec<Value>,
+    drills: Vec<Value>,
+    destinations: Vec<Value>,
+    asides: Vec<Value>,
+    shell: Vec<Value>,
+    rows: Vec<Vec<String>>,
+    findings: Vec<Finding>,
+    metrics: Metrics,
+    /// As of when each set comes back from a sound backup at a destination that is there: the newest of them.
+    sound: BTreeMap<String, Timestamp>,
+    away: Vec<Away>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// When the configuration or a folder cannot be read.
+pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
+    let config = super::configuration(ctx)?;
+    let mut answer = Answer::default();
+    answer.releases(&config, ctx)?;
+    answer.backups(&config, ctx)?;
+    let records = answer.drills(&config, ctx)?;
+    let drills: Vec<&Evidence> = drills(&records).collect();
+    let recovery = answer.recovery(&config, &drills, ctx);
+    if let Some(file) = &args.prometheus {
+        answer.totals(ctx);
+        let text = answer.metrics.render();
+        answer.write(&ctx.path(file), &text);
+    }
+    if let Some(file) = &args.html {
+        let text = answer.page(&recovery, &drills, &config, ctx)?;
+        answer.write(&ctx.path(file), &text);
+    }
+    ctx.ui.document(&answer.document(&recovery));
+    ctx.ui.result(&recovery.sentence());
+    table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
+    ctx.ui.findings(&answer.findings);
+    Ok(finding::exit(&answer.findings))
+}
+
+fn age(ctx: &Context, time: Timestamp) -> SignedDuration {
+    ctx.now.duration_since(time)
+}
+
+impl Answer {
+    fn recovery(&self, config: &Config, drills: &[&Evidence], ctx: &Context) -> Recovery {
+        let sets: Vec<(&str, Option<Timestamp>)> =
+            config.data.iter().map(|set| (&*set.name, self.sound.get(&set.name).copied())).collect();
+        let targets = Targets { rto: config.drill.rto_target, rpo: config.drill.rpo_target };
+        Recovery::of(&sets, drills, targets, ctx.now)
+    }
+
+    fn document(&self, recovery: &Recovery) -> Value {
+        let status = if finding::any_error(&self.findings) { "findings" } else { "ok" };
+        json!({"schema_version": 1, "command": "status", "status": status, "recovery": recovery,
+            "releases": self.releases, "data": self.data, "drills": self.drills,
+            "destinations": self.destinations, "asides": self.asides, "shell_backups": self.shell,
+            "findings": self.findings})
+    }
+
+    /// The text of the page: the document, with what was before it.
+    fn page(
+        &self,
+        recovery: &Recovery,
+        drills: &[&Evidence],
+        config: &Config,
+        ctx: &Context,
+    ) -> Result<String> {
+        let memory = memory(config);
+        let history = memory.as_ref().map(|memory| memory.history()).transpose()?.unwrap_or_default();
+        let known = memory.map(|memory| memory.known()).transpose()?.unwrap_or_default();
+        let sets: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
+        let past = Past { sets: past::of(&history, &known, &sets), drills: trends(drills) };
+        let (document, name) = (self.document(recovery), &config.release.name);
+        Ok(page::render(&Page {
+            document: &document,
+            past: &past,
+            away: &self.away,
+            now: ctx.now,
+            name,
+            tool: TOOL,
+        }))
+    }
+
+    /// Replaces a file that was asked for; one that cannot be written is a finding. What is there already and is no file,
+    /// such as a device, is not replaced by one.
+    fn write(&mut self, file: &Path, text: &str) {
+        let written = if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            let what = "is there, and is no plain file: it is not replaced by one";
+            Err(Error::refused(what, "name a file"))
+        } else {
+            durable::replace(file, text.as_bytes(), 0o644)
+        };
+        self.findings.extend(written.err().map(|error| Finding::of(show(file), &error)));
+    }
+
+    fn row(&mut self, cells: [String; 4]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    fn success(&mut self, ctx: &Context, series: &str, place: &Destination, last: Option<Timestamp>) {
+        let labels = [("set", series), ("destination", &*place.name)];
+        self.metrics.time("recovery_backup_last_success_timestamp_seconds", &labels, last);
+        if let Some(last) = last {
+            self.metrics.add("recovery_backup_age_seconds", &labels, age(ctx, last).as_secs_f64());
+        }
+    }
+
+    /// What of a place was not read and compared for too long.
+    fn verification(&mut self, place: &str, checked: &[Checked], config: &Config, ctx: &Context) {
+        let oldest = checked.iter().map(|(time, _)| *time).min();
+        self.metrics.time("recovery_verification_oldest_timestamp_seconds", &[("path", place)], oldest);
+        let late = overdue::verification(place, checked, config.drill.verify_every, ctx.now);
+        let labels = [("what", "verification"), ("path", place)];
+        self.metrics.add("recovery_overdue", &labels, f64::from(u8::from(late.is_some())));
+        self.findings.extend(late);
+    }
+
+    /// The numbers that are known at the end.
+    fn totals(&mut self, ctx: &Context) {
+        self.metrics.time("recovery_status_timestamp_seconds", &[], Some(ctx.now));
+        for (word, severity) in
+            [("error", Severity::Error), ("warning", Severity::Warning), ("info", Severity::Info)]
+        {
+            let count = self.findings.iter().filter(|finding| finding.severity == severity).count();
+            self.metrics.add("recovery_findings", &[("severity", word)], count as f64);
+        }
+    }
+}
+
+/// The sets that go to a destination.
+pub(super) fn sets_at<'a>(config: &'a Config, place: &Destination) -> Vec<&'a DataSet> {
+    let mine = |set: &&DataSet| {
+        let homes = config.destinations_of(set).unwrap_or_default();
+        homes.iter().any(|home| home.name == place.name)
+    };
+    config.data.iter().filter(mine).collect()
+}

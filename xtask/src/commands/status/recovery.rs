@@ -1,0 +1,145 @@
+//! Whether recovery is possible now, to which time, how fast, and when that was last proven: the first line of `status`,
+//! and the `recovery` of its document. Pure.
+//!
+//! It speaks of the data sets: a release comes back from its bundle, and without one from its commit. What is dated in the
+//! future counts for nothing here: a clock was wrong when it was made, or is wrong now.
+use crate::destination::catalog::{Artifact, Catalog};
+use crate::destination::memory::Known;
+use crate::destination::retention::AHEAD;
+use crate::drill::due::{FULL, SPOT};
+use crate::drill::evidence::{Evidence, Verdict};
+use crate::drill::render::duration;
+use crate::shown::show;
+use crate::ui::span;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Recovery {
+    /// Whether each set has a sound backup at a destination that is there.
+    possible: bool,
+    /// RFC 3339, UTC: the oldest among the newest sound backups of the sets.
+    to: Option<String>,
+    age_seconds: Option<i64>,
+    rpo_target_seconds: Option<f64>,
+    rto_seconds: Option<f64>,
+    /// The kind of drill that measured it.
+    rto_of: Option<String>,
+    rto_target_seconds: Option<f64>,
+    /// RFC 3339, UTC: when the last verified drill began.
+    proven_at: Option<String>,
+    proven_age_seconds: Option<i64>,
+    /// Its kind.
+    proven_by: Option<String>,
+    /// Why it is not possible.
+    reasons: Vec<String>,
+}
+
+/// What is aimed at, as configured.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Targets {
+    /// How long recovery may take.
+    pub rto: Option<SignedDuration>,
+    /// How old the data may be.
+    pub rpo: Option<SignedDuration>,
+}
+
+/// As of when a series comes back from a destination: by its whole backups that are known to have arrived. Where this
+/// repository remembers making any, another's do not count, as in `restore`.
+pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timestamp) -> Option<Timestamp> {
+    let any_own = catalog.series(series).any(|artifact| known.is_on_record(artifact));
+    let as_of = |artifact: &Artifact| {
+        let confirmed = known.confirmed.get(&show(&artifact.archive)).copied();
+        confirmed.into_iter().chain([artifact.name.time]).filter(|time| !is_ahead(*time, now)).max()
+    };
+    let whole = |artifact: &&Artifact| {
+        known.wrong_with(artifact).is_none()
+            && !known.pending.contains(&show(&artifact.archive))
+            && !is_ahead(artifact.name.time, now)
+    };
+    let ours = |artifact: &&Artifact| !any_own || known.is_on_record(artifact);
+    catalog.series(series).filter(ours).filter(whole).filter_map(as_of).max()
+}
+
+fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > AHEAD
+}
+
+/// The last drill that was verified, by the order of the records.
+pub(super) fn proven<'a>(drills: &[&'a Evidence], now: Timestamp) -> Option<&'a Evidence> {
+    let good = |drill: &&Evidence| drill.result == Verdict::Verified && !is_ahead(drill.started_at, now);
+    drills.iter().copied().rev().find(good)
+}
+
+/// The drill that says how fast recovery is: the last full one that was verified, else the last spot one that measured it.
+fn measured<'a>(drills: &[&'a Evidence], now: Timestamp) -> Option<&'a Evidence> {
+    let counts = |drill: &&Evidence| {
+        let full = drill.kind == FULL && drill.result == Verdict::Verified;
+        let spot = drill.kind == SPOT && drill.result != Verdict::CouldNotRun;
+        drill.rto_seconds.is_some() && (full || spot) && !is_ahead(drill.started_at, now)
+    };
+    let last = |kind| drills.iter().copied().rev().filter(counts).find(|drill| drill.kind == kind);
+    last(FULL).or_else(|| last(SPOT))
+}
+
+impl Recovery {
+    /// Of these sets, each with the time as of which it comes back, and these drills in the order of their records.
+    pub(super) fn of(
+        sets: &[(&str, Option<Timestamp>)],
+        drills: &[&Evidence],
+        targets: Targets,
+        now: Timestamp,
+    ) -> Self {
+        let lacks = |(set, as_of): &(&str, Option<Timestamp>)| {
+            as_of.is_none().then(|| format!("{set} has no sound backup at a destination that is there"))
+        };
+        let mut reasons: Vec<String> = sets.iter().filter_map(lacks).collect();
+        if sets.is_empty() {
+            reasons.push("no data set is configured".into());
+        }
+        let to = sets.iter().filter_map(|(_, as_of)| *as_of).min().filter(|_| reasons.is_empty());
+        let (measured, proven) = (measured(drills, now), proven(drills, now));
+        let old = |time: Timestamp| now.duration_since(time).as_secs().max(0);
+        Self {
+            possible: reasons.is_empty(),
+            to: to.map(|to| to.to_string()),
+            age_seconds: to.map(old),
+            rpo_target_seconds: targets.rpo.map(|target| target.as_secs_f64()),
+            rto_seconds: measured.and_then(|drill| drill.rto_seconds),
+            rto_of: measured.map(|drill| drill.kind.clone()),
+            rto_target_seconds: targets.rto.map(|target| target.as_secs_f64()),
+            proven_at: proven.map(|drill| drill.started_at.to_string()),
+            proven_age_seconds: proven.map(|drill| old(drill.started_at)),
+            proven_by: proven.map(|drill| drill.kind.clone()),
+            reasons,
+        }
+    }
+
+    /// The answer in a line.
+    pub(super) fn sentence(&self) -> String {
+        let ago = |seconds: i64| format!("{} ago", span(SignedDuration::from_secs(seconds)));
+        let now = match (&self.to, self.age_seconds) {
+            (Some(to), Some(age)) => format!("yes, to {to} ({})", ago(age)),
+            _ => format!("NO: {}", self.reasons.join("; ")),
+        };
+        let fast = match (self.rto_seconds, self.rto_of.as_deref()) {
+            (Some(seconds), Some(FULL)) => {
+                format!("took {} in the last verified full drill", duration(Some(seconds)))
+            }
+            (Some(seconds), Some(kind)) => {
+                format!("took {} in the last {kind} drill that measured it", duration(Some(seconds)))
+            }
+            _ => "no drill has measured how long it takes".into(),
+        };
+        let proof = match (self.proven_age_seconds, &self.proven_by) {
+            (Some(age), Some(kind)) => format!("last proven {} by a {kind} drill", ago(age)),
+            _ => "never proven by a drill".into(),
+        };
+        format!("could we recover now? {now}; {fast}; {proof}")
+    }
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! The answer by what it stands on: sets, drills, targets, and a clock that is wrong.
+use super::*;
+use crate::drill::evidence::tests::sample;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+const NOW: &str = "2026-03-20T12:00:00Z";
+
+fn of(sets: &[(&str, Option<&str>)], drills: &[Evidence]) -> Recovery {
+    let sets: Vec<_> = sets.iter().map(|(set, time)| (*set, time.map(at))).collect();
+    let targets = Targets { rto: Some(SignedDuration::from_hours(1)), rpo: None };
+    Recovery::of(&sets, &drills.iter().collect::<Vec<_>>(), targets, at(NOW))
+}
+
+fn drill(kind: &str, day: i8, result: Verdict, rto_seconds: Option<f64>) -> Evidence {
+    let started_at = at(&format!("2026-03-{day:02}T10:00:00Z"));
+    Evidence { kind: kind.into(), started_at, result, rto_seconds, ..sample(1, None) }
+}
+
+#[test]
+fn the_oldest_of_the_newest_backups_is_how_far_back_recovery_goes() {
+    let found = of(&[("a", Some("2026-03-20T11:00:00Z")), ("b", Some("2026-03-19T12:00:00Z"))], &[]);
+    assert!(found.possible && found.reasons.is_empty());
+    assert_eq!((found.to.as_deref(), found.age_seconds), (Some("2026-03-19T12:00:00Z"), Some(86_400)));
+    assert_eq!(
+        found.sentence(),
+        "could we recover now? yes, to 2026-03-19T12:00:00Z (1 d ago); no drill has measured how long it takes; \
+         never proven by a drill"
+    );
+}
+
+#[test]
+fn one_set_without_a_sound_backup_is_enough_for_a_no() {
+    let found = of(&[("a", Some("2026-03-20T11:00:00Z")), ("b", None)], &[]);
+    assert_eq!((found.possible, &found.to, found.age_seconds), (false, &None, None));
+    assert_eq!(found.reasons, ["b has no sound backup at a destination that is there"]);
+    assert!(found.sentence().starts_with("could we recover now? NO: b has no sound backup"));
+    assert_eq!(of(&[], &[]).reasons, ["no data set is configured"]);
+}
+
+#[test]
+fn a_verified_full_drill_says_how_fast_before_any_spot_drill() {
+    use Verdict::{CouldNotRun, NotVerified, Verified};
+    let sets = [("a", Some(NOW))];
+    let how = |drills: &[Evidence]| {
+        let found = of(&sets, drills);
+        (found.rto_of, found.rto_seconds)
+    };
+    let spot = |seconds| (Some("spot".to_owned()), Some(seconds));
+    let mut drills = vec![drill("spot", 1, Verified, Some(3.0)), drill("spot", 2, NotVerified, None)];
+    assert_eq!(how(&drills), spot(3.0), "the last that measured it");
+    drills.push(drill("spot", 3, CouldNotRun, Some(9.0)));
+    assert_eq!(how(&drills), spot(3.0), "one that could not run has measured nothing");
+    drills.push(drill("full", 4, NotVerified, Some(7.0)));
+    assert_eq!(how(&drills), spot(3.0), "nor counts a full one that was not verified");
+    drills.insert(0, drill("full", 1, Verified, Some(70.0)));
+    assert_eq!(how(&drills), (Some("full".into()), Some(70.0)), "a full one of before goes first");
+    assert_eq!(how(&[]), (None, None));
+}
+
+#[test]
+fn the_last_verified_drill_is_the_proof() {
+    use Verdict::{NotVerified, Verified};
+    let sets = [("a", Some(NOW))];
+    let drills = [drill("full", 1, Verified, Some(70.0)), drill("spot", 2, Verified, Some(1.0))];
+    let found = of(&sets, &drills);
+    assert_eq!(
+        (found.proven_at.as_deref(), found.proven_by.as_deref(), found.proven_age_seconds),
+        (Some("2026-03-02T10:00:00Z"), Some("spot"), Some(18 * 86_400 + 7_200))
+    );
+    assert_eq!(
+        found.sentence(),
+        "could we recover now? yes, to 2026-03-20T12:00:00Z (0 s ago); took 1 min 10 s in the last verified full drill; \
+         last proven 18 d 2 h ago by a spot drill"
+    );
+    let failed = [drills[0].clone(), drill("spot", 3, NotVerified, None)];
+    assert_eq!(of(&sets, &failed).proven_at.as_deref(), Some("2026-03-01T10:00:00Z"));
+}
+
+#[test]
+fn what_a_wrong_clock_has_dated_in_the_future_counts_for_nothing() {
+    let ahead = [drill("spot", 25, Verdict::Verified, Some(1.0))];
+    let found = of(&[("a", Some("2026-03-20T12:00:30Z"))], &ahead);
+    assert_eq!((found.proven_at, found.rto_seconds), (None, None));
+    assert_eq!(found.age_seconds, Some(0), "a few seconds are no age below nothing");
+}
+
+/// A catalogue of backups of `a`, of these days of March.
+fn catalog(days: &[i8]) -> Catalog {
+    let file = |day: &i8| {
+        let name = format!("a-2026-03-{day:02}T120000Z.tar.gz");
+        let parts = ["", ".sha256"].map(|end| (format!("{name}{end}"), Some(10)));
+        (PathBuf::from(format!("/d/2026/03-{day:02}")), BTreeMap::from(parts))
+    };
+    crate::destination::catalog::listing(days.iter().map(file).collect())
+}
+
+fn path(day: i8) -> String {
+    show(Path::new(&format!("/d/2026/03-{day:02}/a-2026-03-{day:02}T120000Z.tar.gz")))
+}
+
+#[test]
+fn a_backup_is_sound_that_is_whole_and_ours_and_of_the_past() {
+    let found =
+        |known: &Known, days: &[i8]| sound(known, &catalog(days), "a", at(NOW)).map(|t| t.to_string());
+    let day = |day: i8| Some(format!("2026-03-{day:02}T12:00:00Z"));
+    let mut known = Known::default();
+    assert_eq!(found(&known, &[]), None);
+    assert_eq!(found(&known, &[1, 3]), day(3), "nothing is on record: all that lies there counts");
+    assert_eq!(found(&known, &[1, 25]), day(1), "one of the future does not");
+    known.damaged.insert(path(3));
+    assert_eq!(found(&known, &[1, 3]), day(1));
+    known.made.insert(path(1), Default::default());
+    assert_eq!(found(&known, &[1, 4]), day(1), "another repository's is none of ours");
+    known.confirmed.insert(path(1), at("2026-03-10T12:00:00Z"));
+    assert_eq!(found(&known, &[1]), day(10));
+    known.confirmed.insert(path(1), at("2026-03-25T12:00:00Z"));
+    assert_eq!(found(&known, &[1]), day(1), "nor does what was confirmed in the future");
+    known.pending.insert(path(1));
+    assert_eq!(found(&known, &[1]), None);
+}
