@@ -22,7 +22,7 @@ fn the_files_of_a_dependency_are_short() {
 }
 
 #[test]
-#[ignore = "builds everything once more, which takes minutes: `scripts/test --long`"]
+#[ignore = "long: scripts/test --long"]
 fn a_crate_of_three_lines_is_the_whole_tool() {
     let stack = Stack::configured();
     for (name, text) in files() {

@@ -183,6 +183,14 @@ fn a_file_that_cannot_be_written_is_an_error_and_the_rest_is_told() {
         stack.run(&["status", "--prometheus", &format!("../{name}")]).exits(1).says(&["no plain file"]);
     }
     assert_eq!(stack.sh(".", "stat -c %F pipe link home").trim(), "fifo\nsymbolic link\ndirectory");
+    // Nor is a file of somebody else, or of our own.
+    let before = stack.listing("repo");
+    for flag in ["--prometheus", "--html"] {
+        for name in ["recovery.toml", ".recovery/history.jsonl", ".codex-api/big.bin"] {
+            stack.run(&["status", flag, name]).exits(1).says(&["was not written by an earlier run"]);
+        }
+    }
+    assert_eq!(stack.listing("repo"), before);
 }
 
 #[test]

@@ -29,6 +29,7 @@ use past::{Away, Past};
 use recovery::{Recovery, Targets};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 /// What each part of the answer came to.
@@ -63,11 +64,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(file) = &args.prometheus {
         answer.totals(ctx);
         let text = answer.metrics.render();
-        answer.write(&ctx.path(file), &text);
+        answer.write(&ctx.path(file), &text, NUMBERS);
     }
     if let Some(file) = &args.html {
         let text = answer.page(&recovery, &drills, &config, ctx)?;
-        answer.write(&ctx.path(file), &text);
+        answer.write(&ctx.path(file), &text, page::GENERATOR);
     }
     ctx.ui.document(&answer.document(&recovery));
     ctx.ui.result(&recovery.sentence());
@@ -121,13 +122,18 @@ impl Answer {
     }
 
     /// Replaces a file that was asked for; one that cannot be written is a finding. What is there already and is no file,
-    /// such as a device, is not replaced by one.
-    fn write(&mut self, file: &Path, text: &str) {
-        let written = if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-            let what = "is there, and is no plain file: it is not replaced by one";
-            Err(Error::refused(what, "name a file"))
-        } else {
-            durable::replace(file, text.as_bytes(), 0o644)
+    /// such as a device, is not replaced by one; nor is a file that has not this `mark` of an earlier run in its beginning.
+    fn write(&mut self, file: &Path, text: &str, mark: &str) {
+        let written = match file.symlink_metadata() {
+            Ok(meta) if !meta.is_file() => {
+                let what = "is there, and is no plain file: it is not replaced by one";
+                Err(Error::refused(what, "name a file"))
+            }
+            Ok(meta) if meta.len() > 0 && !begins_with(file, mark) => {
+                let what = "is there, and was not written by an earlier run: it is not replaced";
+                Err(Error::refused(what, "name another file, or move this one away"))
+            }
+            _ => durable::replace(file, text.as_bytes(), 0o644),
         };
         self.findings.extend(written.err().map(|error| Finding::of(show(file), &error)));
     }
@@ -164,6 +170,16 @@ impl Answer {
             self.metrics.add("recovery_findings", &[("severity", word)], count as f64);
         }
     }
+}
+
+/// In the first line of the numbers for Prometheus.
+const NUMBERS: &str = "# HELP recovery_";
+
+/// Whether the first kilobyte of a file holds a mark.
+fn begins_with(file: &Path, mark: &str) -> bool {
+    let mut begin = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(1000).read_to_end(&mut begin));
+    read.is_ok() && String::from_utf8_lossy(&begin).contains(mark)
 }
 
 /// The sets that go to a destination.

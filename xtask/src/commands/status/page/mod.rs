@@ -31,6 +31,9 @@ pub(super) struct Page<'a> {
 /// Nothing is fetched and nothing is run; styles stand in the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
+/// By which a file is known to be such a page.
+pub(super) const GENERATOR: &str = "recovery: status --html";
+
 /// The page as the text of a file.
 pub(super) fn render(page: &Page<'_>) -> String {
     let title = format!("Recovery of {}", text(page.name));
@@ -39,6 +42,7 @@ pub(super) fn render(page: &Page<'_>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="generator" content=(GENERATOR);
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
