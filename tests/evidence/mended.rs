@@ -80,6 +80,16 @@ fn no_row_is_added_for_a_record_that_was_changed() {
     }
 }
 
+/// A drill goes on where all evidence is gone, and says so.
+#[test]
+fn a_drill_says_how_many_records_are_gone_that_the_history_knows() {
+    let stack = drilled("", 2);
+    stack.sh("repo", "rm -r docs/drills");
+    let document = drill_at(&stack, 3).ok().json();
+    assert!(document["findings"].to_string().contains("lacks 2 of the records of drills"), "{document}");
+    stack.run(&["verify", "--evidence"]).exits(1);
+}
+
 #[test]
 fn what_is_lost_of_the_newest_drill_is_told_with_its_next_step() {
     let stack = drilled("", 2);

@@ -90,6 +90,17 @@ pub fn compare(folder: &Path, history: &[serde_json::Value], accepted: &Accepted
 
 const BACK: &str = "bring it back from version control";
 
+/// How many records of drills are gone that the history knows, if any: the next drill says so, and goes on.
+pub fn gone(folder: &Path, history: &[serde_json::Value], records: &[Stored]) -> Option<Finding> {
+    let accepted = Accepted::of(records);
+    let is_accepted = |known: &serde_json::Value| known["id"].as_str().is_some_and(|id| accepted.has_id(id));
+    let drills = history.iter().filter(|known| known["kind"] == "drill" && !is_accepted(known));
+    let count = drills.filter(|known| place(folder, known).is_some_and(|json| !json.exists())).count();
+    let what = format!("lacks {count} of the records of drills that the history knows");
+    let repair = "bring them back from version control; `cargo xtask verify --evidence` names them";
+    (count > 0).then(|| Finding::warning(show(folder), what, repair))
+}
+
 /// Where the record lies that a line of history tells of. The line has its path as it is shown, which a path with bytes of
 /// no text is not.
 fn place(folder: &Path, known: &serde_json::Value) -> Option<PathBuf> {

@@ -65,7 +65,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
             "look for live data in it, move that back, and remove the folder by hand",
         ));
     }
-    let (records, findings) = record::load(&config.drill.evidence_dir)?;
+    let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
+    findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
     if args.if_due && config.drill.full_every.is_none() {
         let what = "nothing says when a full drill is due";
         return Err(Error::refused(what, "set `full-every` in [drill], or leave out --if-due"));

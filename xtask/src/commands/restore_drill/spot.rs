@@ -51,7 +51,8 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
     journal::refuse_open(memory.root())?;
-    let (records, record_findings) = record::load(&config.drill.evidence_dir)?;
+    let (records, mut record_findings) = record::load(&config.drill.evidence_dir)?;
+    record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
     if args.if_due {
         match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
             Due::At(next) => return Ok(super::not_due(SPOT, Some(next), ctx)),

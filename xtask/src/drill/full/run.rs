@@ -394,6 +394,9 @@ impl Full<'_> {
                 compared.differences
             ),
         };
+        if compared.first.is_some() {
+            self.commands.say(&detail);
+        }
         Ok(Done { checked: Some(compared.entries), ..Done::pass(detail).through(compared.bytes) })
     }
 
