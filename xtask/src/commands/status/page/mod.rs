@@ -220,7 +220,7 @@ fn counted(document: &Value) -> Markup {
 /// Text with commands between backticks.
 fn commands(shown: &str) -> Markup {
     let parts: Vec<&str> = shown.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return html! { (text(shown)) };
     }
     html! {
