@@ -109,16 +109,13 @@ impl Known {
         let made = self.made.get(&path).and_then(|made| made.bytes);
         self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
     }
-}
 
-/// Folder of the destination and series of an archive, `FOLDER/YYYY/MM-DD/NAME`.
-fn of_series(path: &str) -> Option<(PathBuf, String)> {
-    let path = Path::new(path);
-    let name = ArtifactName::parse(path.file_name()?.to_str()?)?;
-    Some((path.ancestors().nth(3)?.to_owned(), name.series))
-}
+    /// Takes note of a backup that a run without `--dry-run` would have made.
+    pub fn would_make(&mut self, path: String) {
+        self.last.extend(of_series(&path).map(|of| (of, path.clone())));
+        self.made.insert(path, Made::default());
+    }
 
-impl Known {
     /// Of the newest backup by name: the one that was made after it all the same. A clock was wrong when either was made.
     pub fn overtaken(&self, newest: &Artifact) -> Option<&str> {
         let path = show(&newest.archive);
@@ -126,6 +123,13 @@ impl Known {
         let time = ArtifactName::parse(Path::new(last).file_name()?.to_str()?)?.time;
         (self.made.contains_key(&path) && time < newest.name.time).then_some(last)
     }
+}
+
+/// Folder of the destination and series of an archive, `FOLDER/YYYY/MM-DD/NAME`.
+fn of_series(path: &str) -> Option<(PathBuf, String)> {
+    let path = Path::new(path);
+    let name = ArtifactName::parse(path.file_name()?.to_str()?)?;
+    Some((path.ancestors().nth(3)?.to_owned(), name.series))
 }
 
 impl Memory {

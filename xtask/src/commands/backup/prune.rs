@@ -8,7 +8,7 @@ use crate::commands::Context;
 use crate::commands::prune::{not_on_record, quota};
 use crate::commands::retain::{self, Removal};
 use crate::config::Config;
-use crate::destination::memory::{Made, Memory};
+use crate::destination::memory::Memory;
 use crate::destination::retention::Policy;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -70,7 +70,7 @@ fn series(
     if let Some(planned) = &one.planned {
         now = now.max(planned.name.time);
         if let Some(known) = &mut known {
-            known.made.insert(show(&planned.archive), Made::default());
+            known.would_make(show(&planned.archive));
         }
         catalog.complete.push(planned.clone());
     }
