@@ -148,6 +148,7 @@ fn hostile_values_are_refused_or_mean_nothing() {
         ("submodules = \"all\"", "submodules"),
         ("submodules = [\"include\"]", "submodules"),
         ("allow-secrets = \".env\"", "allow-secrets"),
+        ("allow-secrets = [\"\"]", "allow-secrets"),
         ("allow-secrets = [\"/.env\"]", "allow-secrets"),
         ("allow-secrets = [\"docs/../.env\"]", "allow-secrets"),
         ("allow-secret = [\".env\"]", "allow-secrets"),
@@ -157,7 +158,7 @@ fn hostile_values_are_refused_or_mean_nothing() {
         stack.file("other.toml", &format!("[release]\n{text}\n"));
         stack.run(&["--config", "../other.toml", "snapshot"]).exits(3).says(&[part, "next:"]);
     }
-    stack.file("other.toml", "[release]\nallow-secrets = [\"*\", \"./.env\", \".ENV\", \"\"]\n");
+    stack.file("other.toml", "[release]\nallow-secrets = [\"*\", \"./.env\", \".ENV\"]\n");
     let document = stack.run(&["--config", "../other.toml", "snapshot", "--json"]).exits(1).json();
     assert!(told(&document).contains(&("error".into(), ".env".into())), "{document}");
 }

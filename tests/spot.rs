@@ -33,6 +33,8 @@ fn edit_lock(stack: &Stack, change: impl FnOnce(&mut Value)) {
     let mut lock: Value = serde_json::from_slice(&fs::read(&path).expect("reads")).expect("JSON");
     change(&mut lock);
     fs::write(path, serde_json::to_string_pretty(&lock).expect("renders") + "\n").expect("writes");
+    // The list goes with it: who forges one forges both.
+    stack.sh("repo/releases", "sed -i '/lock.json$/d' SHA256SUMS; sha256sum *.lock.json >> SHA256SUMS");
 }
 
 /// Two sets, so that the rotation of one cannot hide that the other has none.

@@ -346,7 +346,7 @@ fn a_drill_that_was_not_verified_is_an_error_and_due_until_one_is() {
     // The list of all drills is as it was written.
     stack.run(&["verify"]).ok();
     stack.sh("repo/docs/drills", "sed -i 's/| not_verified |/| verified |/' restore-checklist.md");
-    stack.run(&["verify"]).exits(1).says(&["restore-checklist.md", "110000Z", "add the line"]);
+    stack.run(&["verify"]).exits(1).says(&["restore-checklist.md", "110000Z", "put in its place the line"]);
 }
 
 #[test]
