@@ -137,13 +137,18 @@ fn a_backup_with_a_warning_is_never_confirmed() {
 #[test]
 fn an_encrypted_one_is_confirmed_with_its_key_alone() {
     let stack = scene();
-    let run = |key: &str| {
+    let run = |key: &str, code: i32| {
         let mut command = stack.plain(&["backup", "--json", "--encrypt", "--suffix", "sealed"]);
-        status(&outcome(command.env("CODEX_BACKUP_GPG_KEY", key)).ok())
+        status(&outcome(command.env("CODEX_BACKUP_GPG_KEY", key)).exits(code))
     };
-    assert_eq!(run("one horse"), "ok");
-    assert_eq!(run("one horse"), "unchanged");
-    assert_eq!(run("another horse"), "ok", "with the new key there is no backup yet");
+    assert_eq!(run("one horse", 0), "ok");
+    assert_eq!(run("one horse", 0), "unchanged");
+    assert_eq!(
+        run("another horse", 1),
+        "findings",
+        "with the new key there is no backup yet, and the last does not open"
+    );
+    assert_eq!(run("another horse", 0), "unchanged");
 }
 
 /// Two clones with one drive, and files made at one time: what the other has backed up is not what is here.
