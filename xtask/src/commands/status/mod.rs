@@ -1,7 +1,7 @@
 //! `status`: could we recover now, to when, how fast, and when was that last proven? Reads, and writes nothing but the files
 //! of `--prometheus` and `--html`.
 //!
-//! Here is the flow, and what its parts share. They fill in one [`Answer`], a file each; all that is shown, as text, as a
+//! Here is the flow, and what its parts share. They fill in one `Answer`, a file each; all that is shown, as text, as a
 //! document or as a page, comes from it.
 mod backups;
 mod drills;
