@@ -183,15 +183,16 @@ impl World {
     pub fn settled(&self) {
         if self.kind == Kind::Fuse {
             // What was closed is on the disk when its server ends.
-            self.sh("for n in $(seq 600); do kill -0 $(cat cache/pid) 2>/dev/null || exit 0; sleep 0.05; done; cat cache/log >&2; false");
+            self.sh("for n in $(seq 2400); do kill -0 $(cat cache/pid) 2>/dev/null || exit 0; sleep 0.05; done; cat cache/log >&2; false");
         }
     }
 
     /// Waits until what a FUSE mount shows is on the disk behind it under the same names: its server renames a file that it
-    /// is still uploading only when that is done, and not at all if it is told to end before.
+    /// is still uploading only when that is done, and not at all if it is told to end before. An upload whose file was renamed
+    /// under it is tried again after 10 s, and then after 20 s.
     pub fn arrived(&self) {
         if self.kind == Kind::Fuse {
-            self.sh("for n in $(seq 600); do cmp -s <(cd drive && find . | sort) <(cd disk && find . | sort) && exit; \
+            self.sh("for n in $(seq 2400); do cmp -s <(cd drive && find . | sort) <(cd disk && find . | sort) && exit; \
                      sleep 0.05; done; cat cache/log >&2; false");
         }
     }
