@@ -48,6 +48,22 @@ fn a_terminal_sees_how_far_it_is_and_is_left_clean() {
     }
 }
 
+/// Each flush is slow, so that a copy takes its time.
+#[test]
+fn a_copy_to_another_destination_is_shown_as_well() {
+    let stack = Stack::new();
+    let usb = stack.path("usb");
+    stack.configure(&format!("[destination.usb]\npath = \"{}\"\n", usb.display()));
+    stack
+        .sh(".", "mkdir usb; sed -i 's/^key-files.*/destination = [\"drive\", \"usb\"]/' repo/recovery.toml");
+    let slow = "strace -f -qq -o /dev/null -e inject=fsync,fdatasync:delay_enter=800000 env";
+    let shown = on_a_terminal(&stack, slow, "backup");
+    assert!(
+        shown.split('\r').any(|line| line.contains("B/s") && line.contains("codex-api to usb")),
+        "{shown:?}"
+    );
+}
+
 #[test]
 fn a_file_or_a_pipe_sees_no_bar() {
     let stack = slow();

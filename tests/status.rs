@@ -173,6 +173,13 @@ fn status_and_every_dry_run_write_nothing() {
     assert_eq!(stack.listing("."), before);
 }
 
+/// What `prune` may remove is the user's word.
+#[test]
+fn init_sets_no_rule_by_which_anything_is_removed() {
+    let text = Stack::new().run(&["init", "--dry-run"]).ok().stdout;
+    assert!(text.contains("# keep = 3") && !text.lines().any(|line| line.starts_with("keep")), "{text}");
+}
+
 #[test]
 fn init_writes_nothing_that_a_bare_repository_would_not_read() {
     let stack = Stack::new();

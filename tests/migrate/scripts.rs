@@ -280,6 +280,10 @@ fn links_and_copies_work_from_anywhere() {
     // A link of another name still says which script it is.
     stack.sh("repo/scripts", "ln -s stack-snapshot.sh bundle.sh");
     sh(&stack, "home", &format!("'{at}/bundle.sh' --dry-run")).ok().says(&["repo/releases/acme-api-v1.4.2"]);
+    // A copy does not: its name has to.
+    stack.sh("repo/scripts", "cp codex-data-backup.sh nightly.sh");
+    let said = sh(&stack, "home", &format!("'{at}/nightly.sh' --dry-run")).exits(2);
+    said.says(&["nightly.sh: of a copy the name says what it does", "codex-data-backup.sh"]);
     // A link to the folder, and a repository whose name has blanks.
     stack.sh(
         ".",

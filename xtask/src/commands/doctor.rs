@@ -170,27 +170,17 @@ impl Doctor<'_> {
         for tool in Tool::ALL {
             let what: BTreeSet<&str> =
                 needs.iter().filter(|(one, _)| *one == tool).map(|(_, what)| *what).collect();
-            let name = tool.command();
+            let (name, what) = (tool.command(), what.into_iter().collect::<Vec<_>>().join(", "));
             match (tools::version(tool), what.is_empty()) {
                 (Ok(version), true) => self.add("tool", name, State::Unneeded, short(&version)),
                 (Ok(version), false) => {
-                    self.add(
-                        "tool",
-                        name,
-                        State::Ok,
-                        format!(
-                            "{}, for {}",
-                            short(&version),
-                            what.into_iter().collect::<Vec<_>>().join(", ")
-                        ),
-                    );
+                    self.add("tool", name, State::Ok, format!("{}, for {what}", short(&version)));
                 }
                 (Err(Error::MissingTools { .. }), true) => {
                     self.add("tool", name, State::Unneeded, "not installed");
                 }
                 (Err(error), true) => self.add("tool", name, State::Unneeded, error.chain()),
                 (Err(error), false) => {
-                    let what = what.into_iter().collect::<Vec<_>>().join(", ");
                     let seen = format!("{}; it is needed for {what}", error.chain());
                     self.wrong("tool", name, State::Failed, &seen, &error.next_step().unwrap_or_default());
                 }
@@ -200,8 +190,7 @@ impl Doctor<'_> {
 
     /// A drive as a backup looks at it, and the keys of what lies there.
     fn destination(&mut self, config: &Config, place: &Destination) {
-        let looked = place.place.look(place.place.mount.is_some());
-        let (mounted, catalog) = match looked {
+        let (mounted, catalog) = match place.place.look(false) {
             Ok(seen) => seen,
             Err(error) => {
                 self.error("destination", &place.name, &error);

@@ -152,7 +152,7 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
          # Commit this file and docs/drills, the evidence; releases/ and the data itself belong in .gitignore.\n\
          schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n\
-         # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\nkeep = 3\n\n"
+         # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\n# keep = 3                           # how many bundles `prune` leaves\n\n"
     );
     let mut sets: Vec<(String, &str)> = Vec::new();
     for folder in data {
@@ -174,7 +174,7 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     }
     let place = drive.unwrap_or(Path::new("/mnt/drive")).display();
     text.push_str(&format!(
-        "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n{mark}keep = 3\n\
+        "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n# keep = 3                           # how many backups of each set `prune` leaves\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
          # verify-every = \"31d\"             # how long a backup may go without being read and compared\n\

@@ -24,7 +24,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
                 time: time.map(hour),
                 // Most are whole: with many of each other kind little would ever be removed.
                 state: STATES.get(state).copied().unwrap_or_default(),
-                last: false,
+                last: pin == 1,
                 pinned: pin == 0,
                 bytes: 1,
             }
@@ -97,7 +97,7 @@ proptest! {
             let young = one.time.is_some_and(|time| now.duration_since(time) < policy.min_age);
             let spared = matches!(one.state, State::Damaged | State::Foreign | State::Pending);
             let nothing_set = rules(&policy) == 0 && policy.within.is_none();
-            let floor = one.pinned || spared || young || nothing_set || one.time.is_none_or(|time| time > now);
+            let floor = one.pinned || one.last || spared || young || nothing_set || one.time.is_none_or(|time| time > now);
             prop_assert!(!floor || stays[&one.id], "{one:?}");
         }
     }

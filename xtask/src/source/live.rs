@@ -16,7 +16,7 @@ use crate::archive::read_full;
 use crate::error::Error;
 use crate::finding::{Finding, Kind};
 use crate::interrupt::interrupted;
-use crate::progress;
+use crate::progress::Counted;
 use crate::shown::show_bytes;
 use crate::tools::sqlite::is_database;
 use rustix::io::Errno;
@@ -198,7 +198,7 @@ impl Pour<'_, '_> {
     fn large(&mut self, entry: Entry, before: Metadata, file: &File, path: &Path) -> Result<bool, PourError> {
         let (key, size) = (entry.path.clone(), entry.size);
         let name = show_bytes(&key);
-        let digest = match self.builder.stream(entry, &mut Watched(file)) {
+        let digest = match self.builder.stream(entry, &mut Counted(Watched(file))) {
             Ok(digest) => digest,
             Err(StreamError::Format(error)) => return Err(error.into()),
             Err(StreamError::Short { .. } | StreamError::Read(_)) if interrupted() => {
@@ -274,9 +274,7 @@ impl io::Read for Watched<'_> {
         if interrupted() {
             return Ok(0);
         }
-        let count = self.0.read(buffer)?;
-        progress::moved(count as u64);
-        Ok(count)
+        self.0.read(buffer)
     }
 }
 

@@ -82,7 +82,7 @@ impl Ui {
             if std::io::stderr().is_terminal() {
                 draw(&what, total, &ended);
             } else {
-                tell(&what, total, &ended, SAID);
+                tell(total, &ended, SAID, &mut |line| put_talk("", &format!("{what}: {line}")));
             }
         });
         Progress { shown: begun.ok().map(|thread| (end, thread)) }
@@ -130,11 +130,11 @@ fn draw(what: &str, total: Total, ended: &Receiver<()>) {
     *bar = None;
 }
 
-fn tell(what: &str, total: Total, ended: &Receiver<()>, every: Duration) {
+fn tell(total: Total, ended: &Receiver<()>, every: Duration, say: &mut dyn FnMut(&str)) {
     let mut time = Duration::ZERO;
     while passed(ended, every) {
         time += every;
-        put_talk("", &format!("{what}: {}", line(progress::done(), total, time)));
+        say(&line(progress::done(), total, time));
     }
 }
 
@@ -201,7 +201,20 @@ mod tests {
         let (end, ended) = channel();
         drop(end);
         draw("work", TOTAL, &ended);
-        tell("work", TOTAL, &ended, Duration::from_secs(3600));
+        tell(TOTAL, &ended, Duration::from_secs(3600), &mut |line| panic!("{line}"));
         assert!(bar().is_none());
+    }
+
+    #[test]
+    fn where_there_is_no_terminal_a_line_is_said_now_and_then() {
+        let (end, ended) = channel();
+        let (mut end, mut said) = (Some(end), Vec::new());
+        tell(TOTAL, &ended, Duration::from_millis(1), &mut |line| {
+            said.push(line.to_owned());
+            if said.len() == 2 {
+                drop(end.take());
+            }
+        });
+        assert!(said.len() == 2 && said.iter().all(|line| line.contains(" of 810 MB")), "{said:?}");
     }
 }

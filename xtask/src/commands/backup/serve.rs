@@ -70,19 +70,15 @@ impl Work<'_> {
         let artifact = master.artifact_at(&ready.destination.place);
         let there = ready.catalog.complete.iter().find(|other| other.name == artifact.name);
         let on_record = |of: &Artifact| self.known.made.contains_key(&show(&of.archive));
-        // Without a history nothing is on record, and what the catalogue has is as good as it was.
-        let ours = self.errors.is_some() || on_record(&master.artifact);
         match there {
             // Of an earlier try whose last answer was lost, or somebody else's.
-            Some(there) if ours && !on_record(there) => {
-                match ready.destination.place.marker(there)? == master.sums {
-                    true => Ok(Copied::at(ready, &artifact)),
-                    false => Err(Error::refused(
-                        format!("{} is there already, and is no copy of this backup", show(&there.archive)),
-                        "see who else writes there; the next backup has another name",
-                    )),
-                }
-            }
+            Some(there) if !on_record(there) => match ready.destination.place.marker(there)? == master.sums {
+                true => Ok(Copied::at(ready, &artifact)),
+                false => Err(Error::refused(
+                    format!("{} is there already, and is no copy of this backup", show(&there.archive)),
+                    "see who else writes there; the next backup has another name",
+                )),
+            },
             Some(there) if !self.known.is_damaged(there) => {
                 let pending = self.known.pending.contains(&show(&artifact.archive));
                 Ok(Copied { status: "unchanged", pending, ..Copied::at(ready, &artifact) })
@@ -97,6 +93,8 @@ impl Work<'_> {
                 if self.args.dry_run {
                     return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &artifact) });
                 }
+                let what = format!("{} to {}", self.set.name, ready.destination.name);
+                let _shown = self.ctx.ui.progress(&what, Total::of(Some(master.bytes)));
                 copy::copy(master, ready).map_err(|error| away(ready, error))?;
                 Ok(Copied::at(ready, &artifact))
             }
