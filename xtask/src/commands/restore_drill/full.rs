@@ -90,8 +90,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
             break;
         }
     }
+    let redaction = seen(&config, &config.drill.environment, ctx.env, ctx.variables).redaction;
     if args.dry_run {
-        let redaction = seen(&config, &config.drill.environment, ctx.env, ctx.variables).redaction;
         return Ok(dry_run(&plan, &before, &redaction, ctx));
     }
     agreed(&swaps, args, ctx)?;
@@ -114,7 +114,6 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         artifacts: vec![],
         steps: vec![],
     };
-    let redaction = seen(&config, &config.drill.environment, ctx.env, ctx.variables).redaction;
     let supply = Supplies {
         config: &config,
         plan: &plan,
