@@ -44,7 +44,7 @@ fn recipients(names: &[&str]) -> String {
 #[test]
 fn what_is_sealed_comes_back_from_each_container() {
     for lock in [SYMMETRIC.to_owned(), recipients(&["ops@example.org"])] {
-        let stack = Stack::new();
+        let stack = Stack::new().with_plain_gpg();
         if lock != SYMMETRIC {
             key(&stack, "ops@example.org", "never");
         }
@@ -77,6 +77,21 @@ fn what_is_sealed_comes_back_from_each_container() {
                 .iter()
                 .all(|one| one["compared_with_manifest"] == true)
         );
+    }
+}
+
+/// As docs/format.md says: of what OpenPGP allows (RFC 4880, 3.7.1.3) the most work for each guess, and a salt.
+#[test]
+fn a_guess_at_a_passphrase_takes_the_most_work_there_is() {
+    let stack = Stack::configured().with_plain_gpg();
+    stack.configure(SYMMETRIC);
+    stack.run_with(&[KEY], &["backup"]).ok();
+    for ending in [".tar.gz.gpg", ".manifest.jsonl.gz.gpg"] {
+        let sealed = stack.one("drive", ending);
+        let packets = stack.sh("home", &format!("gpg --batch --list-packets --list-only '{}'", sealed.display()));
+        for part in ["cipher 9", "s2k 3, hash 10", "count 65011712 (255)"] {
+            assert!(packets.contains(part), "no {part:?} in {packets}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The environment is cleared: a fixed clock, the C locale, a home without settings. A run that ends otherwise than the
 //! test expects fails with all that is needed to see why.
 use serde_json::Value;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ pub const NOW: &str = "2026-03-10T12:00:00Z";
 /// One test's world.
 pub struct Stack {
     home: TempDir,
+    /// Where programs are looked for.
+    path: OsString,
 }
 
 /// What a run came to.
@@ -33,7 +35,15 @@ impl Stack {
         for name in ["home", "repo", "drive"] {
             fs::create_dir(home.path().join(name)).expect("makes a folder");
         }
-        Self { home }
+        // gpg makes a passphrase expensive to guess, and with it each of the many runs that encrypt: here it is cheap.
+        let mut path = OsString::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/quick:"));
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        Self { home, path }
+    }
+
+    /// With gpg as everybody has it.
+    pub fn with_plain_gpg(self) -> Self {
+        Self { path: std::env::var_os("PATH").unwrap_or_default(), ..self }
     }
 
     /// An npm service with one commit and its runtime data.
@@ -113,8 +123,7 @@ impl Stack {
     }
 
     fn environment(&self, command: &mut Command) {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).env("HOME", self.path("home")).env("LC_ALL", "C");
+        command.env_clear().env("PATH", &self.path).env("HOME", self.path("home")).env("LC_ALL", "C");
         command.env("TZ", "UTC").env("RECOVERY_NOW", NOW).env("TMPDIR", self.home.path());
         command.env("GIT_CONFIG_NOSYSTEM", "1");
     }

@@ -80,8 +80,8 @@ impl Night {
         command.args(&args[1..]).current_dir(self.stack.path("."));
         let tool = self.stack.plain::<&str>(&[]);
         command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let path = std::env::var("PATH").expect("a path");
-        command.env("PATH", format!("{}:{path}", self.stack.path("bin").display()));
+        let path = tool.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, path)| path?.to_str());
+        command.env("PATH", format!("{}:{}", self.stack.path("bin").display(), path.expect("a path")));
         outcome(&mut self.space.bound(command.env("GH_TOKEN", "tok-31337-tok").env("BY_HAND", "1")))
     }
 

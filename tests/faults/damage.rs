@@ -58,14 +58,8 @@ fn stack(destination: &str, dice: &mut Dice) -> Stack {
     let stack = Stack::new();
     stack.configure(destination);
     tree(&stack, "repo/.codex-api", dice, 12, 30_000);
-    // gpg makes a passphrase expensive to guess, and so each look at a damage: here a guess may be cheap.
-    let gpg = stack.sh(".", "command -v gpg");
-    let cheap = "for arg; do shift; test \"$arg\" != 65011712 || arg=65536; set -- \"$@\" \"$arg\"; done";
-    stack.file("bin/gpg", &format!("#!/bin/sh\n{cheap}\nexec {} \"$@\"\n", gpg.trim()));
-    stack.sh(".", "chmod 755 bin/gpg");
-    let path = format!("{}:{}", stack.path("bin").display(), stack.sh(".", "printf %s \"$PATH\""));
     for now in [BEFORE, crate::support::NOW] {
-        stack.run_with(&[KEY, ("PATH", &path), ("RECOVERY_NOW", now)], &["backup"]).ok();
+        stack.run_with(&[KEY, ("RECOVERY_NOW", now)], &["backup"]).ok();
     }
     stack.run(&["snapshot"]).ok();
     stack.commit("more", "2026-03-02T08:30:00Z");

@@ -151,7 +151,8 @@ impl Answer {
         }
         match age {
             None => {
-                self.findings.push(Finding::error(&set.name, "has no backup", "run `cargo xtask backup`"));
+                let what = format!("has no backup at {}", place.name);
+                self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
                 self.data
                     .push(json!({"set": set.name, "destination": place.name, "latest": null, "count": 0}));
                 self.row(["data".into(), set.name.clone(), "no backup".into(), String::new()]);
@@ -160,7 +161,7 @@ impl Answer {
                 return;
             }
             Some(age) if config.drill.rpo_target.is_some_and(|target| age > target) => {
-                let what = format!("has a newest backup that is {} old, over its RPO target", span(age));
+                let what = format!("has a newest backup at {} that is {} old, over its RPO target", place.name, span(age));
                 self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
             }
             Some(_) => {}
