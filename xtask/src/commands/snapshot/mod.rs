@@ -7,6 +7,7 @@ mod again;
 mod bundle;
 mod gather;
 mod image;
+mod prune;
 mod tags;
 
 use super::stale_tags::StaleTags;
@@ -140,7 +141,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
             let (name, keep, docker) = (&plan.name.name, plan.keep.unwrap_or(3), args.prune_docker.into());
-            retain::prune_bundles(&plan.folder, name, keep, &made, docker, &memory, ctx)?
+            prune::prune(&plan.folder, name, keep, &made, docker, &memory, ctx)?
         }
         false => Default::default(),
     };
@@ -178,7 +179,7 @@ fn show_plan(
             });
             let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);
             let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
-            let mut items = retain::except(items, &plan.lock());
+            let mut items = prune::except(items, &plan.lock());
             if args.prune_docker {
                 let tags = StaleTags::plan(&plan.folder, &items, Some(memory))?;
                 items.extend(tags.items());
