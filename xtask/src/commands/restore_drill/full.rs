@@ -2,15 +2,15 @@
 //!
 //! Stops the service, moves the live data aside, restores in its place, starts and checks; what happens when is
 //! [`crate::drill::full`]'s. Here: what is configured, who is asked, and what is written down.
+use super::closing::{Closing, Ended};
 use super::frame::frame;
-use super::recover;
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::environment::{Seen, seen};
 use crate::commands::overdue::reason;
 use crate::commands::{Context, backup};
 use crate::config::keys;
 use crate::config::{Config, Deploy};
-use crate::destination::lock;
+use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::destination::releases;
@@ -124,7 +124,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         ctx,
         veiled: ctx.veiled(Veil::by(move |text| redaction.text(text))),
     };
-    let _folders = recover::folders(&journal, ctx)?;
+    let _folders = folders(&journal, ctx)?;
     scratch::sweep(asides::hollow(&config))?;
     carry_out(supply, (before, known), journal, records, &frame)
 }
@@ -252,6 +252,15 @@ fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
         }
     }
     Ok(swaps)
+}
+
+/// Holds the live folders against drills of other clones and work trees.
+///
+/// # Errors
+/// `Busy` when another drill holds one.
+pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
+    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
+    journal.swaps.iter().map(lock).collect()
 }
 
 /// Command lines as the evidence would have them.
@@ -397,7 +406,7 @@ fn carry_out(
     drilled.findings.splice(0..0, known);
     let finished_at = measured::end(ctx.now, watch.elapsed());
     let sets = config.data.iter().map(|set| &*set.name);
-    let ended = recover::Ended {
+    let ended = Ended {
         drilled,
         // What a disaster would have left: the newest backup from before the drill.
         rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
@@ -406,7 +415,7 @@ fn carry_out(
         not_tested: [plan.not_tested(), canaries(config), supply.elsewhere].concat(),
         finished_at,
     };
-    let closing = recover::Closing { memory, redaction: &redaction, frame };
+    let closing = Closing { memory, redaction: &redaction, frame };
     let exit = closing.close(&journal, Ok((records, vec![])), ended, ctx)?;
     Ok(if exit == Exit::CouldNotRun && before.try_later { Exit::TryLater } else { exit })
 }

@@ -1,5 +1,6 @@
 //! `restore-drill`: a file a kind of drill, which of them has its turn, and what all of them do alike: `frame` before,
-//! `report` behind.
+//! `report` behind, and of full ones `closing`.
+mod closing;
 pub(super) mod frame;
 pub(super) mod full;
 mod history;
