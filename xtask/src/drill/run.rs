@@ -14,7 +14,7 @@ use super::rotation::Part;
 use super::steps::{Plan, Step};
 use super::subject::{Digests, Subject, on_record};
 use super::verdict::{Interrupted, proven};
-use crate::destination::releases::Scope;
+use crate::destination::release_lock::Scope;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{self, Owner, Scratch};

@@ -17,7 +17,7 @@ use crate::archive::writer::Sinks;
 use crate::cli::VerifyArgs as Args;
 use crate::destination::names::BundleName;
 use crate::destination::read;
-use crate::destination::releases::ReleaseLock;
+use crate::destination::release_lock::ReleaseLock;
 use crate::error::{Error, Exit, Result};
 use crate::finding;
 use crate::interrupt::interrupted;

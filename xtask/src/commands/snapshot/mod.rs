@@ -16,7 +16,8 @@ use crate::cli::SnapshotArgs as Args;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::BundleName;
-use crate::destination::releases::{self, ReleaseLock};
+use crate::destination::release_lock::{self, ReleaseLock};
+use crate::destination::releases;
 use crate::destination::retention::{Candidate, State};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -68,7 +69,7 @@ impl Plan {
 
     /// The lock of this bundle, where it is there.
     fn existing(&self) -> Result<Option<ReleaseLock>> {
-        self.lock().exists().then(|| releases::read(&self.lock())).transpose()
+        self.lock().exists().then(|| release_lock::read(&self.lock())).transpose()
     }
 
     /// What goes into the bundle.
@@ -165,7 +166,7 @@ fn show_plan(
     let (listing, is_refused) = (plan.contents(), finding::any_error(&plan.findings));
     let image = image.filter(|_| !is_refused);
     let alone = |lock: ReleaseLock| lock.tarball.is_none() && !args.no_tarball;
-    let there = plan.lock().exists() && !alone(releases::read(&plan.lock())?);
+    let there = plan.lock().exists() && !alone(release_lock::read(&plan.lock())?);
     let pruned = match args.prune && !is_refused {
         true => {
             let extra = (!plan.lock().exists()).then(|| Candidate {
