@@ -12,7 +12,7 @@ use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
 use crate::drill::due::{Due, due};
-use crate::drill::record;
+use crate::drill::evidence::record;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::restore::{self, Source};

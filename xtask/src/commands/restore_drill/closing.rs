@@ -4,11 +4,12 @@
 use super::report::{Shown, What, remember, report};
 use crate::commands::Context;
 use crate::destination::memory::Memory;
-use crate::drill::chain::Stored;
+use crate::drill::evidence::chain::Stored;
+use crate::drill::evidence::frame::Frame;
+use crate::drill::evidence::record;
 use crate::drill::full::journal::Journal;
 use crate::drill::full::run::Drilled;
-use crate::drill::measured::{self, Frame, Measured};
-use crate::drill::record;
+use crate::drill::measured::{self, Measured};
 use crate::drill::redact::Redaction;
 use crate::drill::verdict::Judgement;
 use crate::error::{Exit, Result};

@@ -14,9 +14,10 @@ use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::destination::releases;
-use crate::drill::chain::{Stored, check_chain};
 use crate::drill::due::{self, Due, FULL};
-use crate::drill::evidence;
+use crate::drill::evidence::chain::{Stored, check_chain};
+use crate::drill::evidence::frame::Frame;
+use crate::drill::evidence::record;
 use crate::drill::full::asides;
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -25,11 +26,11 @@ use crate::drill::full::run::{Full, State};
 use crate::drill::full::supply::{Fresh, Picked, Supply};
 use crate::drill::full::swap::Swap;
 use crate::drill::gather::{self, Prepared};
-use crate::drill::measured::{self, Frame};
-use crate::drill::record;
+use crate::drill::measured;
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Kind, Pick, Role};
+use crate::drill::times;
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, Severity};
@@ -409,9 +410,9 @@ fn carry_out(
     let ended = Ended {
         drilled,
         // What a disaster would have left: the newest backup from before the drill.
-        rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
-        rpo_ahead_seconds: evidence::ahead_seconds(&before.plan, &before.confirmed, ctx.now),
-        loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
+        rpo_seconds: times::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
+        rpo_ahead_seconds: times::ahead_seconds(&before.plan, &before.confirmed, ctx.now),
+        loss_now_seconds: times::loss_seconds(sets, &supply.newest, finished_at),
         not_tested: [plan.not_tested(), canaries(config), supply.elsewhere].concat(),
         finished_at,
     };
