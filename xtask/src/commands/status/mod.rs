@@ -5,12 +5,12 @@
 //! document or as a page, comes from it.
 mod backups;
 mod drills;
+mod metrics;
 mod page;
 mod past;
 mod recovery;
 mod releases;
 
-use super::metrics::Metrics;
 use super::overdue::{self, Checked};
 use super::{Context, TOOL, memory};
 use crate::cli::StatusArgs as Args;
@@ -24,6 +24,7 @@ use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
 use crate::ui::table;
 use jiff::{SignedDuration, Timestamp};
+use metrics::Metrics;
 use page::Page;
 use past::{Away, Past};
 use recovery::{Recovery, Targets};
