@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use xtask::drill::render::duration;
+use xtask::drill::evidence::render::duration;
 use xtask::ui::{bytes, span};
 
 const LATER: &str = "2026-03-14T15:00:00Z";

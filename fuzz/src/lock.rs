@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use xtask::archive::codec::Codec;
 use xtask::archive::entry::END;
-use xtask::destination::{marker, releases};
+use xtask::destination::{marker, release_lock, releases};
 use xtask::restore::{Source, check};
 
 thread_local! {
@@ -33,10 +33,10 @@ pub fn run(data: &[u8]) {
 fn lock(folder: &Path, text: &[u8]) {
     let path = folder.join("a.lock.json");
     fs::write(&path, text).expect("writes");
-    if let Ok(lock) = releases::read(&path) {
+    if let Ok(lock) = release_lock::read(&path) {
         let again = folder.join("again");
         fs::write(&again, lock.render()).expect("writes");
-        assert_eq!(releases::read(&again).expect("what was written is read"), lock);
+        assert_eq!(release_lock::read(&again).expect("what was written is read"), lock);
         let _ = lock.time();
     }
     let (bundles, findings) = releases::scan(folder).expect("the folder is there");

@@ -6,17 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xtask::archive::sha256_hex;
-use xtask::drill::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};
-use xtask::drill::demands::{Canary, Demands, Published};
+use xtask::drill::demands::{Canary, Demands, Published, Share};
+use xtask::drill::done::StepRun;
+use xtask::drill::evidence::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};
+use xtask::drill::evidence::coverage::{CopyCoverage, Coverage, Part};
+use xtask::drill::evidence::frame::Frame;
+use xtask::drill::evidence::render::markdown;
 use xtask::drill::evidence::{
-    ArtifactRecord, Evidence, Lost, Operator, Outcome, Signature, Started, StepRecord, StepRun, Verdict,
-    ahead_seconds, all_restored, loss_seconds, rpo_seconds, rto_seconds,
+    ArtifactRecord, Evidence, Lost, Operator, Outcome, Signature, Started, StepRecord, Verdict,
 };
 use xtask::drill::full::plan as full;
-use xtask::drill::measured::{self, Frame, Measured};
-use xtask::drill::render::markdown;
-use xtask::drill::rotation::{CopyCoverage, Coverage, Part, Share};
+use xtask::drill::measured::{self, Measured};
 use xtask::drill::steps::{Kind, Pick, Plan, Planned, Role, Step};
+use xtask::drill::times::{ahead_seconds, all_restored, loss_seconds, rpo_seconds, rto_seconds};
 use xtask::drill::verdict::{Interrupted, Judgement, judge, proven};
 use xtask::finding::Finding;
 

@@ -1,23 +1,19 @@
 //! A file a verb, each: gather → plan → check → execute → verify → record. What several verbs do alike is here
-//! and in [`retain`].
+//! and in `environment`, `notify`, `overdue`, [`retain`] and `stale_tags`.
 pub mod backup;
 pub mod completions;
 pub mod doctor;
 mod environment;
-mod evidence;
 pub mod init;
 pub mod man;
-mod metrics;
 mod notify;
 mod overdue;
 pub mod prune;
 pub mod publish;
-mod rebuild;
 pub mod restore;
 pub mod restore_drill;
 pub mod retain;
 pub mod rollback;
-mod room;
 pub mod schedule;
 pub mod snapshot;
 mod stale_tags;

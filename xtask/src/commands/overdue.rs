@@ -3,9 +3,9 @@
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::Known;
 use crate::destination::releases::Bundle;
-use crate::drill::chain::Stored;
 use crate::drill::due::{FULL, Overdue, SPOT, Why, is_lost_since, last, overdue, read_back, verified};
 use crate::drill::evidence::Verdict;
+use crate::drill::evidence::chain::Stored;
 use crate::finding::Finding;
 use crate::shown::show;
 use crate::ui::span;

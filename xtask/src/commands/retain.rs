@@ -1,7 +1,6 @@
 //! Retention as the verbs use it: candidates from the catalogues, the pure plan, and its execution, which removes the
 //! marker first, so that a run that is killed leaves an incomplete artifact and never a marker without its data.
 use super::Context;
-use super::stale_tags::StaleTags;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
 use crate::destination::memory::{Known, Memory};
@@ -9,7 +8,7 @@ use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};
 use crate::error::{Error, Result};
-use crate::finding::{self, Finding, Severity};
+use crate::finding;
 use crate::interrupt::interrupted;
 use crate::shown::show;
 use jiff::Timestamp;
@@ -201,53 +200,6 @@ fn candidate(bundle: &Bundle, known: &Known) -> Candidate {
         pinned: pinned(bundle),
         bytes: bundle.bytes,
     }
-}
-
-/// Prunes the bundles of one release; never the one at `protect`. Returns what went, and the errors for which nothing did.
-///
-/// # Errors
-/// When a file cannot be removed.
-pub fn prune_bundles(
-    folder: &Path,
-    name: &str,
-    keep: u32,
-    protect: &Path,
-    docker: DockerTags,
-    memory: &Memory,
-    ctx: &Context,
-) -> Result<(Vec<String>, Vec<Finding>)> {
-    let (_, mut wrong) = releases::scan(folder)?;
-    wrong.retain(|finding| finding.severity == Severity::Error);
-    let items = except(plan_bundles(folder, name, keep, None, &memory.known()?, ctx)?, protect);
-    let tags = match docker {
-        DockerTags::Prune => StaleTags::plan(folder, &items, Some(memory))?,
-        DockerTags::Leave => StaleTags::default(),
-    };
-    let mut removal = Removal::default();
-    tags.announce(Some(memory), ctx.now)?;
-    apply_bundles(folder, &items, Some(memory), ctx.now, &mut removal)?;
-    wrong.extend(tags.remove(Some(memory), ctx.now, &mut removal)?);
-    Ok((removal.gone, wrong))
-}
-
-/// Whether the docker tags of bundles go with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DockerTags {
-    /// They go.
-    Prune,
-    /// They stay.
-    Leave,
-}
-
-impl From<bool> for DockerTags {
-    fn from(prune: bool) -> Self {
-        if prune { Self::Prune } else { Self::Leave }
-    }
-}
-
-/// A plan without the bundle that the run is about.
-pub fn except(items: Vec<Item>, protect: &Path) -> Vec<Item> {
-    items.into_iter().filter(|item| item.id != show(protect)).collect()
 }
 
 /// Removes the bundles that the plan removes: from `SHA256SUMS`, then lock first. Each is on record before it and behind it,

@@ -1,7 +1,7 @@
 //! The images that locks name, in every generation of them: our locks, those of the shell tool before, and the oldest,
 //! which stand for images alone (`{"images": […]}`). It reads; what docker has of them it does not know.
 use super::names::{parse_time, stamp};
-use super::releases::{self, LOCK, ReleaseLock};
+use super::release_lock::{self, LOCK, ReleaseLock, not_a_lock};
 use crate::archive::FormatError;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -51,8 +51,16 @@ struct Line {
 }
 
 /// Whether this is an oldest lock.
-pub(super) fn is_of_images(lock: &Value) -> bool {
+fn is_of_images(lock: &Value) -> bool {
     lock["images"].is_array() && lock["version"].is_null()
+}
+
+/// Of a lock of the generation before bundles, `{"images": [...]}`, the environments whose images it names.
+pub fn environments(path: &Path) -> Option<String> {
+    let parsed = super::read::small(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let lock = parsed.filter(is_of_images)?;
+    let environments = lock["images"].as_array()?.iter().filter_map(|image| image["env"].as_str());
+    Some(environments.map(|name| show(Path::new(name))).collect::<Vec<_>>().join(", "))
 }
 
 /// The images that a lock names, whichever generation it is of; none where it names no image.
@@ -61,10 +69,10 @@ pub(super) fn is_of_images(lock: &Value) -> bool {
 /// When it cannot be read, is no lock, or is newer than this tool.
 pub fn read(path: &Path) -> Result<Vec<Recorded>> {
     let text = super::read::small(path)?;
-    let wrong = |error| Error::format(path)(FormatError::Malformed(super::named::not_a_lock(&error)));
+    let wrong = |error| Error::format(path)(FormatError::Malformed(not_a_lock(&error)));
     let value: Value = serde_json::from_slice(&text).map_err(wrong)?;
     if !is_of_images(&value) {
-        return Ok(of_bundle(path, &releases::read(path)?).into_iter().collect());
+        return Ok(of_bundle(path, &release_lock::read(path)?).into_iter().collect());
     }
     let lock: Images = serde_json::from_value(value).map_err(wrong)?;
     Ok(lock.images.into_iter().map(|line| of_line(path, line, lock.created_at.as_deref())).collect())

@@ -13,6 +13,7 @@ pub mod named;
 pub mod names;
 pub mod place;
 pub mod read;
+pub mod release_lock;
 pub mod release_url;
 pub mod releases;
 pub mod remote;

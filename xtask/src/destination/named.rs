@@ -1,8 +1,10 @@
 //! The bundle that somebody names by one of its files, and what `SHA256SUMS` has against its lock. It reads, and compares no
 //! content.
+use super::images;
 use super::marker;
 use super::read::{self, digest_file};
-use super::releases::{self, Bundle, LOCK, ReleaseLock};
+use super::release_lock::{self, LOCK, ReleaseLock};
+use super::releases::{self, Bundle};
 use crate::archive::FormatError;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -39,12 +41,12 @@ pub fn of_file(path: &Path, folders: &[&Path]) -> Result<Bundle> {
 }
 
 fn of_lock(path: &Path) -> Result<Bundle> {
-    if releases::of_images(path).is_some() {
+    if images::environments(path).is_some() {
         let what = format!("{} is a lock of image snapshots, which holds no bundle", show(path));
         return Err(Error::refused(what, "name the lock or the tarball of a bundle"));
     }
     let folder = path.parent().unwrap_or(Path::new("."));
-    Ok(releases::bundle(folder, path.to_owned(), releases::read(path)?, &mut Vec::new()))
+    Ok(releases::bundle(folder, path.to_owned(), release_lock::read(path)?, &mut Vec::new()))
 }
 
 /// The lock that lies beside a tarball, by their names.
@@ -64,8 +66,8 @@ pub fn all_readable(folder: &Path, release: &str, bundles: &[Bundle]) -> Result<
     };
     for name in super::catalog::names(folder)?.iter().filter(is_its) {
         let path = folder.join(name);
-        if bundles.iter().all(|bundle| bundle.lock_path != path) && releases::of_images(&path).is_none() {
-            releases::read(&path).map_err(|error| unreadable(&path, error))?;
+        if bundles.iter().all(|bundle| bundle.lock_path != path) && images::environments(&path).is_none() {
+            release_lock::read(&path).map_err(|error| unreadable(&path, error))?;
         }
     }
     Ok(())
@@ -109,49 +111,4 @@ pub fn refutations(bundle: &Bundle) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
-}
-
-/// Why a text is no lock, in words and with the place.
-pub(super) fn not_a_lock(error: &serde_json::Error) -> String {
-    use serde_json::error::Category;
-    let text = error.to_string();
-    let field = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    let why = match (error.classify(), field) {
-        (_, Some(field)) => format!("it has no `{field}`"),
-        (Category::Eof, _) => "its JSON ends in the middle".to_owned(),
-        (Category::Data, _) => "it has a value that no lock has there".to_owned(),
-        (Category::Syntax | Category::Io, _) => "it is no JSON".to_owned(),
-    };
-    // What was read before has no lines any more.
-    let place = match error.line() {
-        0 => String::new(),
-        line => format!(" (line {line}, column {})", error.column()),
-    };
-    format!("no lock of a bundle: {why}{place}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_lock_is_told_in_words_and_with_its_place() {
-        for (text, expected) in [
-            ("", "its JSON ends in the middle (line 1, column 0)"),
-            ("{\"version\": \"v1\",\n \"created", "its JSON ends in the middle (line 2, column 9)"),
-            ("{\n  x", "it is no JSON (line 2, column 3)"),
-            ("{\"version\": \"v1\"}", "it has no `created_at` (line 1, column 17)"),
-            ("{\n\"version\": 7}", "it has a value that no lock has there (line 2, column 12)"),
-        ] {
-            let error = serde_json::from_str::<ReleaseLock>(text).expect_err("no lock");
-            let said = not_a_lock(&error);
-            assert_eq!(said, format!("no lock of a bundle: {expected}"), "{text}");
-            for word in ["expected", "invalid", "struct", "EOF", "missing field"] {
-                assert!(!said.contains(word), "{said}");
-            }
-        }
-        let error =
-            serde_json::from_value::<ReleaseLock>(serde_json::json!({"version": 1})).expect_err("no lock");
-        assert_eq!(not_a_lock(&error), "no lock of a bundle: it has a value that no lock has there");
-    }
 }

@@ -1,179 +1,16 @@
-//! The lock of a release bundle, and the catalogue of bundles in a folder.
+//! The catalogue of bundles in a folder, and `SHA256SUMS` beside them. What a lock says is for [`super::release_lock`].
 //!
-//! The lock keeps the names of the shell tool that this one replaces, so its readers go on working. A bundle's age is
-//! its lock's `created_at`, never a file's time.
+//! A bundle is what its lock lists. Where a lock cannot be read, what lies beside it is left alone.
 use super::durable;
-use super::images::is_of_images;
+use super::images;
 use super::marker::Sums;
-use super::names::parse_time;
-use crate::archive::FormatError;
+use super::release_lock::{LOCK, ReleaseLock, read};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
-use crate::tools::git::Submodule;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The lock version this tool writes, and the newest it reads.
-pub const SCHEMA: u32 = 1;
-
-/// What compressed the bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encoder {
-    /// Name and version.
-    pub name: String,
-    /// Its level.
-    pub level: i32,
-}
-
-/// The lock document. Fields from `name` on are missing in the locks of the shell tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseLock {
-    /// [`SCHEMA`]; 0 for a lock of the shell tool.
-    #[serde(default)]
-    pub schema_version: u32,
-    /// With its `v`.
-    pub version: String,
-    /// Such as `prod`.
-    #[serde(default)]
-    pub env: String,
-    /// 12 digits.
-    #[serde(default)]
-    pub git_sha: String,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    /// Bare name; none when only the lock was wanted.
-    #[serde(default)]
-    pub tarball: Option<String>,
-    /// Of the tarball's bytes.
-    #[serde(default)]
-    pub tarball_sha256: Option<String>,
-    /// The tag that an image was given, if one belongs to it.
-    #[serde(default)]
-    pub docker_tag: Option<String>,
-    /// That image's id: `sha256:…`.
-    #[serde(default)]
-    pub image_id: Option<String>,
-    /// Its digests in registries, `NAME@sha256:…`, sorted.
-    #[serde(default)]
-    pub repo_digests: Vec<String>,
-    /// Where it was published.
-    #[serde(default)]
-    pub release_url: Option<String>,
-    /// How many bundles were to be kept.
-    #[serde(default)]
-    pub keep: Option<u32>,
-    /// The release's name.
-    #[serde(default)]
-    pub name: String,
-    /// The full commit.
-    #[serde(default)]
-    pub git_commit: Option<String>,
-    /// Its tree.
-    #[serde(default)]
-    pub git_tree: Option<String>,
-    /// Tags that pointed at it.
-    #[serde(default)]
-    pub tags: Vec<String>,
-    /// Of the tar stream: the same whatever the encoder.
-    #[serde(default)]
-    pub tar_sha256: Option<String>,
-    /// What compressed it.
-    #[serde(default)]
-    pub encoder: Option<Encoder>,
-    /// Bare name of the manifest.
-    #[serde(default)]
-    pub manifest: Option<String>,
-    /// Its digest.
-    #[serde(default)]
-    pub manifest_sha256: Option<String>,
-    /// Number of entries.
-    #[serde(default)]
-    pub entries: u64,
-    /// Staged from a working tree, not from a commit alone.
-    #[serde(default)]
-    pub dirty: bool,
-    /// The folder of the repository that it holds, and that its paths are relative to; `None` for all of it.
-    #[serde(default)]
-    pub root: Option<String>,
-    /// The submodules in it.
-    #[serde(default)]
-    pub submodules: Vec<Submodule>,
-    /// Paths left out by `exclude` and `export-ignore`, relative to `root`.
-    #[serde(default)]
-    pub excluded: Vec<String>,
-    /// What was found, and did not refuse it.
-    #[serde(default)]
-    pub reported: Vec<Finding>,
-    /// Name and version of the tool.
-    #[serde(default)]
-    pub tool_version: String,
-}
-
-/// What of its commit a bundle holds, by its lock's word: all that a second making of it needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scope {
-    /// The folder of the commit; empty for all of it.
-    pub root: String,
-    /// Paths that are left out.
-    pub left_out: Vec<String>,
-    /// Whether submodules are in it.
-    pub submodules: bool,
-}
-
-impl ReleaseLock {
-    /// What of its commit the bundle holds.
-    pub fn scope(&self) -> Scope {
-        Scope {
-            root: self.root.clone().unwrap_or_default(),
-            left_out: self.excluded.clone(),
-            submodules: self.submodules.iter().any(|module| module.included),
-        }
-    }
-
-    /// The file: indented JSON and a line end.
-    pub fn render(&self) -> String {
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text + "\n"
-    }
-
-    /// When it was made.
-    pub fn time(&self) -> Option<Timestamp> {
-        parse_time(&self.created_at)
-    }
-}
-
-/// Reads a lock.
-///
-/// # Errors
-/// When it cannot be read, does not parse, or is newer than this tool.
-pub fn read(path: &Path) -> Result<ReleaseLock> {
-    #[derive(Deserialize)]
-    struct Version {
-        #[serde(default)]
-        schema_version: u32,
-    }
-    let text = super::read::small(path)?;
-    let wrong = |error| Error::format(path)(FormatError::Malformed(super::named::not_a_lock(&error)));
-    let Version { schema_version } = serde_json::from_slice(&text).map_err(wrong)?;
-    if schema_version > SCHEMA {
-        let newer = FormatError::Newer { what: "the lock", found: schema_version, supported: SCHEMA };
-        return Err(Error::format(path)(newer));
-    }
-    serde_json::from_slice(&text).map_err(wrong)
-}
-
-/// Of a lock of the generation before bundles, `{"images": [...]}`, the environments whose images it names.
-pub fn of_images(path: &Path) -> Option<String> {
-    let parsed = super::read::small(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let lock = parsed.filter(is_of_images)?;
-    let environments = lock["images"].as_array()?.iter().filter_map(|image| image["env"].as_str());
-    Some(environments.map(|name| show(Path::new(name))).collect::<Vec<_>>().join(", "))
-}
 
 /// One bundle.
 #[derive(Debug, Clone)]
@@ -229,7 +66,7 @@ pub fn scan(folder: &Path) -> Result<(Vec<Bundle>, Vec<Finding>)> {
         if !path.to_string_lossy().ends_with(".lock.json") {
             continue;
         }
-        if let Some(environments) = of_images(&path) {
+        if let Some(environments) = images::environments(&path) {
             let what = format!(
                 "is a lock of image snapshots ({environments}), which holds no bundle: it is left alone, and \
                  `cargo xtask rollback --from-lock` reads it"
@@ -434,9 +271,6 @@ pub fn check_sums(folder: &Path) -> Result<Vec<Finding>> {
     }
     Ok(findings)
 }
-
-/// How the names of locks end.
-pub const LOCK: &str = ".lock.json";
 
 /// The digests of these bundles: tarball and manifest by the lock's word, and the lock's own.
 fn sums(bundles: &[Bundle]) -> Result<Sums> {

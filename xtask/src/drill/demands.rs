@@ -2,9 +2,6 @@
 //! published release.
 //!
 //! Pure: values that [`super::pick`] fills in and the steps are made of.
-use super::rotation::Share;
-use super::steps::Step;
-use std::fmt;
 
 /// What not every artifact has to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,22 +20,13 @@ pub struct Demands {
     pub published: Option<Published>,
 }
 
-impl Demands {
-    /// What a step is about, behind its name in the plan.
-    pub(super) fn shown(&self, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (step, self) {
-            (Step::Fetch(_), Self { far: Some(far), .. }) => write!(f, " (from {far})"),
-            (Step::Checksums(_), Self { copy: Some(copy), .. }) => write!(f, " (the copy at {copy})"),
-            (Step::Restore(_), Self { sample: Some(Share { number, of }), .. }) => {
-                write!(f, " (part {number} of {of})")
-            }
-            (Step::Canary(_), Self { canary: Some(canary), .. }) => write!(f, " ({})", canary.path),
-            (Step::Published(_), Self { published: Some(release), .. }) => {
-                write!(f, " (gh: {} of {})", release.tag, release.repository)
-            }
-            _ => Ok(()),
-        }
-    }
+/// A share of an artifact: the entries that begin in one of so many equal parts of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
 }
 
 /// A file that must come back with the content that it was given.

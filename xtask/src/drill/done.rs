@@ -1,7 +1,7 @@
 //! How a step went, before it is written down.
 use super::evidence::Outcome;
 use super::redact::Redaction;
-use crate::error::Error;
+use super::steps::Step;
 use crate::finding::{Finding, any_error};
 use crate::tools::shell::{self, ShellRun};
 use std::time::Duration;
@@ -42,12 +42,21 @@ impl Done {
     }
 }
 
-/// Why something failed. What an interrupted drill leaves, and what it removes, is for the drill to say.
-pub(super) fn why(error: &Error) -> String {
-    match error {
-        Error::Interrupted => "the drill was interrupted".into(),
-        error => error.chain(),
-    }
+/// A step that was taken, before it becomes a [`super::evidence::StepRecord`].
+#[derive(Debug, Clone)]
+pub struct StepRun {
+    /// Which step of the plan.
+    pub step: Step,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub seconds: f64,
+    /// What was seen.
+    pub detail: String,
+    /// How many things were looked at, for steps that look at things.
+    pub checked: Option<u64>,
+    /// Bytes that it went through, for steps that go through bytes.
+    pub bytes: Option<u64>,
 }
 
 /// How one of the user's commands went, and what is told of it.

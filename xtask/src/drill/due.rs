@@ -7,7 +7,7 @@
 //!
 //! A drill of one kind does not stand for the other: the full one restores the latest artifacts in place, the spot one
 //! those before them too, and shows that damage is noticed.
-use super::chain::{Stored, newest};
+use super::evidence::chain::{Stored, newest};
 use super::evidence::{Evidence, Verdict};
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;

@@ -3,9 +3,9 @@
 //!
 //! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
 //! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
-use super::chain::{Stored, check_chain};
 use super::copies::Copies;
 use super::demands::Canary;
+use super::evidence::chain::{Stored, check_chain};
 use super::pick::{self, Choice, Known, Set, Taken};
 use super::rotation::{Past, Stock};
 use super::steps::{Kind, Pick, Plan, Planned, Role};
@@ -17,7 +17,8 @@ use crate::destination::memory::{self, Memory};
 use crate::destination::mount::Durability;
 use crate::destination::named;
 use crate::destination::names::ArtifactName;
-use crate::destination::releases::{self, Bundle, ReleaseLock, Scope};
+use crate::destination::release_lock::{ReleaseLock, Scope};
+use crate::destination::releases::{self, Bundle};
 use crate::destination::remote::Remote;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;

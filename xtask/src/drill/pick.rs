@@ -5,7 +5,8 @@ use super::demands::{Canary, Demands, Published};
 use super::rotation::{Past, Retained, Stock};
 use super::steps::{Kind, Pick, Planned, Role};
 use crate::destination::catalog::Artifact;
-use crate::destination::releases::{Bundle, ReleaseLock};
+use crate::destination::release_lock::ReleaseLock;
+use crate::destination::releases::Bundle;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 

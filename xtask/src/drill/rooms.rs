@@ -1,8 +1,7 @@
 //! What a drill asks of the other rooms, as one trait: the real thing, and in tests a checker that is blind
 //! or a tool that hangs.
 use super::compare::{Compared, compare};
-use super::demands::Published;
-use super::rotation::Share;
+use super::demands::{Published, Share};
 use crate::destination::catalog::Artifact;
 use crate::destination::mount;
 use crate::destination::remote::Remote;

@@ -4,34 +4,13 @@
 //! Pure: former records and what is retained in, turns and numbers out. A queue without replacement: whatever is drilled
 //! goes to its end, and so does what is new. With so many older artifacts each that stays has its turn within as many
 //! drills, whatever is pruned or made meanwhile. Drills are counted in the order of their chain, not by the clock.
-use super::chain::{Stored, chained};
+use super::demands::Share;
 use super::evidence::Verdict;
-use super::steps::{Kind, Pick, Role};
+use super::evidence::chain::{Stored, chained};
+use super::evidence::coverage::{CopyCoverage, Coverage, Part};
+use super::steps::{Kind, Pick};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// A share of an artifact: the entries that begin in one of so many equal parts of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// Which, from 1.
-    pub number: u32,
-    /// Of how many.
-    pub of: u32,
-}
-
-/// What of an artifact was restored and compared, where that was not all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// Which parts, from 1; those in which no entry begins are passed over with one in which some do.
-    pub numbers: Vec<u32>,
-    /// Of how many.
-    pub of: u32,
-    /// Entries in them.
-    pub entries: u64,
-    /// Bytes of their content.
-    pub bytes: u64,
-}
 
 /// An artifact that is retained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,64 +34,6 @@ pub struct Stock {
     pub latest: Retained,
     /// All others.
     pub older: Vec<Retained>,
-}
-
-/// What the drills up to now have covered of a kind; part of the evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coverage {
-    /// Release or data.
-    pub role: Role,
-    /// Name of the release or data set.
-    pub set: String,
-    /// Artifacts that are retained.
-    pub retained: u32,
-    /// Those of them of which every byte was restored and compared.
-    pub covered: u32,
-    /// None of them was covered longer ago; `None` while one was not.
-    #[serde(default)]
-    pub covered_since: Option<String>,
-    /// In so many drills every retained artifact has its turn.
-    pub every_artifact_in: u32,
-    /// In so many drills every byte of them has.
-    pub every_byte_in: u32,
-    /// So many of them are still needed, if nothing is made or pruned and all of them pass.
-    pub drills_needed: u32,
-    /// The same of the copies at each destination, where several have some.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub copies: Vec<CopyCoverage>,
-}
-
-/// What the drills have covered of the copies at one destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopyCoverage {
-    /// Its name.
-    pub destination: String,
-    /// Artifacts that have a copy there.
-    pub retained: u32,
-    /// Those of which every byte of that copy was restored and compared.
-    pub covered: u32,
-}
-
-impl std::fmt::Display for Coverage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { role, set, retained, covered, .. } = self;
-        write!(f, "{role} {set}: {covered} of {retained} artifacts covered")?;
-        if let Some(since) = &self.covered_since {
-            write!(f, " since {since}")?;
-        }
-        let drills = |count: u32| if count == 1 { "1 drill".to_owned() } else { format!("{count} drills") };
-        write!(f, "; every retained artifact is covered in {}", drills(self.every_artifact_in))?;
-        if self.every_byte_in != self.every_artifact_in {
-            write!(f, " in part, and every byte in {}", drills(self.every_byte_in))?;
-        }
-        if self.drills_needed > 0 {
-            write!(f, "; still needed: {}", self.drills_needed)?;
-        }
-        let copy =
-            |copy: &CopyCoverage| format!("{} of {} at {}", copy.covered, copy.retained, copy.destination);
-        let copies: Vec<String> = self.copies.iter().map(copy).collect();
-        if copies.is_empty() { Ok(()) } else { write!(f, "; of the copies {} covered", copies.join(", ")) }
-    }
 }
 
 /// An artifact that a drill has taken.

@@ -1,6 +1,7 @@
 //! Tests of the rotation; beside `rotation.rs` to keep that file short.
 use super::*;
 use crate::drill::evidence::tests::chain;
+use crate::drill::steps::Role;
 use proptest::prelude::*;
 
 fn at(seconds: i64) -> Timestamp {
@@ -188,29 +189,6 @@ fn records_count_in_the_order_of_their_chain() {
     assert_eq!(past.queue(&older, at(4_000_000_000)), [1, 2, 0]);
     records[1].evidence.result = Verdict::CouldNotRun;
     assert_eq!(Past::of(&records).queue(&older, at(4_000_000_000)), [2, 1, 0], "that one did not run");
-}
-
-#[test]
-fn coverage_reads_well() {
-    let mut coverage = Coverage {
-        role: Role::Data,
-        set: "db".into(),
-        retained: 3,
-        covered: 2,
-        covered_since: None,
-        copies: vec![],
-        every_artifact_in: 2,
-        every_byte_in: 2,
-        drills_needed: 1,
-    };
-    let text =
-        "data db: 2 of 3 artifacts covered; every retained artifact is covered in 2 drills; still needed: 1";
-    assert_eq!(coverage.to_string(), text);
-    coverage.every_byte_in = 40;
-    coverage.drills_needed = 0;
-    coverage.covered_since = Some("2026-03-01T10:00:00Z".into());
-    let text = "data db: 2 of 3 artifacts covered since 2026-03-01T10:00:00Z; every retained artifact is covered in 2 drills in part, and every byte in 40 drills";
-    assert_eq!(coverage.to_string(), text);
 }
 
 /// Of a sampled set every part of every copy has its turn: in the second round each comes from the other drive.

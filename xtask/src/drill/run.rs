@@ -5,16 +5,16 @@
 //! not hide what can be said about the others. "Clean up" is always taken, and the folder goes away even if
 //! it is not reached.
 use super::control;
-use super::done::{Done, told};
-use super::evidence::{ArtifactRecord, Outcome, StepRun, rounded};
+use super::done::{Done, StepRun, told};
+use super::evidence::coverage::Part;
+use super::evidence::{ArtifactRecord, Outcome, rounded};
 use super::key_files::looked;
 use super::redact::Redaction;
 use super::rooms::{Rooms, Stopwatch};
-use super::rotation::Part;
 use super::steps::{Plan, Step};
 use super::subject::{Digests, Subject, on_record};
 use super::verdict::{Interrupted, proven};
-use crate::destination::releases::Scope;
+use crate::destination::release_lock::Scope;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{self, Owner, Scratch};

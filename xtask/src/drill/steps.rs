@@ -3,8 +3,7 @@
 //! Pure. `--dry-run` prints the same [`Plan`] that the run carries out, so nothing happens that it does not
 //! show. Artifacts and release checks are named by their index in the plan: a step cannot mean an artifact
 //! that was not picked.
-use super::demands::Demands;
-use super::rotation::Share;
+use super::demands::{Demands, Share};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -335,6 +334,24 @@ impl Step {
             | Self::KeyFiles(_)
             | Self::NegativeControl(_) => true,
             Self::Preflight | Self::Pick | Self::ReleaseCheck(_) | Self::CleanUp => false,
+        }
+    }
+}
+
+impl Demands {
+    /// What a step is about, behind its name in the plan.
+    fn shown(&self, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (step, self) {
+            (Step::Fetch(_), Self { far: Some(far), .. }) => write!(f, " (from {far})"),
+            (Step::Checksums(_), Self { copy: Some(copy), .. }) => write!(f, " (the copy at {copy})"),
+            (Step::Restore(_), Self { sample: Some(Share { number, of }), .. }) => {
+                write!(f, " (part {number} of {of})")
+            }
+            (Step::Canary(_), Self { canary: Some(canary), .. }) => write!(f, " ({})", canary.path),
+            (Step::Published(_), Self { published: Some(release), .. }) => {
+                write!(f, " (gh: {} of {})", release.tag, release.repository)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::destination::catalog::Artifact;
 use crate::destination::marker;
 use crate::destination::read;
-use crate::destination::releases::Scope;
+use crate::destination::release_lock::Scope;
 use crate::destination::remote::Remote;
 use crate::error::Result;
 use crate::finding::Finding;

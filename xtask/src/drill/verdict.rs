@@ -3,9 +3,11 @@
 //! Pure. The rule starts from "not verified" and asks for proof: everything that must come back was
 //! restored from at least one artifact, every check looked at something, nothing mandatory was left out,
 //! no error was found, and a damaged copy *was* found to be damaged.
-use super::evidence::{Outcome, StepRun, Verdict, as_of};
-use super::render::duration;
+use super::done::StepRun;
+use super::evidence::render::duration;
+use super::evidence::{Outcome, Verdict};
 use super::steps::{Pick, Plan, Planned, Role, Step};
+use super::times::as_of;
 use crate::destination::retention::AHEAD;
 use crate::finding::{Finding, any_error};
 use jiff::{SignedDuration, Timestamp};

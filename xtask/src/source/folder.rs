@@ -4,7 +4,7 @@
 //! held, so a million files take no more memory than the fullest folder.
 use super::rules::{Excluded, Judge, LeftOut, Rules};
 use super::state::{Facts, State};
-use super::walk::{Walk, open_folder};
+use super::walk::{Met, Walk, open_folder};
 use super::{Content, Item, Kept};
 use crate::archive::entry::{Kind, Mtime};
 use crate::error::{Error, Result};
@@ -20,20 +20,9 @@ use std::path::{Path, PathBuf};
 /// A folder that is to be archived.
 #[derive(Debug)]
 pub struct Folder {
-    pub(super) root: PathBuf,
+    root: PathBuf,
     name: Vec<u8>,
-    pub(super) judge: Judge,
-}
-
-/// What a walk meets.
-#[derive(Debug)]
-pub enum Met {
-    /// An entry, and its file if that was opened.
-    Item(Item, Option<File>),
-    /// A path that is left out, and why; a folder stands for what is in it.
-    Excluded(Vec<u8>, LeftOut),
-    /// Something that cannot be archived.
-    Finding(Finding),
+    judge: Judge,
 }
 
 /// What a folder holds, without its content.
@@ -175,7 +164,7 @@ impl Folder {
         let stat = rustix::fs::stat(&self.root).map_err(failed)?;
         let dir = open_folder(CWD, &self.root, OFlags::empty()).map_err(failed)?;
         let facts = Facts::of(&stat);
-        let mut walk = Walk { folder: self, device: facts.inode.0, state, visit };
+        let mut walk = Walk { root: &self.root, judge: &self.judge, device: facts.inode.0, state, visit };
         walk.note(&self.name, &facts);
         walk.item(&self.root, None, &facts, self.name.clone(), Kind::Folder, Content::None)?;
         walk.folder(dir, &self.root, &self.name, 0)
@@ -199,6 +188,7 @@ pub fn told(path: &[u8], why: LeftOut) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk::OPEN_FOLDERS;
     use super::*;
     use crate::archive::entry::order;
 
@@ -236,5 +226,29 @@ mod tests {
         );
         let survey = folder.survey(Mtime::default()).expect("surveys");
         assert_eq!((survey.entries, survey.files, survey.bytes, survey.excluded.pattern), (8, 4, 4, 2));
+    }
+
+    /// Further down than folders are kept open.
+    #[test]
+    fn a_deep_folder_is_walked_to_its_end() {
+        let home = tempfile::tempdir().expect("a folder");
+        let deep = (0..OPEN_FOLDERS + 20).fold(home.path().join("set"), |path, _| path.join("d"));
+        fs::create_dir_all(&deep).expect("makes");
+        fs::write(deep.join("file"), "x").expect("writes");
+        let folder = Folder::open(&home.path().join("set"), &Rules::default()).expect("opens");
+        let mut files = Vec::new();
+        folder
+            .walk::<Error>(&mut |met| {
+                match met {
+                    Met::Item(item, Some(_)) => files.push(item.entry.path.len()),
+                    Met::Item(..) => {}
+                    other => panic!("{other:?}"),
+                }
+                Ok(())
+            })
+            .expect("walks");
+        assert_eq!(files, ["set/file".len() + 2 * (OPEN_FOLDERS + 20)]);
+        let survey = folder.survey(Mtime::default()).expect("surveys");
+        assert_eq!((survey.entries as usize, survey.files), (OPEN_FOLDERS + 22, 1));
     }
 }

@@ -13,7 +13,7 @@ pub mod rules;
 pub mod sqlite;
 pub mod staged;
 mod state;
-mod walk;
+pub mod walk;
 mod xattrs;
 
 use crate::archive::FormatError;

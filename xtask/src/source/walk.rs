@@ -4,8 +4,7 @@
 //! names of the folders above it at a time. Does not read content, except the first 16 bytes of what could be a SQLite
 //! database, and the tag of a cache. Names are looked up from their open folder, and files are opened at once: lookups
 //! cost.
-use super::folder::{Folder, Met};
-use super::rules::LeftOut;
+use super::rules::{Judge, LeftOut};
 use super::state::{Facts, State};
 use super::xattrs::xattrs;
 use super::{Content, Item, live};
@@ -26,11 +25,25 @@ use std::path::Path;
 use xattr::FileExt as _;
 
 /// Below this many folders names are looked up by their whole path: every open folder costs a descriptor.
-const OPEN_FOLDERS: usize = 100;
+pub(super) const OPEN_FOLDERS: usize = 100;
+
+/// What a walk meets.
+#[derive(Debug)]
+pub enum Met {
+    /// An entry, and its file if that was opened.
+    Item(Item, Option<File>),
+    /// A path that is left out, and why; a folder stands for what is in it.
+    Excluded(Vec<u8>, LeftOut),
+    /// Something that cannot be archived.
+    Finding(Finding),
+}
 
 /// A walk under way.
 pub(super) struct Walk<'a, E> {
-    pub(super) folder: &'a Folder,
+    /// The folder that is walked through.
+    pub(super) root: &'a Path,
+    /// What of it is left out.
+    pub(super) judge: &'a Judge,
     /// On which the folder itself lies.
     pub(super) device: u64,
     /// Of a walk that only looks at what there is; one without it opens files, to read them.
@@ -107,12 +120,12 @@ impl<E: From<Error>> Walk<'_, E> {
         listed: FileType,
         databases: &HashSet<Vec<u8>>,
     ) -> Result<Entered, E> {
-        let inside = path.strip_prefix(&self.folder.root).unwrap_or(path);
+        let inside = path.strip_prefix(self.root).unwrap_or(path);
         let leave_out = |walk: &mut Self, why: LeftOut| {
             let path = inside.as_os_str().as_bytes().to_vec();
             (walk.visit)(Met::Excluded(path, why)).map(|()| Entered::Nothing)
         };
-        let judge = &self.folder.judge;
+        let judge = self.judge;
         // What is left out is not even opened.
         if let Some(why) = (listed != FileType::Unknown).then(|| judge.by_name(inside, listed)).flatten() {
             return leave_out(self, why);
@@ -276,35 +289,4 @@ fn holds_database((fd, path): (BorrowedFd<'_>, &Path), size: u64, file: Option<&
 fn journal_of(path: &Path, databases: &HashSet<Vec<u8>>) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     super::sqlite::database_of(name).is_some_and(|base| databases.contains(base))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::rules::Rules;
-    use super::*;
-    use crate::archive::entry::Mtime;
-
-    /// Further down than folders are kept open.
-    #[test]
-    fn a_deep_folder_is_walked_to_its_end() {
-        let home = tempfile::tempdir().expect("a folder");
-        let deep = (0..OPEN_FOLDERS + 20).fold(home.path().join("set"), |path, _| path.join("d"));
-        fs::create_dir_all(&deep).expect("makes");
-        fs::write(deep.join("file"), "x").expect("writes");
-        let folder = Folder::open(&home.path().join("set"), &Rules::default()).expect("opens");
-        let mut files = Vec::new();
-        folder
-            .walk::<Error>(&mut |met| {
-                match met {
-                    Met::Item(item, Some(_)) => files.push(item.entry.path.len()),
-                    Met::Item(..) => {}
-                    other => panic!("{other:?}"),
-                }
-                Ok(())
-            })
-            .expect("walks");
-        assert_eq!(files, ["set/file".len() + 2 * (OPEN_FOLDERS + 20)]);
-        let survey = folder.survey(Mtime::default()).expect("surveys");
-        assert_eq!((survey.entries as usize, survey.files), (OPEN_FOLDERS + 22, 1));
-    }
 }

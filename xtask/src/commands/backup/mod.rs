@@ -9,6 +9,7 @@ mod copy;
 mod due;
 mod hooks;
 mod prune;
+mod room;
 mod select;
 mod serve;
 mod set;

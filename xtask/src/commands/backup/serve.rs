@@ -2,13 +2,12 @@
 //!
 //! An archive is made in a folder. Where other machines are all there is, it is made in a private folder of this one, the
 //! outbox, and copied from there.
-use super::super::room;
 use super::canary;
 use super::copy::{self, Master};
 use super::set::Work;
 use super::stage::{Archiving, stage};
 use super::store::{Stored, store};
-use super::{Copied, Plan, Ready, moment};
+use super::{Copied, Plan, Ready, moment, room};
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
 use crate::drill::evidence::rounded;

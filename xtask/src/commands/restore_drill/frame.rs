@@ -7,8 +7,8 @@ use crate::commands::Context;
 use crate::config::Drill;
 use crate::config::keys::Env;
 use crate::destination::names::stamp;
+use crate::drill::evidence::frame::Frame;
 use crate::drill::evidence::{Operator, Started};
-use crate::drill::measured::Frame;
 use std::fs;
 use std::io::IsTerminal as _;
 

@@ -2,21 +2,22 @@
 //!
 //! Stops the service, moves the live data aside, restores in its place, starts and checks; what happens when is
 //! [`crate::drill::full`]'s. Here: what is configured, who is asked, and what is written down.
+use super::closing::{Closing, Ended};
 use super::frame::frame;
-use super::recover;
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::environment::{Seen, seen};
 use crate::commands::overdue::reason;
 use crate::commands::{Context, backup};
 use crate::config::keys;
 use crate::config::{Config, Deploy};
-use crate::destination::lock;
+use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::destination::releases;
-use crate::drill::chain::{Stored, check_chain};
 use crate::drill::due::{self, Due, FULL};
-use crate::drill::evidence;
+use crate::drill::evidence::chain::{Stored, check_chain};
+use crate::drill::evidence::frame::Frame;
+use crate::drill::evidence::record;
 use crate::drill::full::asides;
 use crate::drill::full::back::Commands;
 use crate::drill::full::journal::{self, Journal, Phase, Service};
@@ -25,11 +26,11 @@ use crate::drill::full::run::{Full, State};
 use crate::drill::full::supply::{Fresh, Picked, Supply};
 use crate::drill::full::swap::Swap;
 use crate::drill::gather::{self, Prepared};
-use crate::drill::measured::{self, Frame};
-use crate::drill::record;
+use crate::drill::measured;
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Kind, Pick, Role};
+use crate::drill::times;
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, Severity};
@@ -124,7 +125,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         ctx,
         veiled: ctx.veiled(Veil::by(move |text| redaction.text(text))),
     };
-    let _folders = recover::folders(&journal, ctx)?;
+    let _folders = folders(&journal, ctx)?;
     scratch::sweep(asides::hollow(&config))?;
     carry_out(supply, (before, known), journal, records, &frame)
 }
@@ -252,6 +253,15 @@ fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
         }
     }
     Ok(swaps)
+}
+
+/// Holds the live folders against drills of other clones and work trees.
+///
+/// # Errors
+/// `Busy` when another drill holds one.
+pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
+    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
+    journal.swaps.iter().map(lock).collect()
 }
 
 /// Command lines as the evidence would have them.
@@ -397,16 +407,16 @@ fn carry_out(
     drilled.findings.splice(0..0, known);
     let finished_at = measured::end(ctx.now, watch.elapsed());
     let sets = config.data.iter().map(|set| &*set.name);
-    let ended = recover::Ended {
+    let ended = Ended {
         drilled,
         // What a disaster would have left: the newest backup from before the drill.
-        rpo_seconds: evidence::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
-        rpo_ahead_seconds: evidence::ahead_seconds(&before.plan, &before.confirmed, ctx.now),
-        loss_now_seconds: evidence::loss_seconds(sets, &supply.newest, finished_at),
+        rpo_seconds: times::rpo_seconds(&before.plan, &before.confirmed, ctx.now),
+        rpo_ahead_seconds: times::ahead_seconds(&before.plan, &before.confirmed, ctx.now),
+        loss_now_seconds: times::loss_seconds(sets, &supply.newest, finished_at),
         not_tested: [plan.not_tested(), canaries(config), supply.elsewhere].concat(),
         finished_at,
     };
-    let closing = recover::Closing { memory, redaction: &redaction, frame };
+    let closing = Closing { memory, redaction: &redaction, frame };
     let exit = closing.close(&journal, Ok((records, vec![])), ended, ctx)?;
     Ok(if exit == Exit::CouldNotRun && before.try_later { Exit::TryLater } else { exit })
 }

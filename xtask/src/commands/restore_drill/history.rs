@@ -1,11 +1,11 @@
 //! `restore-drill history`: the drills on record, and how recovery has fared over them. Reads, and writes nothing.
 use crate::commands::Context;
 use crate::config::Config;
-use crate::drill::chain::{check_chain, losses};
+use crate::drill::evidence::chain::{check_chain, losses};
+use crate::drill::evidence::record;
+use crate::drill::evidence::render::duration;
+use crate::drill::evidence::trend::{rows, trends};
 use crate::drill::evidence::{Evidence, Verdict};
-use crate::drill::record;
-use crate::drill::render::duration;
-use crate::drill::trend::{rows, trends};
 use crate::error::{Exit, Result};
 use crate::finding;
 use crate::ui::table;

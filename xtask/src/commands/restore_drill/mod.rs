@@ -1,5 +1,6 @@
 //! `restore-drill`: a file a kind of drill, which of them has its turn, and what all of them do alike: `frame` before,
-//! `report` behind.
+//! `report` behind, and of full ones `closing`.
+mod closing;
 pub(super) mod frame;
 pub(super) mod full;
 mod history;
@@ -11,9 +12,9 @@ use super::Context;
 use super::environment::all;
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
 use crate::config::Config;
-use crate::drill::chain::Stored;
 use crate::drill::due::{self, Consent, Due, SPOT, Turn, turn};
-use crate::drill::record;
+use crate::drill::evidence::chain::Stored;
+use crate::drill::evidence::record;
 use crate::drill::redact::Redaction;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;

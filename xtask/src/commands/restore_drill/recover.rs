@@ -1,31 +1,29 @@
-//! `restore-drill recover`: what a full drill that was killed has moved aside goes back, and the service starts. And how
-//! every full drill is closed: evidence, what is kept aside, and last the journal.
+//! `restore-drill recover`: what a full drill that was killed has moved aside goes back, and the service starts.
 //!
 //! The journal is all that the way back needs: a `recovery.toml` that cannot be read is no obstacle.
+use super::closing::{Closing, Ended};
 use super::frame::bare;
-use super::report::{Shown, What, remember, report};
+use super::full::{folders, service};
 use crate::cli::RestoreDrillArgs as Args;
 use crate::commands::Context;
 use crate::commands::environment::{all, values};
-use crate::destination::lock::{self, Lock};
+use crate::destination::lock;
 use crate::destination::memory::Memory;
-use crate::drill::chain::Stored;
 use crate::drill::evidence::Verdict;
+use crate::drill::evidence::frame::Frame;
+use crate::drill::evidence::record;
 use crate::drill::full::asides;
 use crate::drill::full::back::{Commands, Why, bring_back};
 use crate::drill::full::journal::{Journal, NEXT, Phase};
 use crate::drill::full::run::Drilled;
-use crate::drill::full::swap::Swap;
 use crate::drill::full::written::written;
-use crate::drill::measured::{self, Frame, Measured};
-use crate::drill::record;
+use crate::drill::measured;
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, Stopwatch as _};
-use crate::drill::verdict::Judgement;
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::SignedDuration;
 use serde_json::json;
 use std::path::Path;
 
@@ -44,8 +42,7 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     };
     let _folders = folders(&journal, ctx)?;
     // What was mended since counts; where nothing can be read, what the drill began with.
-    if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| super::full::service(&config))
-    {
+    if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| service(&config)) {
         journal.service = service;
     }
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);
@@ -122,15 +119,6 @@ fn frame(journal: &Journal, now: Frame) -> Frame {
     }
 }
 
-/// Holds the live folders against drills of other clones and work trees.
-///
-/// # Errors
-/// `Busy` when another drill holds one.
-pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
-    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
-    journal.swaps.iter().map(lock).collect()
-}
-
 /// Folders of drills that no record names, where the configuration can be read, which says where to look.
 fn strange(memory: &Memory, ctx: &Context) -> Vec<Finding> {
     let Ok(config) = crate::commands::configuration(ctx) else { return Vec::new() };
@@ -152,104 +140,4 @@ fn nothing(memory: &Memory, root: &Path, ctx: &Context) -> Exit {
     }));
     ctx.ui.findings(&findings);
     finding::exit(&findings)
-}
-
-/// A full drill at its end.
-pub(super) struct Ended {
-    pub drilled: Drilled,
-    pub rpo_seconds: Option<f64>,
-    pub rpo_ahead_seconds: Option<f64>,
-    pub loss_now_seconds: Option<f64>,
-    pub not_tested: Vec<String>,
-    pub finished_at: Timestamp,
-}
-
-/// What is written down at the end of a full drill.
-pub(super) struct Closing<'a> {
-    pub memory: &'a Memory,
-    pub redaction: &'a Redaction,
-    pub frame: &'a Frame,
-}
-
-impl Closing<'_> {
-    /// Evidence first, then what is kept, then the journal goes: a kill in between leaves a drill that `recover` closes.
-    /// Evidence that cannot be written keeps the journal, in which everything that was done stands.
-    pub(super) fn close(
-        &self,
-        journal: &Journal,
-        records: Result<(Vec<Stored>, Vec<Finding>)>,
-        ended: Ended,
-        ctx: &Context,
-    ) -> Result<Exit> {
-        let Ended { mut drilled, rpo_seconds, rpo_ahead_seconds, loss_now_seconds, not_tested, finished_at } =
-            ended;
-        let (opened, closed, shown) = (drilled.opened, drilled.closed, std::mem::take(&mut drilled.shown));
-        let findings: Vec<Finding> =
-            drilled.findings.iter().map(|finding| self.redaction.finding(finding)).collect();
-        let record = || {
-            let (records, found) = records?;
-            let measured = Measured {
-                artifacts: drilled.artifacts,
-                steps: drilled.steps,
-                rto_seconds: drilled.rto_seconds,
-                rpo_seconds,
-                rpo_ahead_seconds,
-                loss_now_seconds,
-                coverage: vec![],
-                not_tested,
-                findings: drilled.findings.into_iter().chain(found).collect(),
-                judgement: Judgement { result: drilled.result, reasons: drilled.reasons },
-                finished_at,
-            };
-            let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
-            let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
-            let history = self.memory.history()?;
-            let recorded = record::write(folder, sign_with, self.frame, (&records, &history), evidence)?;
-            let shown = shown.iter().map(|one| Shown {
-                what: if one.whole { What::Verified } else { What::Damaged },
-                index: one.index,
-                archive: &one.archive,
-            });
-            remember(self.memory, &recorded, &shown.collect::<Vec<_>>(), ctx)?;
-            Ok(recorded)
-        };
-        let recorded = record();
-        if recorded.is_err() {
-            // They stand nowhere else.
-            ctx.ui.findings(&findings);
-        }
-        if opened && closed {
-            let on = if journal.differs { "what was restored" } else { "its data" };
-            ctx.ui.say(&format!("the service was started on {on}"));
-        }
-        let recorded = recorded.inspect_err(|_| {
-            if opened && closed {
-                ctx.ui.say(
-                    "only the evidence is missing: mend that, and run `cargo xtask restore-drill recover`",
-                );
-            }
-        })?;
-        if opened && closed {
-            self.put_away(journal, ctx)?;
-        }
-        Ok(report(&recorded, &[], false, ctx))
-    }
-
-    /// Removes what is needed no more, remembers what is kept, and closes the journal.
-    fn put_away(&self, journal: &Journal, ctx: &Context) -> Result<()> {
-        let keep = SignedDuration::from_secs(journal.keep_aside_seconds);
-        let until = ctx.now.saturating_add(keep).unwrap_or(ctx.now).round(Unit::Second).unwrap_or(ctx.now);
-        let until = (!journal.differs).then(|| until.to_string());
-        for swap in &journal.swaps {
-            for folder in swap.tidy()? {
-                self.memory.record(&json!({
-                    "kind": "aside", "time": ctx.now.to_string(), "id": journal.id, "folder": show(&folder),
-                    "live": show(&swap.live), "until": until,
-                }))?;
-                let until = until.as_deref().unwrap_or("you remove it");
-                ctx.ui.say(&format!("kept until {until}: {}, of {}", show(&folder), show(&swap.live)));
-            }
-        }
-        Journal::close(self.memory.root())
-    }
 }

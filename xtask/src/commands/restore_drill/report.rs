@@ -1,8 +1,8 @@
 //! What a drill of any kind leaves behind its record: lines of history, what is printed, the exit code.
 use crate::commands::Context;
 use crate::destination::memory::Memory;
+use crate::drill::evidence::record::Recorded;
 use crate::drill::evidence::{Evidence, StepRecord, Verdict};
-use crate::drill::record::Recorded;
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;

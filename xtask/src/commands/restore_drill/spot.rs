@@ -15,16 +15,19 @@ use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
 use crate::drill::due::{self, Due, SPOT};
-use crate::drill::evidence::{self, ArtifactRecord, Verdict};
+use crate::drill::evidence::coverage::{Coverage, Part};
+use crate::drill::evidence::frame::Frame;
+use crate::drill::evidence::record::{self, Recorded};
+use crate::drill::evidence::{ArtifactRecord, Verdict};
 use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
-use crate::drill::measured::{self, Frame, Measured};
-use crate::drill::record::{self, Recorded};
+use crate::drill::measured::{self, Measured};
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::{Monotonic, RealRooms};
-use crate::drill::rotation::{Coverage, Part, Took};
+use crate::drill::rotation::Took;
 use crate::drill::run::{Drilled, Spot};
 use crate::drill::steps::{Kind, Role};
+use crate::drill::times;
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
@@ -191,11 +194,11 @@ fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
     let end = measured::end(ctx.now, drilled.elapsed);
     Measured {
         artifacts: drilled.artifacts,
-        rto_seconds: evidence::rto_seconds(plan, &drilled.runs),
-        rpo_seconds: evidence::rpo_seconds(plan, &prepared.confirmed, ctx.now)
-            .filter(|_| evidence::all_restored(plan, &drilled.runs)),
-        rpo_ahead_seconds: evidence::ahead_seconds(plan, &prepared.confirmed, ctx.now),
-        loss_now_seconds: evidence::loss_seconds(sets, &prepared.newest, end),
+        rto_seconds: times::rto_seconds(plan, &drilled.runs),
+        rpo_seconds: times::rpo_seconds(plan, &prepared.confirmed, ctx.now)
+            .filter(|_| times::all_restored(plan, &drilled.runs)),
+        rpo_ahead_seconds: times::ahead_seconds(plan, &prepared.confirmed, ctx.now),
+        loss_now_seconds: times::loss_seconds(sets, &prepared.newest, end),
         steps: drilled.runs.into_iter().map(|run| measured::step(plan, run)).collect(),
         coverage,
         not_tested: prepared.not_tested.clone(),

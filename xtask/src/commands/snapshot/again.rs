@@ -3,7 +3,7 @@
 use super::bundle;
 use crate::config::Config;
 use crate::destination::names::BundleName;
-use crate::destination::releases::Scope;
+use crate::destination::release_lock::Scope;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::shown::show;

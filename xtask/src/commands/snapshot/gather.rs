@@ -7,7 +7,7 @@ use crate::archive::entry::Mtime;
 use crate::cli::SnapshotArgs as Args;
 use crate::config::{Config, Release, beneath};
 use crate::destination::names::{BundleName, whole_seconds};
-use crate::destination::releases;
+use crate::destination::release_lock;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::resolved;
@@ -123,7 +123,7 @@ fn refuse_git(folder: &Path) -> Result<()> {
 
 /// What is there already, and whether there is anything to bundle. The working tree may be `edited`.
 fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
-    let whole = plan.lock().exists().then(|| releases::read(&plan.lock())).transpose()?;
+    let whole = plan.lock().exists().then(|| release_lock::read(&plan.lock())).transpose()?;
     if let Some(lock) = &whole {
         super::bundle::check_lock(plan, lock)?;
     }

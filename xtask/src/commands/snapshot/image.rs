@@ -7,7 +7,7 @@ use super::Plan;
 use crate::cli::SnapshotArgs as Args;
 use crate::config::Config;
 use crate::destination::durable;
-use crate::destination::releases::ReleaseLock;
+use crate::destination::release_lock::ReleaseLock;
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::tools::OnInterrupt;

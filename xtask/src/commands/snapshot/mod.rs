@@ -7,6 +7,7 @@ mod again;
 mod bundle;
 mod gather;
 mod image;
+mod prune;
 mod tags;
 
 use super::stale_tags::StaleTags;
@@ -15,7 +16,8 @@ use crate::cli::SnapshotArgs as Args;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::BundleName;
-use crate::destination::releases::{self, ReleaseLock};
+use crate::destination::release_lock::{self, ReleaseLock};
+use crate::destination::releases;
 use crate::destination::retention::{Candidate, State};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
@@ -67,7 +69,7 @@ impl Plan {
 
     /// The lock of this bundle, where it is there.
     fn existing(&self) -> Result<Option<ReleaseLock>> {
-        self.lock().exists().then(|| releases::read(&self.lock())).transpose()
+        self.lock().exists().then(|| release_lock::read(&self.lock())).transpose()
     }
 
     /// What goes into the bundle.
@@ -140,7 +142,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
             let (name, keep, docker) = (&plan.name.name, plan.keep.unwrap_or(3), args.prune_docker.into());
-            retain::prune_bundles(&plan.folder, name, keep, &made, docker, &memory, ctx)?
+            prune::prune(&plan.folder, name, keep, &made, docker, &memory, ctx)?
         }
         false => Default::default(),
     };
@@ -164,7 +166,7 @@ fn show_plan(
     let (listing, is_refused) = (plan.contents(), finding::any_error(&plan.findings));
     let image = image.filter(|_| !is_refused);
     let alone = |lock: ReleaseLock| lock.tarball.is_none() && !args.no_tarball;
-    let there = plan.lock().exists() && !alone(releases::read(&plan.lock())?);
+    let there = plan.lock().exists() && !alone(release_lock::read(&plan.lock())?);
     let pruned = match args.prune && !is_refused {
         true => {
             let extra = (!plan.lock().exists()).then(|| Candidate {
@@ -178,7 +180,7 @@ fn show_plan(
             });
             let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);
             let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
-            let mut items = retain::except(items, &plan.lock());
+            let mut items = prune::except(items, &plan.lock());
             if args.prune_docker {
                 let tags = StaleTags::plan(&plan.folder, &items, Some(memory))?;
                 items.extend(tags.items());

@@ -5,25 +5,26 @@
 //! document or as a page, comes from it.
 mod backups;
 mod drills;
+mod metrics;
 mod page;
 mod past;
 mod recovery;
 mod releases;
 
-use super::metrics::Metrics;
 use super::overdue::{self, Checked};
 use super::{Context, TOOL, memory};
 use crate::cli::StatusArgs as Args;
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::durable;
-use crate::drill::chain::drills;
 use crate::drill::evidence::Evidence;
-use crate::drill::trend::trends;
+use crate::drill::evidence::chain::drills;
+use crate::drill::evidence::trend::trends;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
 use crate::ui::table;
 use jiff::{SignedDuration, Timestamp};
+use metrics::Metrics;
 use page::Page;
 use past::{Away, Past};
 use recovery::{Recovery, Targets};

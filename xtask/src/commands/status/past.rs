@@ -3,7 +3,7 @@
 //! The clock may have been set back between two records, so they are put in the order of their times here.
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
-use crate::drill::trend::Trend;
+use crate::drill::evidence::trend::Trend;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;

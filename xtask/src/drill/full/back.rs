@@ -4,8 +4,8 @@
 //! Needs the journal and nothing else. It may be cut off and begun again at every instant, and goes on when this run is
 //! told to stop: whoever asks for the end of a drill wants the service back.
 use super::journal::{Journal, Phase, Service};
-use crate::drill::done::{told, why as reason};
-use crate::drill::evidence::{Outcome, StepRecord, rounded};
+use crate::drill::done::told;
+use crate::drill::evidence::{Outcome, StepRecord, rounded, why as reason};
 use crate::drill::redact::Redaction;
 use crate::drill::rooms::Stopwatch;
 use crate::error::Result;

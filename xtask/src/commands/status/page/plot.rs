@@ -2,7 +2,7 @@
 //!
 //! `plotters` lays out axes and lines and knows colours as numbers only. Those here are names in disguise: the page's
 //! style gives each its real colour, for light and for dark.
-use crate::drill::render::duration;
+use crate::drill::evidence::render::duration;
 use crate::ui::bytes;
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};

@@ -3,7 +3,7 @@ use super::plot::{Line, Plot, Unit, svg};
 use super::{Page, text};
 use crate::commands::status::past::{MadeThen, SetPast};
 use crate::drill::evidence::Verdict;
-use crate::drill::trend::Trend;
+use crate::drill::evidence::trend::Trend;
 use jiff::Timestamp;
 use maud::{Markup, html};
 

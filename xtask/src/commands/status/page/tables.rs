@@ -3,7 +3,7 @@
 //! On a narrow screen each row becomes a card, with the head of the column in front of each value; the roles keep it a
 //! table for screen readers.
 use super::{Page, ago, beside, moment, number, state, text, text_at, time};
-use crate::drill::render::duration;
+use crate::drill::evidence::render::duration;
 use crate::ui::{bytes, span};
 use maud::{Markup, html};
 use serde_json::Value;

@@ -5,10 +5,9 @@
 //! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
 use super::chain::{Accepted, Stored, broken, chained, losses, newest};
 use super::checklist::checklist_row;
-use super::evidence::Evidence;
-use super::measured::Frame;
+use super::frame::Frame;
 use super::render::markdown;
-use super::{mended, rows, signed};
+use super::{Evidence, mended, rows, signed};
 use crate::archive::{FormatError, sha256_hex};
 use crate::destination::durable::{self, Run};
 use crate::destination::read;
@@ -250,10 +249,10 @@ pub fn free_id(folder: &Path, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::chain::check_chain;
-    use crate::drill::checklist::{CHECKLIST_TABLE, written_row};
+    use crate::drill::evidence::chain::check_chain;
+    use crate::drill::evidence::checklist::{CHECKLIST_TABLE, written_row};
+    use crate::drill::evidence::rows::CHECKLIST;
     use crate::drill::evidence::tests::{frame, sample};
-    use crate::drill::rows::CHECKLIST;
     use crate::finding::Severity;
 
     fn write_day(folder: &Path, day: u8) -> Recorded {

@@ -1,8 +1,8 @@
-//! Tests of the record and the chain; beside `evidence.rs` to keep that file short.
+//! Tests of the record and the chain; beside `mod.rs` to keep that file short.
 use super::*;
 use crate::archive::sha256_hex;
-use crate::drill::chain::{Stored, check_chain, newest};
-use crate::drill::measured::Frame;
+use chain::{Stored, check_chain, newest};
+use frame::Frame;
 
 /// What a drill of alice knows of itself.
 pub(crate) fn frame() -> Frame {
@@ -204,45 +204,4 @@ fn speed_is_told_where_bytes_and_time_are() {
     for unknown in [step(None, 1.0), step(Some(0), 1.0), step(Some(5), 0.0)] {
         assert_eq!(unknown.mb_per_second(), None);
     }
-}
-
-#[test]
-fn a_confirmed_backup_is_as_new_as_its_confirmation() {
-    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-    let planned = |file: &str, hour| Planned {
-        kind: crate::drill::steps::Kind { role: Role::Data, set: file.into() },
-        file: file.into(),
-        bytes: 1,
-        created_at: at(hour),
-        pick: Pick::Latest,
-        encrypted: false,
-        has_manifest: true,
-        key_files: vec![],
-        demands: crate::drill::demands::Demands::default(),
-    };
-    let plan = Plan {
-        required: vec![],
-        artifacts: vec![planned("a", 1), planned("b", 6)],
-        tools: vec![],
-        release_checks: vec![],
-        check_timeout: std::time::Duration::ZERO,
-    };
-    let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / 3600.0);
-    assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
-    let confirmed = [("a".to_owned(), at(9))].into();
-    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(10))), Some(4.0), "the other set is older now");
-    assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(9))), None, "dated as the drill begins");
-    assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), None, "a clock is wrong");
-    assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(2))), Some(7.0));
-}
-
-#[test]
-fn what_would_be_lost_now_is_that_of_the_worst_set() {
-    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-    let newest: BTreeMap<String, Timestamp> = [("a".to_owned(), at(1)), ("b".to_owned(), at(8))].into();
-    assert_eq!(loss_seconds(["a", "b"], &newest, at(10)), Some(9.0 * 3600.0));
-    assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
-    assert_eq!(loss_seconds(["b", "c"], &newest, at(10)), None, "of one without a backup all would be lost");
-    assert_eq!(loss_seconds([], &newest, at(10)), None);
-    assert_eq!(loss_seconds(["a", "b"], &newest, at(7)), None, "a clock is wrong");
 }

@@ -1,5 +1,8 @@
 //! `verify`: artifacts against their records, without writing anything but a line of memory for each that passed or
 //! is damaged.
+mod evidence;
+mod rebuild;
+
 use super::{Context, overdue};
 use crate::cli::VerifyArgs as Args;
 use crate::config::keys::DEFAULT_VARIABLE;
@@ -12,7 +15,7 @@ use crate::destination::place::Place;
 use crate::destination::releases;
 use crate::destination::remote::Remote;
 use crate::drill::due::{Due, due};
-use crate::drill::record;
+use crate::drill::evidence::record;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::restore::{self, Source};
@@ -61,11 +64,11 @@ impl Subject {
 /// When an artifact that was named cannot be read; damage is a finding.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if !args.rebuild.is_empty() {
-        return super::rebuild::run(args, ctx);
+        return rebuild::run(args, ctx);
     }
     let config = super::configuration(ctx)?;
     if args.evidence {
-        return super::evidence::run(&config, args, ctx);
+        return evidence::run(&config, args, ctx);
     }
     let (mut findings, mut away) = (Vec::new(), false);
     let mut subjects: Vec<Subject> = match args.artifacts.is_empty() {

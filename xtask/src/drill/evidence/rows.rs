@@ -5,7 +5,7 @@
 //! record alone a row that is missing is no damage, and of that only where no history knows it.
 use super::chain::{Accepted, Stored};
 use super::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, links, listed_ids, written_row};
-use super::mended::{is_sound, known};
+use super::known::{is_sound, known};
 use crate::destination::{durable, read};
 use crate::error::Result;
 use crate::finding::Finding;

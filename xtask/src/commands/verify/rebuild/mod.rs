@@ -7,17 +7,17 @@ mod differences;
 mod report;
 mod subject;
 
-use super::snapshot::{listing, pack_listing};
-use super::{Context, TOOL, at};
 use crate::archive::FormatError;
 use crate::archive::codec::Codec;
 use crate::archive::hashing::Hashing;
 use crate::archive::raw::{self, Stream};
 use crate::archive::writer::Sinks;
 use crate::cli::VerifyArgs as Args;
+use crate::commands::snapshot::{listing, pack_listing};
+use crate::commands::{Context, TOOL, at};
 use crate::destination::names::BundleName;
 use crate::destination::read;
-use crate::destination::releases::ReleaseLock;
+use crate::destination::release_lock::ReleaseLock;
 use crate::error::{Error, Exit, Result};
 use crate::finding;
 use crate::interrupt::interrupted;
@@ -44,7 +44,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let what = format!("{} is not in a git repository", ctx.start.display());
         Error::refused(what, "name the repository that the bundle was made of with -C")
     })?;
-    let config = super::configuration_of(Some(&repository), ctx)?;
+    let config = crate::commands::configuration_of(Some(&repository), ctx)?;
     let parent = ctx.temporary();
     scratch::sweep(scratch::left_behind(Owner::Rebuild, &parent, ctx.now))?;
     let paths = args.rebuild.iter().map(|path| ctx.path(path));

@@ -3,9 +3,10 @@
 //! Only of a record that the history knows with its digest, or, where it knows nothing of it, that has its place in the
 //! chain: nothing is written for one that was changed. A page counts only when it is the one that the history knows. Reads
 //! only.
-use super::chain::{Accepted, Stored, broken, newest};
+use super::Evidence;
+use super::chain::{Accepted, Stored};
 use super::checklist::written_row;
-use super::evidence::Evidence;
+use super::known::{is_sound, known};
 use super::render::markdown;
 use super::rows::{self, CHECKLIST};
 use crate::archive::sha256_hex;
@@ -72,22 +73,6 @@ fn added(list: &str, record: &Stored, removed: bool) -> Finding {
             Finding::info(list, what)
         }
     }
-}
-
-/// The line of history of the drill that has written a record.
-pub(super) fn known<'a>(record: &Stored, history: &'a [Value]) -> Option<&'a Value> {
-    history.iter().rfind(|line| line["kind"] == "drill" && line["id"] == *record.evidence.id)
-}
-
-/// Whether a record is what was written, as far as anything here can tell.
-pub(super) fn is_sound(record: &Stored, history: &[Value], records: &[Stored], accepted: &Accepted) -> bool {
-    if let Some(digest) = known(record, history).and_then(|line| line["sha256"].as_str()) {
-        return digest == record.sha256;
-    }
-    let named = |other: &Stored| other.evidence.previous_sha256.as_deref() == Some(&record.sha256);
-    let is_newest = newest(records).is_some_and(|newest| newest.file == record.file);
-    let chained = is_newest || records.iter().any(named);
-    chained && !broken(records, accepted).iter().any(|finding| finding.path == record.file)
 }
 
 /// The page that belongs beside the record `json` and is gone, where it is the one that this line of history knows.

@@ -3,9 +3,8 @@
 //! It says who vouches for a record, also where its chain was made anew as a whole. A record that could not be signed is
 //! stored all the same, and says why among its findings: a drill without evidence would be worse.
 use super::chain::Stored;
-use super::done::why;
-use super::evidence::{Evidence, Signature};
-use super::measured::Frame;
+use super::frame::Frame;
+use super::{Evidence, Signature, why};
 use crate::destination::read;
 use crate::error::{Error, Result};
 use crate::finding::Finding;

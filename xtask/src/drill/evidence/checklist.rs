@@ -3,8 +3,8 @@
 //!
 //! Pure. A row depends on its record alone, so that it can be made again to see whether it is as it was written. Records
 //! that do not say who ran them have the row of the version that wrote them.
-use super::evidence::{Evidence, Outcome};
 use super::render::{ahead, cell, duration, or_dash, ran_by, severity};
+use super::{Evidence, Outcome};
 use crate::finding::Finding;
 
 /// The head of `restore-checklist.md`.

@@ -2,8 +2,8 @@
 //!
 //! Pure. It opens with what happened and what that means, and says what was *not* tested as plainly as what was. Texts
 //! that come from commands and paths are made harmless for a table cell: no line break, no bar, no markup.
-use super::evidence::{Evidence, Outcome, Verdict};
-use super::steps::Pick;
+use super::{Evidence, Outcome, Verdict};
+use crate::drill::steps::Pick;
 use crate::finding::{Finding, Severity};
 use std::fmt::Write as _;
 

@@ -5,8 +5,7 @@
 //! must name one that is missing, and that is no newer than the record behind it. Reads only.
 use super::chain::{Accepted, Stored};
 use super::checklist::listed_ids;
-use super::evidence::Lost;
-use super::{record, rows, signed};
+use super::{Lost, record, rows, signed};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use serde_json::Value;

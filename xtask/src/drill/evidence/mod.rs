@@ -1,17 +1,33 @@
-//! The evidence of a drill: one JSON record, how it is written, and how old ones are read. The chain through all of them is
-//! for [`super::chain`].
+//! The evidence: what is written down of drills, and whether it is there as it was written.
 //!
-//! Pure. Records of a newer schema are refused, because what they mean is unknown here; unknown *fields* of a known schema
-//! are passed over.
+//! It knows what a drill is about ([`super::steps`]) and what must not be told of it ([`super::redact`]), and nothing of how
+//! one is run: whoever runs one uses the words of the record, and [`super::measured`] makes it. Its place among the others is
+//! for [`chain`], its page for [`render`], its row for [`checklist`], its signature for [`signed`]; [`record`] stores them.
+//!
+//! Here is the record itself: one JSON document, how it is written, and how old ones are read. Pure. Records of a newer
+//! schema are refused, because what they mean is unknown here; unknown *fields* of a known schema are passed over.
+pub mod chain;
+pub mod checklist;
+pub mod coverage;
+pub mod frame;
+mod known;
+pub mod lost;
+mod mended;
+pub mod record;
+pub mod render;
+mod rows;
+pub mod signed;
+pub mod trend;
+
 use super::redact::Redaction;
-use super::rotation::{Coverage, Part};
-use super::steps::{Pick, Plan, Planned, Role, Step};
+use super::steps::{Pick, Role};
 use crate::archive::FormatError;
-use crate::destination::retention::AHEAD;
+use crate::error::Error;
 use crate::finding::Finding;
+use coverage::{Coverage, Part};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The newest schema that this version writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -109,7 +125,7 @@ pub struct ArtifactRecord {
 /// How one step went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// See [`Plan::name`].
+    /// See [`super::steps::Plan::name`].
     pub name: String,
     /// What had to be seen for it to pass; empty in records that do not say.
     #[serde(default)]
@@ -202,23 +218,6 @@ pub struct Lost {
     pub id: String,
     /// Digest of its bytes; `None` where nothing knows it any more.
     pub sha256: Option<String>,
-}
-
-/// A step that was taken, before it becomes a [`StepRecord`].
-#[derive(Debug, Clone)]
-pub struct StepRun {
-    /// Which step of the plan.
-    pub step: Step,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub seconds: f64,
-    /// What was seen.
-    pub detail: String,
-    /// How many things were looked at, for steps that look at things.
-    pub checked: Option<u64>,
-    /// Bytes that it went through, for steps that go through bytes.
-    pub bytes: Option<u64>,
 }
 
 /// The record of one drill.
@@ -364,78 +363,12 @@ pub fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// The recovery time: from the first step to the last check, without what a recovery would not do; when all of it passed.
-pub fn rto_seconds(plan: &Plan, runs: &[StepRun]) -> Option<f64> {
-    let steps: Vec<_> = runs.iter().filter(|run| plan.is_recovery(run.step)).collect();
-    let all_passed = !steps.is_empty() && steps.iter().all(|run| run.outcome == Outcome::Pass);
-    // A sample says nothing of how long all of it takes.
-    let sampled = |a: &Planned| a.pick == Pick::Latest && a.demands.sample.is_some();
-    let all_passed = all_passed && !plan.artifacts.iter().any(sampled);
-    (all_passed && plan.missing().is_empty()).then(|| rounded(steps.iter().map(|run| run.seconds).sum()))
-}
-
-/// Whether the latest artifact of every data set was restored: only then the age of restored data is known.
-pub fn all_restored(plan: &Plan, runs: &[StepRun]) -> bool {
-    let latest = |index: &usize| {
-        plan.artifacts[*index].kind.role == Role::Data && plan.artifacts[*index].pick == Pick::Latest
-    };
-    let restored = |index: usize| {
-        runs.iter().any(|run| run.step == Step::Restore(index) && run.outcome == Outcome::Pass)
-    };
-    let missing = plan.missing().iter().any(|kind| kind.role == Role::Data);
-    !missing && (0..plan.artifacts.len()).filter(latest).all(restored)
-}
-
-/// The recovery point: how old the restored data was when the drill began, for the set where that is worst. `None` without
-/// data, and where some is dated later than that: see [`ahead_seconds`].
-pub fn rpo_seconds(
-    plan: &Plan,
-    confirmed: &BTreeMap<String, Timestamp>,
-    started_at: Timestamp,
-) -> Option<f64> {
-    let known = ahead_seconds(plan, confirmed, started_at).is_none();
-    let ages = latest_data(plan).map(|a| age(as_of(a, confirmed), started_at));
-    ages.max_by(f64::total_cmp).filter(|_| known)
-}
-
-/// How long after the start of the drill the newest data is dated that it restores; `None` where none is: a clock is or was
-/// wrong, and nobody knows how old it is.
-pub fn ahead_seconds(
-    plan: &Plan,
-    confirmed: &BTreeMap<String, Timestamp>,
-    started_at: Timestamp,
-) -> Option<f64> {
-    let ahead = latest_data(plan).map(|a| age(started_at, as_of(a, confirmed)));
-    ahead.max_by(f64::total_cmp).filter(|seconds| *seconds > 0.0)
-}
-
-/// The latest artifact of each data set.
-pub(super) fn latest_data(plan: &Plan) -> impl Iterator<Item = &Planned> {
-    plan.artifacts.iter().filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
-}
-
-/// As of when its source held the same: a backup of which that was `confirmed` later (by bare file name) is as new as that.
-pub fn as_of(artifact: &Planned, confirmed: &BTreeMap<String, Timestamp>) -> Timestamp {
-    confirmed.get(&artifact.file).map_or(artifact.created_at, |time| *time.max(&artifact.created_at))
-}
-
-/// What a failure at `at` would lose: the age of the newest backup of each of `sets`, of the set where that is worst.
-/// `None` without sets, and when one of them has no backup: then it would lose all; or one that is dated later than that.
-pub fn loss_seconds<'a>(
-    sets: impl IntoIterator<Item = &'a str>,
-    newest: &BTreeMap<String, Timestamp>,
-    at: Timestamp,
-) -> Option<f64> {
-    // A second run within a second is dated a second later.
-    let known = |time: &&Timestamp| time.duration_since(at) <= AHEAD;
-    let ages: Option<Vec<f64>> =
-        sets.into_iter().map(|set| newest.get(set).filter(known).map(|time| age(*time, at))).collect();
-    ages?.into_iter().max_by(f64::total_cmp)
-}
-
-/// Seconds between the two; never negative.
-fn age(of: Timestamp, at: Timestamp) -> f64 {
-    rounded(at.duration_since(of).as_secs_f64().max(0.0))
+/// Why something failed. What an interrupted drill leaves, and what it removes, is for the drill to say.
+pub(super) fn why(error: &Error) -> String {
+    match error {
+        Error::Interrupted => "the drill was interrupted".into(),
+        error => error.chain(),
+    }
 }
 
 /// Times as RFC 3339 text.

@@ -4,7 +4,7 @@
 //! later is noticed by the next. What is really lost breaks the chain for ever; so that it is not an error for ever, a record
 //! of its own may name what is [`Lost`]. It excuses what is not there, and nothing else: a record that is there and is not
 //! what it was stays an error.
-use super::evidence::{Evidence, Lost};
+use super::{Evidence, Lost};
 use crate::finding::Finding;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

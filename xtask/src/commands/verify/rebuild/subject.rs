@@ -2,7 +2,8 @@
 //! it cannot be rebuilt says what can be done.
 use crate::config::Config;
 use crate::destination::named;
-use crate::destination::releases::{Bundle, ReleaseLock};
+use crate::destination::release_lock::ReleaseLock;
+use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::tools::git::{Lent, Repository};

@@ -3,8 +3,8 @@
 //! Pure. A drill that could not run has measured nothing, whatever its record holds: it is a gap. So is a value that was
 //! not measured.
 use super::chain::LOST;
-use super::evidence::{Evidence, Verdict};
 use super::render::duration;
+use super::{Evidence, Verdict};
 use serde::Serialize;
 
 /// What stands in a line for a drill without a value.

@@ -3,18 +3,17 @@
 //!
 //! The chain shows what was changed or taken away in front of a record that is there; the history, what this clone has
 //! written and is gone or changed; rows and pages, what they speak of and is gone; a signature, who vouches for a record.
-use super::Context;
-use super::restore_drill::frame::bare;
-use super::restore_drill::report::remember;
 use crate::cli::{RestoreDrillArgs, VerifyArgs as Args};
+use crate::commands::Context;
+use crate::commands::restore_drill::frame::bare;
+use crate::commands::restore_drill::report::remember;
 use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
-use crate::drill::chain::{LOST, Stored};
-use crate::drill::evidence::{Lost, Outcome, StepRecord, Verdict};
+use crate::drill::evidence::chain::{LOST, Stored};
+use crate::drill::evidence::{Lost, Outcome, StepRecord, Verdict, lost, record, signed};
 use crate::drill::measured::{self, Measured};
 use crate::drill::verdict::Judgement;
-use crate::drill::{lost, record, signed};
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::shown::show;
@@ -108,7 +107,7 @@ fn unremembered(memory: &Memory, records: &[Stored], history: &[Value]) -> Optio
 
 fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     let folder = &config.drill.evidence_dir;
-    let memory = super::memory(config);
+    let memory = crate::commands::memory(config);
     let history = memory.as_ref().map(|memory| memory.history()).transpose()?.unwrap_or_default();
     let mut findings = memory.as_ref().map(|memory| memory.damage()).transpose()?.unwrap_or_default();
     // A record of a newer version ends it: what it says is unknown here.

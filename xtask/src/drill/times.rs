@@ -1,0 +1,136 @@
+//! The times of a drill: how long the recovery took (RTO), how old what came back was (RPO), and what a failure would lose.
+//!
+//! Pure: the plan, the steps that were taken and the times of backups in, seconds out. What is too long is for
+//! [`super::verdict`].
+use super::done::StepRun;
+use super::evidence::{Outcome, rounded};
+use super::steps::{Pick, Plan, Planned, Role, Step};
+use crate::destination::retention::AHEAD;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// The recovery time: from the first step to the last check, without what a recovery would not do; when all of it passed.
+pub fn rto_seconds(plan: &Plan, runs: &[StepRun]) -> Option<f64> {
+    let steps: Vec<_> = runs.iter().filter(|run| plan.is_recovery(run.step)).collect();
+    let all_passed = !steps.is_empty() && steps.iter().all(|run| run.outcome == Outcome::Pass);
+    // A sample says nothing of how long all of it takes.
+    let sampled = |a: &Planned| a.pick == Pick::Latest && a.demands.sample.is_some();
+    let all_passed = all_passed && !plan.artifacts.iter().any(sampled);
+    (all_passed && plan.missing().is_empty()).then(|| rounded(steps.iter().map(|run| run.seconds).sum()))
+}
+
+/// Whether the latest artifact of every data set was restored: only then the age of restored data is known.
+pub fn all_restored(plan: &Plan, runs: &[StepRun]) -> bool {
+    let latest = |index: &usize| {
+        plan.artifacts[*index].kind.role == Role::Data && plan.artifacts[*index].pick == Pick::Latest
+    };
+    let restored = |index: usize| {
+        runs.iter().any(|run| run.step == Step::Restore(index) && run.outcome == Outcome::Pass)
+    };
+    let missing = plan.missing().iter().any(|kind| kind.role == Role::Data);
+    !missing && (0..plan.artifacts.len()).filter(latest).all(restored)
+}
+
+/// The recovery point: how old the restored data was when the drill began, for the set where that is worst. `None` without
+/// data, and where some is dated later than that: see [`ahead_seconds`].
+pub fn rpo_seconds(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+) -> Option<f64> {
+    let known = ahead_seconds(plan, confirmed, started_at).is_none();
+    let ages = latest_data(plan).map(|a| age(as_of(a, confirmed), started_at));
+    ages.max_by(f64::total_cmp).filter(|_| known)
+}
+
+/// How long after the start of the drill the newest data is dated that it restores; `None` where none is: a clock is or was
+/// wrong, and nobody knows how old it is.
+pub fn ahead_seconds(
+    plan: &Plan,
+    confirmed: &BTreeMap<String, Timestamp>,
+    started_at: Timestamp,
+) -> Option<f64> {
+    let ahead = latest_data(plan).map(|a| age(started_at, as_of(a, confirmed)));
+    ahead.max_by(f64::total_cmp).filter(|seconds| *seconds > 0.0)
+}
+
+/// The latest artifact of each data set.
+pub(super) fn latest_data(plan: &Plan) -> impl Iterator<Item = &Planned> {
+    plan.artifacts.iter().filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest)
+}
+
+/// As of when its source held the same: a backup of which that was `confirmed` later (by bare file name) is as new as that.
+pub fn as_of(artifact: &Planned, confirmed: &BTreeMap<String, Timestamp>) -> Timestamp {
+    confirmed.get(&artifact.file).map_or(artifact.created_at, |time| *time.max(&artifact.created_at))
+}
+
+/// What a failure at `at` would lose: the age of the newest backup of each of `sets`, of the set where that is worst.
+/// `None` without sets, and when one of them has no backup: then it would lose all; or one that is dated later than that.
+pub fn loss_seconds<'a>(
+    sets: impl IntoIterator<Item = &'a str>,
+    newest: &BTreeMap<String, Timestamp>,
+    at: Timestamp,
+) -> Option<f64> {
+    // A second run within a second is dated a second later.
+    let known = |time: &&Timestamp| time.duration_since(at) <= AHEAD;
+    let ages: Option<Vec<f64>> =
+        sets.into_iter().map(|set| newest.get(set).filter(known).map(|time| age(*time, at))).collect();
+    ages?.into_iter().max_by(f64::total_cmp)
+}
+
+/// Seconds between the two; never negative.
+fn age(of: Timestamp, at: Timestamp) -> f64 {
+    rounded(at.duration_since(of).as_secs_f64().max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::demands::Demands;
+    use super::super::steps::Kind;
+    use super::*;
+
+    #[test]
+    fn a_confirmed_backup_is_as_new_as_its_confirmation() {
+        let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
+        let planned = |file: &str, hour| Planned {
+            kind: Kind { role: Role::Data, set: file.into() },
+            file: file.into(),
+            bytes: 1,
+            created_at: at(hour),
+            pick: Pick::Latest,
+            encrypted: false,
+            has_manifest: true,
+            key_files: vec![],
+            demands: Demands::default(),
+        };
+        let plan = Plan {
+            required: vec![],
+            artifacts: vec![planned("a", 1), planned("b", 6)],
+            tools: vec![],
+            release_checks: vec![],
+            check_timeout: std::time::Duration::ZERO,
+        };
+        let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / 3600.0);
+        assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
+        let confirmed = [("a".to_owned(), at(9))].into();
+        assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(10))), Some(4.0), "the other set is older now");
+        assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(9))), None, "dated as the drill begins");
+        assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), None, "a clock is wrong");
+        assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(2))), Some(7.0));
+    }
+
+    #[test]
+    fn what_would_be_lost_now_is_that_of_the_worst_set() {
+        let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
+        let newest: BTreeMap<String, Timestamp> = [("a".to_owned(), at(1)), ("b".to_owned(), at(8))].into();
+        assert_eq!(loss_seconds(["a", "b"], &newest, at(10)), Some(9.0 * 3600.0));
+        assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
+        assert_eq!(
+            loss_seconds(["b", "c"], &newest, at(10)),
+            None,
+            "of one without a backup all would be lost"
+        );
+        assert_eq!(loss_seconds([], &newest, at(10)), None);
+        assert_eq!(loss_seconds(["a", "b"], &newest, at(7)), None, "a clock is wrong");
+    }
+}
