@@ -37,7 +37,7 @@ struct Bench {
 
 impl Bench {
     fn new(tool: &'static str) -> Self {
-        let stack = Stack::new().with_plain_gpg();
+        let stack = Stack::new();
         stack.configure(match tool {
             "gpg" => super::ENCRYPTED,
             "rsync" => "[data.other]\nsource = \".other\"\nconsistency = \"staged\"\n",
