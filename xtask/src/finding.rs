@@ -110,7 +110,8 @@ impl Finding {
     pub fn line(&self) -> String {
         const SUBJECTS: [&str; 6] = ["no", "nothing", "records", "the", "there", "this"];
         let first = self.what.split(' ').next().unwrap_or_default();
-        let mark = if first.starts_with('/') || SUBJECTS.contains(&first) { ":" } else { "" };
+        let apart = first.starts_with('/') || SUBJECTS.contains(&first);
+        let mark = if apart && !self.path.ends_with(':') { ":" } else { "" };
         format!("{}{mark} {}", self.path, self.what)
     }
 
@@ -138,6 +139,7 @@ mod tests {
     fn a_colon_stands_where_the_problem_does_not_go_on_from_the_path() {
         let line = |what: &str| Finding::error("a", what, "").line();
         assert_eq!(line("is gone"), "a is gone");
+        assert_eq!(Finding::error("a:", "the rest", "").line(), "a: the rest");
         assert_eq!(line("could not be read"), "a could not be read");
         assert_eq!(line("there is nothing to verify"), "a: there is nothing to verify");
         assert_eq!(line("/mnt/drive: nothing is mounted there"), "a: /mnt/drive: nothing is mounted there");
