@@ -41,6 +41,11 @@ fn each_shell_gets_every_verb() {
         assert_eq!(document["shell"], shell);
         assert_eq!(document["script"].as_str().map(str::trim_end), Some(script.trim_end()));
     }
+    let fish = stack.run(&["completions", "fish"]).ok().stdout;
+    for (verb, word) in [("completions", "zsh"), ("restore-drill", "history"), ("schedule", "systemd")] {
+        let line = format!("using_subcommand {verb}\" -f -a \"{word}\"");
+        assert!(fish.contains(&line), "no {word} of {verb}: {fish}");
+    }
     stack.run(&["completions", "csh"]).exits(2);
 }
 
@@ -58,7 +63,7 @@ fn each_verb_has_a_man_page() {
         assert!(text.contains(".TH ") && text.contains(".SH NAME"), "{page}");
     }
     let backup = fs::read_to_string(stack.path("man/man1/xtask-backup.1")).expect("reads");
-    assert!(backup.contains("mount\\-check") && backup.contains("Examples:"), "flags and examples");
+    assert!(backup.contains("mount\\-check") && backup.contains(".SH EXAMPLES\n.nf\n"), "flags and examples");
     // Again is the same again.
     stack.run(&["man", "--to", "../man/man1"]).ok();
 }

@@ -37,7 +37,7 @@ fn a_wrong_file_is_refused_with_line_and_remedy() {
         ("[destination.d]\npath = \"/x\"\nquota = \"much\"\n", &["quota", "much"]),
         ("[destination.d]\npath = \"/x\"\nkeep-within = \"soon\"\n", &["keep-within", "soon"]),
         ("[data.a]\nsource = \"x\"\n[data.a]\nsource = \"y\"\n", &["duplicate", ":3"]),
-        ("[data.a]\nsource = \".codex-api\"\ndestination = \"gone\"\n", &["gone"]),
+        ("[data.a]\nsource = \".codex-api\"\ndestination = \"gone\"\n", &["gone", "defined are: none"]),
         ("[data.\"a/b\"]\nsource = \"x\"\n", &["a/b"]),
         ("schema = 2\n", &["schema 2", "newer"]),
         ("schema = \"one\"\n", &["schema", ":1"]),
@@ -144,4 +144,31 @@ fn a_file_that_shrinks_while_it_is_read_never_spoils_the_archive() {
         stack.run(&["verify", archive]).ok();
     }
     assert_eq!(set["archive"].is_null(), set["status"] == "failed", "{document}");
+}
+
+/// What a newcomer gets wrong before there is anything, with what to do about it.
+#[test]
+fn the_first_mistakes_are_answered_with_a_next_step() {
+    let stack = Stack::bare();
+    stack.file("file", "");
+    refused(&stack, &["-C", "../file", "status"], 2, &["that is no folder", "`cargo xtask status --help`"]);
+    refused(&stack, &["-C", "../gone", "status"], 2, &["there is no such folder"]);
+    stack.run(&["status"]).ok().says(&["next: `cargo xtask init`"]);
+    stack.run(&["prune"]).ok().says(&["there is nothing to prune", "freed 0 B"]);
+    stack.run(&["verify"]).exits(1).says(&[": there is nothing to verify"]);
+
+    let stack = Stack::configured();
+    let next = "data sets here: codex-api";
+    refused(&stack, &["restore", "codx-api", "--to", "../back"], 3, &["\"codx-api\"", next]);
+    refused(
+        &stack,
+        &["restore", "../gone.tar.gz", "--to", "../back"],
+        3,
+        &["neither a file nor", "check the path"],
+    );
+    let old = ["restore", "codex-api", "--at", "2020-01-01", "--to", "../back"];
+    refused(&stack, &old, 3, &["as old as 2020-01-01T23:59:59Z", "prune --dry-run"]);
+    stack.run(&["backup"]).ok();
+    let file = ["restore", "codex-api", "--to", "recovery.toml"];
+    refused(&stack, &file, 3, &["recovery.toml", "a file is where a folder should be"]);
 }

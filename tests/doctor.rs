@@ -153,7 +153,7 @@ fn a_folder_that_cannot_be_written_to_is_told() {
 #[test]
 fn a_full_drill_that_is_not_configured_or_open_is_told() {
     let half = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\n";
-    finds(half, |_| {}, "drill", &["start", "docs/drills.md"]);
+    finds(half, |_| {}, "drill", &["start", "cargo xtask init --dry-run"]);
     let nowhere = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\nstart = \"true\"\nsmoke = [\"true\"]\n";
     finds(nowhere, |stack| drop(stack.run(&["snapshot"]).ok()), "drill", &["deploy"]);
     let stack = Stack::new();

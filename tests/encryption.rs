@@ -145,6 +145,7 @@ fn a_passphrase_that_is_wrong_or_none_is_named() {
             let said = outcome(&mut command);
             let code = if args == ["restore-drill"] && what == "does not decrypt" { 1 } else { 3 };
             let said = said.exits(code).says(&[KEY.0, what]);
+            let said = if value.is_none() { said.says(&["export BACKUP_KEY"]) } else { said };
             if args != ["restore-drill"] {
                 said.says(&["next: "]);
             }

@@ -10,8 +10,16 @@ pub use setup::{CompletionsArgs, InitArgs, ManArgs, ScheduleArgs, Scheduler, She
 /// The program, as it is called where cargo does not call it.
 pub const PROGRAM: &str = "xtask";
 
-/// Exit codes, shown by `--help`.
-const EXIT_CODES: &str = "\
+/// Where to begin, and the exit codes, shown by `--help`.
+const AFTER_HELP: &str = "\
+Examples:
+  cargo xtask init            # writes recovery.toml, for you to edit
+  cargo xtask doctor          # what is missing here, and what mends it
+  cargo xtask snapshot
+  cargo xtask backup
+  cargo xtask restore-drill   # proves that both come back
+  cargo xtask status
+
 Exit codes:
    0  done and sound
    1  ran, and found a problem (damage, unreadable files, a drill not verified, overdue)
@@ -21,7 +29,7 @@ Exit codes:
 
 /// Recovery you can prove: release bundles, backups, restore drills.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -84,7 +92,7 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Restore the latest backup of a set, or any archive file, into a new folder.
     #[command(
-        after_help = "Examples:\n  cargo xtask restore codex-api --to /tmp/restored\n  cargo xtask restore codex-api --at 2026-11-01T00:00:00Z --path '**/config.toml' --to /tmp/some\n  cargo xtask restore codex-api --explain"
+        after_help = "Examples:\n  cargo xtask restore codex-api --to /tmp/restored\n  cargo xtask restore codex-api --at 2026-11-01 --path '**/*.toml' --to /tmp/old\n  cargo xtask restore codex-api --explain"
     )]
     Restore(RestoreArgs),
     /// Prove that release and data come back, and write the evidence.
@@ -119,7 +127,7 @@ pub enum Verb {
     Doctor,
     /// Print completions of this command line for a shell.
     #[command(
-        after_help = "Examples:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask\n  cargo xtask completions fish > ~/.config/fish/completions/xtask.fish"
+        after_help = "Examples:\n  source <(cargo xtask completions bash)\n  mkdir -p ~/.local/share/bash-completion/completions\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/xtask\n  mkdir -p ~/.zfunc   # and in .zshrc, before compinit: fpath+=~/.zfunc\n  cargo xtask completions zsh > ~/.zfunc/_xtask\n  mkdir -p ~/.config/fish/completions\n  cargo xtask completions fish > ~/.config/fish/completions/xtask.fish"
     )]
     Completions(CompletionsArgs),
     /// Write man pages of this command line, one a verb.

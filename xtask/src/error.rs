@@ -265,8 +265,10 @@ fn io_next_step(kind: std::io::ErrorKind) -> Option<String> {
         K::PermissionDenied => "check who owns it and who runs this command",
         K::NotFound => "check the path",
         K::StorageFull | K::QuotaExceeded => {
-            "free some room there (`cargo xtask prune --dry-run` lists what may go), then run again"
+            "free some room there, then run again: `cargo xtask prune --dry-run` lists what may go of a destination, and \
+             TMPDIR names another folder for temporary files"
         }
+        K::NotADirectory => "a file is where a folder should be: give another path",
         K::ReadOnlyFilesystem => "mount it writable and run again",
         K::NotConnected => "the mount has died: unmount it, mount it again, run again",
         _ => return None,

@@ -106,6 +106,15 @@ impl Finding {
         Self::error(path, what, error.next_step().unwrap_or_default())
     }
 
+    /// Path and problem, for a line of talk. A problem that has a subject of its own stands behind a colon.
+    pub fn line(&self) -> String {
+        const SUBJECTS: [&str; 6] = ["no", "nothing", "records", "the", "there", "this"];
+        let first = self.what.split(' ').next().unwrap_or_default();
+        let apart = first.starts_with('/') || SUBJECTS.contains(&first);
+        let mark = if apart && !self.path.ends_with(':') { ":" } else { "" };
+        format!("{}{mark} {}", self.path, self.what)
+    }
+
     /// Something worth knowing.
     pub fn info(path: impl Into<String>, what: impl Into<String>) -> Self {
         Self::new(Severity::Info, path, what, "")
@@ -125,6 +134,16 @@ pub fn exit(findings: &[Finding]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_colon_stands_where_the_problem_does_not_go_on_from_the_path() {
+        let line = |what: &str| Finding::error("a", what, "").line();
+        assert_eq!(line("is gone"), "a is gone");
+        assert_eq!(Finding::error("a:", "the rest", "").line(), "a: the rest");
+        assert_eq!(line("could not be read"), "a could not be read");
+        assert_eq!(line("there is nothing to verify"), "a: there is nothing to verify");
+        assert_eq!(line("/mnt/drive: nothing is mounted there"), "a: /mnt/drive: nothing is mounted there");
+    }
 
     #[test]
     fn only_an_error_changes_the_exit_code() {

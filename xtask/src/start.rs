@@ -51,7 +51,8 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
     let here = std::env::current_dir().map_err(Error::io("find", std::path::Path::new(".")))?;
     let start = cli.repo.as_ref().map_or_else(|| here.clone(), |repo| here.join(repo));
     if !start.is_dir() {
-        return Err(Error::Usage(format!("-C {}: there is no such folder", start.display())));
+        let what = if start.exists() { "that is no folder" } else { "there is no such folder" };
+        return Err(Error::Usage(format!("-C {}: {what}", start.display())));
     }
     let now = match env("RECOVERY_NOW") {
         // For tests: a run at another time.
@@ -70,7 +71,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn fail(ui: &Ui, command: &str, error: &Error) {
-    let next = error.next_step();
+    let next = error.next_step().map(|next| next.replace("<verb>", command));
     ui.document(&json!({"schema_version": 1, "command": command, "status": "error", "error": {
         "message": error.to_string(), "causes": error.causes(), "hint": next, "exit_code": error.exit().code()}}));
     ui.error(&error.chain(), next.as_deref());

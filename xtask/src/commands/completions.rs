@@ -3,7 +3,7 @@
 use super::Context;
 use crate::cli::{Cli, CompletionsArgs as Args, PROGRAM, Shell};
 use crate::error::{Exit, Result};
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_complete::{generate, shells};
 use serde_json::json;
 
@@ -24,6 +24,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         Shell::Fish => {
             generate(shells::Fish, &mut command, PROGRAM, &mut script);
+            script.extend(fish_values(&command).into_bytes());
             "fish"
         }
     };
@@ -31,4 +32,22 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     ctx.ui.document(&json!({"schema_version": 1, "command": "completions", "status": "ok", "shell": name, "script": script}));
     ctx.ui.result(&script);
     Ok(Exit::Done)
+}
+
+/// The words that the arguments of a verb may be: what is generated for fish has those of flags alone.
+fn fish_values(command: &Command) -> String {
+    let mut lines = String::new();
+    for verb in command.get_subcommands() {
+        for argument in verb.get_positionals() {
+            for word in argument.get_possible_values() {
+                let help = word.get_help().map(ToString::to_string).unwrap_or_default().replace('\'', "\\'");
+                lines.push_str(&format!(
+                    "complete -c {PROGRAM} -n \"__fish_{PROGRAM}_using_subcommand {}\" -f -a \"{}\" -d '{help}'\n",
+                    verb.get_name(),
+                    word.get_name(),
+                ));
+            }
+        }
+    }
+    lines
 }

@@ -58,10 +58,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         ctx.ui.result(&format!("wrote {}", show(&path)));
         ctx.ui.say(match (&drive, data.is_empty()) {
             (Some(_), false) => {
-                "next: cargo xtask snapshot\n      cargo xtask backup --dry-run\n      cargo xtask restore-drill"
+                "next: cargo xtask doctor\n      cargo xtask snapshot\n      cargo xtask backup\n      cargo xtask restore-drill"
             }
             _ => {
-                "next: name your data and your drive in it, where it has comments\n      cargo xtask snapshot\n      cargo xtask backup --dry-run"
+                "next: name your data and your drive in it, where it has comments\n      cargo xtask doctor"
             }
         });
     }
@@ -162,11 +162,11 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     let mark = if drive.is_some() { "" } else { "# " };
     for (set, folder) in &sets {
         text.push_str(&format!(
-            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"             # or several: [\"drive\", \"far\"]\n\
-             # key-files = [\"config.toml\"]      # what a drill spot-checks by name\n\
-             # canary = \".recovery-canary\"    # a file that each backup writes and each drill demands back\n\
-             # sample = \"5%\"                  # of a big set: what a spot drill restores of it\n\
-             # backup-every = \"1d\"              # when `backup --if-due` makes one, and `status` misses it\n\n"
+            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"              # or several: [\"drive\", \"far\"]\n\
+             # key-files = [\"config.toml\"]        # what a drill spot-checks by name\n\
+             # canary = \".recovery-canary\"        # a file that each backup writes and each drill demands back\n\
+             # sample = \"5%\"                      # of a big set: what a spot drill restores of it\n\
+             # backup-every = \"1d\"                # when `backup --if-due` makes one, and `status` misses it\n\n"
         ));
     }
     if sets.is_empty() {
@@ -175,15 +175,15 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
     let place = drive.unwrap_or(Path::new("/mnt/drive")).display();
     text.push_str(&format!(
         "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n# keep = 3                           # how many backups of each set `prune` leaves\n\
-         # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"       # encrypts with gpg\n\n\
+         # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"      # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
-         # verify-every = \"31d\"             # how long a backup may go without being read and compared\n\
+         # verify-every = \"31d\"               # how long a backup may go without being read and compared\n\
          # release-checks = [\"npm ci --omit=dev\"]\n\
-         # full-every = \"92d\"               # the full drill, in place; it needs these four:\n\
+         # full-every = \"92d\"                 # the full drill, in place; it needs these four:\n\
          # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
          # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\
-         # sign-with = \"ops@example.org\"     # a gpg key that signs the evidence of drills\n\n\
-         # [notify]                          # who is told how runs went\n\
+         # sign-with = \"ops@example.org\"      # a gpg key that signs the evidence of drills\n\n\
+         # [notify]                           # who is told how runs went\n\
          # ping-url-file = \"/etc/recovery-ping\"\n"
     ));
     text

@@ -4,7 +4,7 @@ use crate::cli::{Cli, ManArgs as Args, PROGRAM};
 use crate::destination::durable::replace;
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use serde_json::json;
 
@@ -25,11 +25,25 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         };
         let (file, mut page) = (to.join(format!("{name}.1")), Vec::new());
         let shown = command.clone().name(name.clone()).version(env!("CARGO_PKG_VERSION"));
+        let (shown, sections) = (shown.after_help(None::<&str>), sections(command));
         Man::new(shown).render(&mut page).map_err(Error::io("render", &file))?;
+        page.extend(sections.into_bytes());
         replace(&file, &page, 0o644)?;
         files.push(show(&file));
     }
     ctx.ui.document(&json!({"schema_version": 1, "command": "man", "status": "ok", "files": files}));
     files.iter().for_each(|file| ctx.ui.result(file));
     Ok(Exit::Done)
+}
+
+/// What stands behind the help of a command, each part as a section of its own, line by line as it is written there.
+fn sections(command: &Command) -> String {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut page = String::new();
+    for part in text.split("\n\n").filter_map(|part| part.split_once(":\n")) {
+        let (title, lines) = part;
+        let lines = lines.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        page.push_str(&format!(".SH {}\n.nf\n{lines}\n.fi\n", title.to_uppercase()));
+    }
+    page
 }

@@ -413,6 +413,9 @@ fn report(args: &Args, ctx: &Context, items: &[Item], freed: u64, findings: &[Fi
         };
         ctx.ui.result(&format!("{word} {}: {}", item.id, item.reasons.join(", ")));
     }
+    if items.is_empty() && findings.is_empty() {
+        ctx.ui.say("there is nothing to prune: no bundle and no backup is here that a rule is about");
+    }
     let word = if args.dry_run { "would free" } else { "freed" };
     ctx.ui.result(&format!("{word} {}", crate::ui::bytes(freed)));
     ctx.ui.findings(findings);

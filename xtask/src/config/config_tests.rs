@@ -58,6 +58,7 @@ fn each_mistake_is_named() {
     let set = "[data.a]\nsource = \"a\"\n";
     for (text, expected) in [
         ("[release]\nkep = 3\n", "recovery.toml:2: unknown key `kep`: did you mean `keep`?"),
+        ("[release]\nkeep = \"three\"\n", "expected a whole number in `keep = \"three\"`"),
         ("[release]\nkeep = 0\n", "release.keep is 0"),
         ("[release]\nkeep = -1\n", "release.keep is -1"),
         ("schema = 2\n", "schema 2"),

@@ -270,11 +270,18 @@ impl Config {
         Ok(())
     }
 
+    /// The destinations that there are, for who has named none of them.
+    fn defined(&self) -> String {
+        let names: Vec<&str> = self.destinations.iter().map(|place| &*place.name).collect();
+        let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+        format!("defined are: {names}")
+    }
+
     fn find_destinations(&self, set: &DataSet) -> Result<Vec<&Destination>, (String, String)> {
         if set.destinations.is_empty() {
             if self.destinations.len() > 1 {
                 let what = format!("data.{} does not say which destination it goes to", set.name);
-                return Err((what, "add `destination = \"NAME\"`".into()));
+                return Err((what, format!("add `destination = \"NAME\"`; {}", self.defined())));
             }
             return Ok(self.destinations.iter().collect());
         }
@@ -282,7 +289,7 @@ impl Config {
             self.destinations.iter().find(|place| place.name == *name).ok_or_else(|| {
                 let what =
                     format!("data.{} goes to the destination {name:?}, which is not defined", set.name);
-                (what, format!("add [destination.{name}] with a path"))
+                (what, format!("add [destination.{name}] with a path; {}", self.defined()))
             })
         };
         if let Some(twice) =

@@ -196,11 +196,19 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let (what, next) = unknown_key(error.message()).unwrap_or_else(|| {
         let at = line.and_then(|line| text.lines().nth(line - 1)).map_or("", str::trim);
         (
-            format!("{} in `{at}`", error.message().replace('\n', "; ")),
+            format!("{} in `{at}`", said(error.message())),
             "see the commented file that `cargo xtask init` writes".into(),
         )
     });
     Error::Config { path: place, what, next }
+}
+
+/// What the parser says, in one line and without the names that Rust has for numbers.
+fn said(message: &str) -> String {
+    let number = |message: String, kind| message.replace(kind, "expected a whole number");
+    ["expected i64", "expected u64", "expected u32", "expected u8"]
+        .into_iter()
+        .fold(message.replace('\n', "; "), number)
 }
 
 /// Of "unknown field `kep`, expected one of `name`, `keep`" the nearest key.

@@ -355,8 +355,7 @@ impl Backups {
                     continue;
                 }
                 self.try_later |= error.exit() == Exit::TryLater;
-                let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
-                let blocker = error.chain() + &next;
+                let blocker = blocker(error);
                 if !self.blockers.contains(&blocker) {
                     self.blockers.push(blocker);
                 }
@@ -442,7 +441,7 @@ fn subjects(
                 let secret = match places.first() {
                     Some(destination) if planned.encrypted => {
                         keys::opening(true, destination.encryption.as_ref(), env).unwrap_or_else(|error| {
-                            let blocker = error.chain();
+                            let blocker = blocker(&error);
                             if !blockers.contains(&blocker) {
                                 blockers.push(blocker);
                             }
@@ -469,6 +468,12 @@ fn subjects(
         }
     }
     Ok((subjects, blockers))
+}
+
+/// An error that a drill cannot begin with, and what to do about it.
+fn blocker(error: &Error) -> String {
+    let next = error.next_step().map_or(String::new(), |next| format!(": {next}"));
+    error.chain() + &next
 }
 
 fn of_bundle(bundle: &Bundle) -> Result<Option<Subject>> {

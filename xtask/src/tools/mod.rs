@@ -91,6 +91,16 @@ impl Tool {
             Self::Docker => "docker.io",
         }
     }
+
+    /// The Homebrew formula that brings it.
+    fn formula(self) -> &'static str {
+        match self {
+            Self::Sqlite3 => "sqlite",
+            Self::Ssh => "openssh",
+            Self::Docker => "docker",
+            _ => self.package(),
+        }
+    }
 }
 
 /// Whether every tool of a plan is installed; all that are not are named at once.
@@ -103,10 +113,16 @@ pub fn preflight(needs: &[Tool]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|tool| tool.package()).collect();
+    let listed =
+        |name: fn(Tool) -> &'static str| missing.iter().map(|tool| name(*tool)).collect::<Vec<_>>().join(" ");
+    let them = if missing.len() == 1 { "it" } else { "them" };
     Err(Error::MissingTools {
         tools: missing.iter().map(|tool| tool.command().to_owned()).collect(),
-        next: format!("install them: `apt-get install {0}`, or `brew install {0}`", packages.join(" ")),
+        next: format!(
+            "install {them}: `apt-get install {}`, or `brew install {}`",
+            listed(Tool::package),
+            listed(Tool::formula)
+        ),
     })
 }
 
@@ -218,6 +234,14 @@ fn failed(tool: &str, status: &str, stderr: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_manager_is_told_its_own_names() {
+        let names = |tool: Tool| (tool.package(), tool.formula());
+        assert_eq!(names(Tool::Ssh), ("openssh-client", "openssh"));
+        assert_eq!(names(Tool::Docker), ("docker.io", "docker"));
+        assert_eq!(names(Tool::Rsync), ("rsync", "rsync"));
+    }
 
     #[test]
     fn a_failure_carries_the_last_lines() {

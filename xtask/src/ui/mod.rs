@@ -137,7 +137,7 @@ impl Ui {
                 continue;
             }
             let word = self.paint(word, code);
-            self.talk(&format!("{word}: "), &format!("{} {}", finding.path, finding.what));
+            self.talk(&format!("{word}: "), &finding.line());
             if !finding.repair.is_empty() {
                 self.talk("  ", &finding.repair);
             }

@@ -149,7 +149,8 @@ fn line(done: Done, total: Total, time: Duration) -> String {
     let of = |all: Option<String>| all.map_or(String::new(), |all| format!(" of {all}"));
     let mut parts = vec![format!("{}{}", bytes(done.bytes), of(total.bytes.map(bytes)))];
     if done.entries > 0 {
-        parts.push(format!("{}{} entries", done.entries, of(total.entries.map(|all| all.to_string()))));
+        let entries = if total.entries.unwrap_or(done.entries) == 1 { "entry" } else { "entries" };
+        parts.push(format!("{}{} {entries}", done.entries, of(total.entries.map(|all| all.to_string()))));
     }
     let rate = done.bytes as f64 / time.as_secs_f64();
     if rate >= 1.0 {
@@ -180,6 +181,8 @@ mod tests {
             line(done, TOTAL, Duration::from_secs(3)),
             "312 MB of 810 MB, 9120 of 24938 entries, 104 MB/s, 5 s left"
         );
+        let one = Done { bytes: 0, entries: 1 };
+        assert_eq!(line(one, Total::default(), Duration::from_secs(3)), "0 B, 1 entry");
         assert_eq!(line(done, Total::default(), Duration::from_secs(3)), "312 MB, 9120 entries, 104 MB/s");
         assert_eq!(line(Done::default(), TOTAL, Duration::from_secs(1)), "0 B of 810 MB");
         let all = Done { bytes: 810_000_001, entries: 24_938 };

@@ -113,7 +113,7 @@ pub(super) fn find(
         (at == Some(time), candidate.own, time, near, candidate.artifact.has_manifest)
     };
     let Some(chosen) = candidates.iter().max_by_key(rank) else {
-        return Err(away.unwrap_or_else(|| none(what, at, undigested.iter().max())));
+        return Err(away.unwrap_or_else(|| none(config, what, at, undigested.iter().max())));
     };
     let time = chosen.artifact.name.time;
     if at.is_none() && time.duration_since(ctx.now) > AHEAD {
@@ -146,8 +146,13 @@ pub(super) fn find(
     Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings })
 }
 
-fn none(what: &str, at: Option<Timestamp>, undigested: Option<&(Timestamp, PathBuf)>) -> Error {
-    let when = at.map_or("is there".into(), |at| format!("is as old as {at}"));
+fn none(
+    config: &Config,
+    what: &str,
+    at: Option<Timestamp>,
+    undigested: Option<&(Timestamp, PathBuf)>,
+) -> Error {
+    let when = at.map_or("is there".into(), |at| format!("is as old as {at:.0}"));
     if let Some((_, archive)) = undigested {
         let what = format!(
             "no backup of {what:?} {when} but {}, which has no .sha256 that can be read",
@@ -156,7 +161,20 @@ fn none(what: &str, at: Option<Timestamp>, undigested: Option<&(Timestamp, PathB
         let next = "`cargo xtask verify` on it reads it through; `restore` takes it by its file";
         return Error::refused(what, next);
     }
-    let next = "`cargo xtask status` lists what there is; an archive file can be named too";
+    if what.contains('/') {
+        return Error::refused(
+            format!("{what:?} is neither a file nor the name of a data set"),
+            "check the path",
+        );
+    }
+    let next = match at {
+        Some(_) => "`cargo xtask prune --dry-run` names each backup that there is, with its time".into(),
+        None => {
+            let names: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
+            let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+            format!("data sets here: {names}; an archive file can be named too")
+        }
+    };
     Error::refused(format!("no backup of {what:?} {when}"), next)
 }
 
@@ -225,6 +243,6 @@ fn missing(
     };
     let newest = known.made.keys().filter_map(|path| Some((newer(path)?, path))).max()?;
     let what = "is newer and on record, and was not found";
-    let repair = "bring its destination back, and restore again; `cargo xtask status` says what is missing";
+    let repair = "bring its destination back, and restore again; or name that file where it lies now";
     Some(Finding::warning(newest.1.clone(), what, repair))
 }

@@ -142,7 +142,7 @@ pub(super) fn service(config: &Config) -> Result<Service> {
         let what = format!("a full drill needs {} in [drill]", missing.join(", "));
         return Err(Error::refused(
             what,
-            "say how the service is stopped, started, and seen to work; see docs/drills.md",
+            "say how the service is stopped, started, and seen to work; `cargo xtask init --dry-run` shows how",
         ));
     };
     let secrets: Vec<String> = keys::variables(config).into_iter().map(str::to_owned).collect();

@@ -75,6 +75,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     ctx.ui.result(&recovery.sentence());
     table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
     ctx.ui.findings(&answer.findings);
+    if config.data.is_empty() {
+        ctx.ui.say(
+            "next: `cargo xtask init` writes a recovery.toml, in which the data and its drive are named",
+        );
+    }
     Ok(finding::exit(&answer.findings))
 }
 
