@@ -91,6 +91,16 @@ impl Tool {
             Self::Docker => "docker.io",
         }
     }
+
+    /// The Homebrew formula that brings it.
+    fn formula(self) -> &'static str {
+        match self {
+            Self::Ssh => "openssh",
+            Self::Sqlite3 => "sqlite",
+            Self::Docker => "docker",
+            other => other.package(),
+        }
+    }
 }
 
 /// Whether every tool of a plan is installed; all that are not are named at once.
@@ -104,9 +114,14 @@ pub fn preflight(needs: &[Tool]) -> Result<()> {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package()).collect();
+    let formulas: Vec<&str> = missing.iter().map(|tool| tool.formula()).collect();
     Err(Error::MissingTools {
         tools: missing.iter().map(|tool| tool.command().to_owned()).collect(),
-        next: format!("install them: `apt-get install {0}`, or `brew install {0}`", packages.join(" ")),
+        next: format!(
+            "install them: `apt-get install {}`, or `brew install {}`",
+            packages.join(" "),
+            formulas.join(" ")
+        ),
     })
 }
 
