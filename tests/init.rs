@@ -122,6 +122,11 @@ fn a_service_in_a_folder_is_found_from_there() {
     let text = said["text"].as_str().expect("text");
     assert!(text.contains("# root = \"services/api\"") && text.contains("acme-part"), "{text}");
     assert!(text.contains("[data.part]") && stack.path("repo/recovery.toml").exists(), "{text}");
+    let said = stack.run(&["-C", "services/api", "init", "--config", "recovery.toml"]).ok();
+    assert!(stack.path("repo/services/api/recovery.toml").exists());
+    let lines = next(&said);
+    assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("--config")), "{lines:?}");
+    stack.sh("home", &lines[0]);
 }
 
 #[test]

@@ -102,11 +102,13 @@ fn detected(root: &Path, text: &str) -> Result<Config> {
 
 /// How this program is called again: by its alias where Cargo has started it, else by its file.
 fn call(ctx: &Context, root: &Path) -> String {
-    match &ctx.exe {
-        Some(exe) if (ctx.env)("CARGO").is_none() => {
-            format!("{} -C {}", sh(&show(exe)), sh(&show(root)))
-        }
+    let call = match &ctx.exe {
+        Some(exe) if (ctx.env)("CARGO").is_none() => format!("{} -C {}", sh(&show(exe)), sh(&show(root))),
         _ => "cargo xtask".to_owned(),
+    };
+    match &ctx.config_file {
+        Some(file) => format!("{call} --config {}", sh(&show(file))),
+        None => call,
     }
 }
 
