@@ -164,3 +164,52 @@ fn a_full_drill_that_is_not_configured_or_open_is_told() {
     stack.sh("repo", "mv kept.json .recovery/drill.json");
     wrong(&stack.run(&["doctor", "--json"]).exits(1), "drill", &["restore-drill recover"]);
 }
+
+#[test]
+fn what_a_drill_would_miss_is_told() {
+    let gone = |stack: &Stack| drop(stack.sh("repo", "rm .codex-api/config.toml"));
+    finds("", gone, "data", &["has no config.toml", "key-files"]);
+    for key in [
+        "stop = \"no-such-a x\"",
+        "smoke = [\"no-such-a x\"]",
+        "release-checks = [\"true\", \"no-such-a x\"]",
+    ] {
+        finds(&format!("[drill]\n{key}\n"), |_| {}, "command", &["no-such-a", "not on PATH"]);
+    }
+    finds("confirm = \"./no-such-a\"\n", |_| {}, "command", &["\"confirm\"", "./no-such-a"]);
+    // Those of a bundle may come with it.
+    let stack = Stack::new();
+    stack.configure("[drill]\nrelease-checks = [\"./bin/none\"]\nstart = \"cd / && none\"\n");
+    stack.run(&["doctor"]).ok();
+}
+
+#[test]
+fn nobody_who_could_be_told_is_told() {
+    finds("[notify]\nping-url-file = \"nowhere\"\n", |_| {}, "notify", &["nowhere", "check the path"]);
+    let text = |stack: &Stack| stack.file("repo/ping", "not one\n");
+    finds("[notify]\nping-url-file = \"ping\"\n", text, "notify", &["is no URL"]);
+    finds("[notify]\non-failure = [\"no-such-mail\"]\n", |_| {}, "command", &["on-failure", "no-such-mail"]);
+}
+
+#[test]
+fn docker_is_needed_where_images_are_configured() {
+    let stack = Stack::new();
+    stack.configure("[docker]\nimage = \"acme-api\"\n");
+    let path = few(&stack, &["git", "sh"]);
+    let said = stack.run_with(&[("PATH", &path)], &["doctor", "--json"]).exits(1);
+    wrong(&said, "tool", &["rollback", "apt-get install docker.io", "brew install docker`"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_in_a_line() {
+    let stack = Stack::new();
+    stack.file("repo/recovery.toml", &format!("x = {}", "[".repeat(100_000)));
+    let said = stack.run(&["doctor"]).exits(1);
+    assert!(said.stdout.len() < 10_000, "{} bytes", said.stdout.len());
+    for bytes in [&b"# \xff\n"[..], b"\xff\xfes\0c\0"] {
+        fs::write(stack.path("repo/recovery.toml"), bytes).expect("writes");
+        wrong(&stack.run(&["doctor", "--json"]).exits(1), "configuration", &["is not UTF-8 text"]);
+        stack.run(&["status"]).exits(3).says(&["is not UTF-8 text", "next: save it as UTF-8"]);
+        stack.run(&["--config", "recovery.toml", "status"]).exits(3).says(&["is not UTF-8 text"]);
+    }
+}

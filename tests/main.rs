@@ -20,6 +20,7 @@ mod fuzzed;
 mod golden;
 mod handmade;
 mod hostile;
+mod init;
 mod interrupt;
 mod json;
 mod live;

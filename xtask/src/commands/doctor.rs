@@ -2,10 +2,11 @@
 //!
 //! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
 //! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
+use super::environment::values;
 use super::restore_drill::full;
-use super::{Context, memory};
+use super::{Context, memory, notify};
 use crate::config::live::Consistency;
-use crate::config::{Config, DataSet, Destination, Encryption, keys};
+use crate::config::{Config, DataSet, Deploy, Destination, Encryption, keys};
 use crate::destination::catalog::Catalog;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
@@ -19,7 +20,7 @@ use crate::restore::Source;
 use crate::shown::show;
 use crate::source::folder::Folder;
 use crate::tools::git::Repository;
-use crate::tools::{self, Tool, gpg, signature};
+use crate::tools::{self, Tool, gpg, shell, signature};
 use crate::ui::{bytes, table};
 use rustix::fs::Access;
 use serde::Serialize;
@@ -144,6 +145,13 @@ impl Doctor<'_> {
             self.destination(config, place);
         }
         self.drill(config);
+        self.commands(config);
+        if let Some(file) = &config.notify.ping_url_file {
+            match notify::url_in(file) {
+                Ok(_) => self.add("notify", "ping-url-file", State::Ok, show(file)),
+                Err(error) => self.error("notify", "ping-url-file", &error),
+            }
+        }
         if let Some(memory) = memory(config) {
             self.memory(&memory);
         }
@@ -157,6 +165,11 @@ impl Doctor<'_> {
             Ok(survey) => {
                 let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
                 self.add("data", &set.name, State::Ok, seen);
+                for file in set.key_files.iter().filter(|file| !is_there(&set.source.join(file))) {
+                    let seen = format!("{} has no {file}: no drill would pass", show(&set.source));
+                    let next = "mend `key-files`, or put the file back";
+                    self.wrong("data", &format!("{}: key file", set.name), State::Failed, &seen, next);
+                }
                 survey.databases
             }
             Err(error) => {
@@ -288,6 +301,21 @@ impl Doctor<'_> {
         }
     }
 
+    /// The programs that the user's own lines begin with. No line is run.
+    fn commands(&mut self, config: &Config) {
+        let path = values(["PATH"].into_iter(), self.ctx.env);
+        for (key, line) in lines(config) {
+            // The shell of these is in the restored bundle, which may bring the program.
+            if matches!(key, "release-checks" | "deploy") && line.contains('/') {
+                continue;
+            }
+            if let Some(word) = shell::missing(line, &config.root, &path) {
+                let seen = format!("{word}, with which it begins, is not there, or not on PATH");
+                self.wrong("command", key, State::Failed, &seen, "install it, or mend that line");
+            }
+        }
+    }
+
     /// What the full drill itself would miss.
     fn full(&mut self, config: &Config) {
         match full::incomplete(config) {
@@ -363,6 +391,37 @@ impl Doctor<'_> {
     }
 }
 
+/// Whether anything has this path, a link that leads nowhere too.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// The shell lines that the configuration has, each with its key.
+fn lines(config: &Config) -> Vec<(&'static str, &str)> {
+    let (drill, notify) = (&config.drill, &config.notify);
+    let deploy = match &drill.deploy {
+        Some(Deploy::Command(line)) => Some(line),
+        Some(Deploy::Folder(_)) | None => None,
+    };
+    let sets = config.data.iter().flat_map(|set| {
+        let (before, after) = (set.live.before.iter(), set.live.after.iter());
+        before.map(|line| ("before", line)).chain(after.map(|line| ("after", line)))
+    });
+    sets.chain(config.destinations.iter().filter_map(|place| Some(("confirm", place.confirm.as_ref()?))))
+        .chain(drill.release_checks.iter().map(|line| ("release-checks", line)))
+        .chain(
+            [("stop", &drill.stop), ("start", &drill.start)]
+                .into_iter()
+                .filter_map(|(key, line)| Some((key, line.as_ref()?))),
+        )
+        .chain(drill.smoke.iter().map(|line| ("smoke", line)))
+        .chain(deploy.map(|line| ("deploy", line)))
+        .chain(notify.on_success.iter().map(|line| ("on-success", line)))
+        .chain(notify.on_failure.iter().map(|line| ("on-failure", line)))
+        .map(|(key, line)| (key, line.as_str()))
+        .collect()
+}
+
 /// The tools that what is configured asks for, each with what for.
 fn needs(config: &Config, databases: bool) -> Vec<(Tool, &'static str)> {
     let places = || config.destinations.iter();
@@ -380,6 +439,7 @@ fn needs(config: &Config, databases: bool) -> Vec<(Tool, &'static str)> {
         (Tool::Rsync, "`aside-dir`", config.drill.aside_dir.is_some()),
         (Tool::Ssh, "other machines", remotes().any(|far| far.tools().contains(&Tool::Ssh))),
         (Tool::Curl, "`ping-url-file`", config.notify.ping_url_file.is_some()),
+        (Tool::Docker, "`rollback`", config.docker.configured),
     ];
     all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
 }
@@ -395,8 +455,11 @@ fn needs_of(bundle: &Bundle) -> Vec<(Tool, &'static str)> {
     all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
 }
 
-/// Of a line of versions of all kinds of things, what stands before the first parenthesis; 60 characters at the most.
+/// Of a line of versions of all kinds of things, what stands before the first parenthesis, or where that says no version
+/// (`gpg (GnuPG) 2.2.40`) behind it as well; 60 characters at the most.
 fn short(version: &str) -> String {
-    let first = version.split(" (").next().unwrap_or_default();
+    let (first, rest) = version.split_once(" (").unwrap_or((version, ""));
+    let behind = rest.split_once(')').map_or("", |(_, behind)| behind);
+    let first = if first.contains(char::is_numeric) { first.to_owned() } else { format!("{first}{behind}") };
     first.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }

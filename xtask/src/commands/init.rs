@@ -1,19 +1,21 @@
 //! `init`: a commented `recovery.toml` with what was detected. Guesses are written as comments, never as settings that
 //! could delete or skip anything.
 use super::Context;
+use super::schedule::quote::sh;
 use crate::cli::InitArgs as Args;
-use crate::config::{Config, beneath};
+use crate::config::{Config, VersionFrom, beneath};
 use crate::destination::durable::replace;
+use crate::destination::mount::resolved;
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
 use crate::tools::{cargo, git::Repository};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs the verb.
 ///
 /// # Errors
-/// When a file is there already and `--force` is not given.
+/// When something is there already, and is no file or `--force` is not given.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let repository = Repository::discover(&ctx.start)?;
     if let Some(bare) = repository.as_ref().filter(|found| found.is_bare() && ctx.config_file.is_none()) {
@@ -22,28 +24,36 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let next = "write recovery.toml in a clone of it and commit that; or give --config a file";
         return Err(Error::refused(what, next));
     }
-    let root = repository.map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
+    let root =
+        repository.as_ref().map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
     let path = ctx.config_file.clone().unwrap_or_else(|| root.join("recovery.toml"));
-    if path.exists() && !args.force && !args.dry_run {
-        let what = format!("{} is there already", path.display());
-        return Err(Error::refused(what, "edit it, or replace it with --force"));
+    if !args.dry_run {
+        may_be_written(&path, args.force)?;
     }
-    let name = match cargo::package(&root) {
-        Some(name) => name,
-        None => Config::load(&root, None, &mut beneath(&root))
-            .map_or_else(|_| "my-service".into(), |config| config.release.name),
-    };
-    let version =
-        ["Cargo.toml", "package.json"].into_iter().find(|file| root.join(file).exists()).unwrap_or("git");
-    let data = data_folders(&root)?;
-    let drive = drives().into_iter().next();
+    let part = resolved(&ctx.start)
+        .strip_prefix(resolved(&root))
+        .ok()
+        .and_then(|part| Some(part.to_str()?.to_owned()))
+        .unwrap_or_default();
+    let Config { mut release, .. } = detected(&root, "")?;
+    let name = cargo::package(&root).unwrap_or_else(|| release.name.clone());
+    let mut version = "git";
+    for file in [VersionFrom::Cargo("Cargo.toml".into()), VersionFrom::Npm("package.json".into())] {
+        release.version_from = Some(file.clone());
+        if release.version(&mut beneath(&root))?.is_some() {
+            version = if matches!(file, VersionFrom::Cargo(_)) { "Cargo.toml" } else { "package.json" };
+            break;
+        }
+    }
+    let mut data = data_folders(&root, "", repository.as_ref())?;
+    if !part.is_empty() {
+        data.extend(data_folders(&root, &part, repository.as_ref())?);
+    }
+    let drives = drives(&std::fs::read_to_string("/proc/self/mounts").unwrap_or_default());
     let compose = COMPOSE.into_iter().find(|file| root.join(file).is_file());
-    let text = render(&name, version, &data, drive.as_deref()) + &docker(&name, compose);
+    let text = render(&name, version, &service(&root, &part), &data, &drives) + &docker(&name, compose);
     // Never a file that does not load.
-    Config::load(&root, None, &mut |file| match file {
-        "recovery.toml" => Ok(Some(text.clone())),
-        file => beneath(&root)(file),
-    })?;
+    detected(&root, &text)?;
     if !args.dry_run {
         replace(&path, text.as_bytes(), 0o644)?;
     }
@@ -56,63 +66,167 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         ctx.ui.result(&text);
     } else {
         ctx.ui.result(&format!("wrote {}", show(&path)));
-        ctx.ui.say(match (&drive, data.is_empty()) {
-            (Some(_), false) => {
-                "next: cargo xtask doctor\n      cargo xtask snapshot\n      cargo xtask backup\n      cargo xtask restore-drill"
-            }
-            _ => {
-                "next: name your data and your drive in it, where it has comments\n      cargo xtask doctor"
-            }
-        });
+        let first = match drives.is_empty() || data.is_empty() {
+            true => "name your data and your drive in it, where it has comments (`doctor` says what is missing); then\n      ",
+            false => "",
+        };
+        let call = call(ctx, &root);
+        ctx.ui.say(&format!("next: {first}{call} snapshot\n      {call} backup\n      {call} restore-drill"));
     }
     Ok(Exit::Done)
 }
 
-/// Hidden folders of the root that look like a service's runtime data: not a tool's, and not empty.
-fn data_folders(root: &Path) -> Result<Vec<String>> {
-    const TOOLS: [&str; 12] = [
-        ".git",
-        ".github",
-        ".cargo",
-        ".ci",
-        ".recovery",
-        ".cache",
-        ".vscode",
-        ".idea",
-        ".venv",
-        ".npm",
-        ".husky",
-        ".circleci",
-    ];
+/// Refuses to replace what nobody has said to replace, and what is no file: a folder, a device.
+fn may_be_written(path: &Path, force: bool) -> Result<()> {
+    let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.is_file() && !there.is_symlink() {
+        let what = format!("{} is there already, and is not a file", show(path));
+        return Err(Error::refused(what, "see what lies there, and move it away"));
+    }
+    match force {
+        true => Ok(()),
+        false => {
+            let what = format!("{} is there already", show(path));
+            Err(Error::refused(what, "edit it, or replace it with --force"))
+        }
+    }
+}
+
+/// What a `recovery.toml` of this text comes to here; the one that may be there already is not asked.
+fn detected(root: &Path, text: &str) -> Result<Config> {
+    Config::load(root, None, &mut |file| match file {
+        "recovery.toml" => Ok(Some(text.to_owned())),
+        file => beneath(root)(file),
+    })
+}
+
+/// How this program is called again: by its alias where Cargo has started it, else by its file.
+fn call(ctx: &Context, root: &Path) -> String {
+    let call = match &ctx.exe {
+        Some(exe) if (ctx.env)("CARGO").is_none() => format!("{} -C {}", sh(&show(exe)), sh(&show(root))),
+        _ => "cargo xtask".to_owned(),
+    };
+    match &ctx.config_file {
+        Some(file) => format!("{call} --config {}", sh(&show(file))),
+        None => call,
+    }
+}
+
+/// Where `init` was started in a folder below the root, how that alone is released.
+fn service(root: &Path, part: &str) -> String {
+    let value = quoted(part);
+    match detected(root, &format!("[release]\nroot = {value}\n")) {
+        Ok(config) if !part.is_empty() => {
+            format!(
+                "# root = {value}    # bundles that folder alone; \"{}\" is its name then\n",
+                config.release.name
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// Hidden folders, `data` and `var` in the folder `part` of the root that look like a service's runtime data: neither a
+/// tool's nor a cache, not empty, and not all of it git's.
+fn data_folders(root: &Path, part: &str, repository: Option<&Repository>) -> Result<Vec<String>> {
+    let untracked = repository.filter(|found| !found.is_bare()).map(Repository::untracked).transpose()?;
+    let folder = root.join(part);
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(root).map_err(Error::io("list", root))? {
-        let entry = entry.map_err(Error::io("list", root))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let entry = entry.map_err(Error::io("list", &folder))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
         let holds_something =
             std::fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_some());
         let hidden = name.starts_with('.') && name.len() > 1 && !TOOLS.contains(&name.as_str());
+        let path = if part.is_empty() { name.clone() } else { format!("{part}/{name}") };
         if (hidden || name == "data" || name == "var")
             && holds_something
-            && !name.contains(['"', '\\'])
             && !name.chars().any(char::is_control)
+            && !entry.path().join("CACHEDIR.TAG").exists()
+            && untracked.as_ref().is_none_or(|known| known.iter().any(|one| overlap(one, &path)))
         {
-            found.push(name);
+            found.push(path);
         }
     }
     found.sort();
     Ok(found)
 }
 
-/// Mount points where people mount drives: `/mnt/NAME`, `/media/NAME`, `/media/USER/NAME`, `/Volumes/NAME`.
-fn drives() -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let depth = |point: &&str| match point.trim_start_matches('/').split_once('/') {
-        Some(("mnt" | "Volumes", rest)) => !rest.contains('/'),
-        Some(("media", rest)) => rest.matches('/').count() < 2,
-        _ => false,
-    };
-    points.filter(depth).filter(|point| !point.contains('\\')).map(PathBuf::from).collect()
+/// Hidden folders of tools, which make them anew.
+const TOOLS: [&str; 33] = [
+    ".git",
+    ".github",
+    ".cargo",
+    ".ci",
+    ".recovery",
+    ".cache",
+    ".vscode",
+    ".idea",
+    ".venv",
+    ".npm",
+    ".husky",
+    ".circleci",
+    ".angular",
+    ".bundle",
+    ".direnv",
+    ".eggs",
+    ".gradle",
+    ".hypothesis",
+    ".ipynb_checkpoints",
+    ".mypy_cache",
+    ".next",
+    ".nox",
+    ".nuxt",
+    ".nyc_output",
+    ".parcel-cache",
+    ".pnpm-store",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".svelte-kit",
+    ".terraform",
+    ".tox",
+    ".turbo",
+    ".yarn",
+];
+
+/// Whether one of two paths is the other, or lies in it.
+fn overlap(one: &[u8], other: &str) -> bool {
+    let (one, other) = (one.strip_suffix(b"/").unwrap_or(one), other.as_bytes());
+    let within =
+        |inner: &[u8], outer: &[u8]| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(b"/"));
+    one == other || within(one, other) || within(other, one)
+}
+
+/// Mount points where people mount drives, and that may be written to: `/mnt/NAME`, `/media/NAME`, `/media/USER/NAME`,
+/// `/Volumes/NAME`. None of them is asked, since one may not answer.
+fn drives(mounts: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(point), Some(options)) = (fields.next().map(unescaped), fields.nth(1)) else { continue };
+        let is_drive = match point.trim_start_matches('/').split_once('/') {
+            Some(("mnt" | "Volumes", rest)) => !rest.contains('/'),
+            Some(("media", rest)) => rest.matches('/').count() < 2,
+            _ => false,
+        };
+        let plain = !point.chars().any(char::is_control);
+        if is_drive && plain && options.split(',').all(|one| one != "ro") && !found.contains(&point) {
+            found.push(point);
+        }
+    }
+    found
+}
+
+/// A field of the table of mounts: what would end it stands there as a backslash and three octal digits (proc_pid_mounts(5)).
+fn unescaped(field: &str) -> String {
+    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
+        .iter()
+        .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
+}
+
+/// Text as TOML wants it.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// A name for the set of a folder: plain, and neither another's nor another's with a suffix behind it.
@@ -147,38 +261,47 @@ fn docker(name: &str, compose: Option<&str>) -> String {
     )
 }
 
-fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> String {
+fn render(name: &str, version: &str, service: &str, data: &[String], drives: &[String]) -> String {
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
          # Commit this file and docs/drills, the evidence; releases/ and the data itself belong in .gitignore.\n\
-         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n\
+         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n{service}\
          # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\n# keep = 3                           # how many bundles `prune` leaves\n\n"
     );
     let mut sets: Vec<(String, &str)> = Vec::new();
     for folder in data {
-        let name = set_name(folder, &sets);
+        let name = set_name(folder.rsplit('/').next().unwrap_or_default(), &sets);
         sets.push((name, folder));
     }
-    let mark = if drive.is_some() { "" } else { "# " };
+    let mark = if drives.is_empty() { "# " } else { "" };
     for (set, folder) in &sets {
         text.push_str(&format!(
-            "{mark}[data.{set}]\n{mark}source = \"{folder}\"\n{mark}destination = \"drive\"              # or several: [\"drive\", \"far\"]\n\
+            "{mark}[data.{set}]\n{mark}source = {}\n{mark}destination = \"drive\"              # or several: [\"drive\", \"far\"]\n\
              # key-files = [\"config.toml\"]        # what a drill spot-checks by name\n\
              # canary = \".recovery-canary\"        # a file that each backup writes and each drill demands back\n\
              # sample = \"5%\"                      # of a big set: what a spot drill restores of it\n\
-             # backup-every = \"1d\"                # when `backup --if-due` makes one, and `status` misses it\n\n"
+             # backup-every = \"1d\"                # when `backup --if-due` makes one, and `status` misses it\n\n",
+            quoted(folder)
         ));
     }
     if sets.is_empty() {
         text.push_str("# [data.runtime]\n# source = \"path/to/runtime/data\"\n# destination = \"drive\"\n\n");
     }
-    let place = drive.unwrap_or(Path::new("/mnt/drive")).display();
+    let drive = drives.first().map_or("/mnt/drive", String::as_str);
+    let (path, mount) = (quoted(&format!("{drive}/{name}-backups")), quoted(drive));
+    let others = drives.get(1..).unwrap_or_default().join(", ");
+    let others = if others.is_empty() { others } else { format!("# mounted as well: {others}\n") };
+    let check = match version {
+        "Cargo.toml" => "cargo check --locked",
+        "package.json" => "npm ci --omit=dev",
+        _ => "sh check.sh",
+    };
     text.push_str(&format!(
-        "{mark}[destination.drive]\n{mark}path = \"{place}/{name}-backups\"\n{mark}mount = \"{place}\"\n# keep = 3                           # how many backups of each set `prune` leaves\n\
+        "{mark}[destination.drive]\n{mark}path = {path}\n{mark}mount = {mount}\n{others}# keep = 3                           # how many backups of each set `prune` leaves\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"      # encrypts with gpg\n\n\
          [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
          # verify-every = \"31d\"               # how long a backup may go without being read and compared\n\
-         # release-checks = [\"npm ci --omit=dev\"]\n\
+         # release-checks = [\"{check}\"]\n\
          # full-every = \"92d\"                 # the full drill, in place; it needs these four:\n\
          # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
          # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\
@@ -187,4 +310,31 @@ fn render(name: &str, version: &str, data: &[String], drive: Option<&Path>) -> S
          # ping-url-file = \"/etc/recovery-ping\"\n"
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drives_are_those_that_may_be_written_to() {
+        let mounts = "/dev/sda1 / ext4 rw 0 0\nnone /mnt tmpfs rw 0 0\n/dev/sdb1 /media/ada/My\\040Drive vfat rw,nosuid 0 0\n\
+                      /dev/sr0 /media/cdrom iso9660 ro,relatime 0 0\nrclone /mnt/g fuse rw 0 0\nx /mnt/g fuse rw 0 0\n\
+                      y /mnt/a/b ext4 rw 0 0\nz /mnt/line\\012end ext4 rw 0 0\nshort /mnt/x\n";
+        assert_eq!(drives(mounts), ["/media/ada/My Drive", "/mnt/g"]);
+    }
+
+    #[test]
+    fn paths_overlap_at_their_parts_alone() {
+        for (one, other, expected) in [
+            ("a/", "a", true),
+            ("a/b", "a", true),
+            ("a/", "a/b", true),
+            ("ab", "a", false),
+            ("a", "ab", false),
+            ("b", "a", false),
+        ] {
+            assert_eq!(overlap(one.as_bytes(), other), expected, "{one} {other}");
+        }
+    }
 }

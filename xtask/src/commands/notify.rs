@@ -154,6 +154,15 @@ fn one_line(text: &str) -> String {
 
 /// Asks for the URL in `file`; with `/fail` behind its path after a failure.
 fn ping(file: &Path, news: &News<'_>) -> Result<()> {
+    let url = url_in(file)?;
+    curl::get(&if news.is_good() { url } else { failing(&url) })
+}
+
+/// The URL in the first line of `file`.
+///
+/// # Errors
+/// When it cannot be read, or there is none in it.
+pub(super) fn url_in(file: &Path) -> Result<String> {
     let bytes = read::small(file)?;
     let text = String::from_utf8_lossy(&bytes);
     let url = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -161,7 +170,7 @@ fn ping(file: &Path, news: &News<'_>) -> Result<()> {
     if !(url.starts_with("http://") || url.starts_with("https://")) || !url.chars().all(plain) {
         return Err(Error::refused("its first line is no URL", "write https://… into it, and nothing else"));
     }
-    curl::get(&if news.is_good() { url.to_owned() } else { failing(url) })
+    Ok(url.to_owned())
 }
 
 /// The URL that tells of a failure.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// `[docker]`.
 #[derive(Debug, Clone)]
 pub struct Docker {
+    /// Whether the file says anything of it.
+    pub configured: bool,
     /// The name of the images, without a tag; default `release.name` in small letters.
     pub image: String,
     /// Where saved images lie; default `~/.cache/codex-backups`.
@@ -62,13 +64,20 @@ impl RawDocker {
         release: &str,
         at: &dyn Fn(&str) -> PathBuf,
     ) -> Result<Docker, (String, String)> {
+        let configured = self != Self::default();
         let image = match self.image {
             Some(image) => image,
             None => named_after(release)?,
         };
         let [prod, dev] = [("prod", self.prod, PROD), ("dev", self.dev, DEV)]
             .map(|(name, raw, default)| raw.resolve(name, &image, &default, at));
-        Ok(Docker { backup_dir: self.backup_dir.as_deref().map(at), prod: prod?, dev: dev?, image })
+        Ok(Docker {
+            configured,
+            backup_dir: self.backup_dir.as_deref().map(at),
+            prod: prod?,
+            dev: dev?,
+            image,
+        })
     }
 }
 

@@ -12,14 +12,20 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// A file that the user has named; a pipe will do, an endless one will not.
 pub(super) fn read_small(path: &Path) -> Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
-    if text.len() as u64 > MAX_FILE {
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MAX_FILE {
         let what = format!("{} has more than {MAX_FILE} bytes", path.display());
         return Err(Error::refused(what, "name a recovery.toml"));
     }
-    Ok(text)
+    utf8(path, bytes)
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| {
+        Error::refused(format!("{} is not UTF-8 text", path.display()), "save it as UTF-8, and run again")
+    })
 }
 
 /// The files that lie in `root`, which somebody else may have laid there: no pipe is waited for.
@@ -33,7 +39,6 @@ pub fn beneath(root: &Path) -> impl FnMut(&str) -> Result<Option<String>> {
             Err(error) => return Err(Error::io("read", &path)(error)),
             Ok(_) => {}
         }
-        let text = String::from_utf8(read::small(&path)?);
-        text.map(Some).map_err(|_| Error::io("read", &path)(ErrorKind::InvalidData.into()))
+        utf8(&path, read::small(&path)?).map(Some)
     }
 }

@@ -156,7 +156,7 @@ pub(super) struct RawNotify {
     environment: Option<Vec<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawDocker {
     pub image: Option<String>,
@@ -167,7 +167,7 @@ pub(super) struct RawDocker {
     pub dev: RawDeployment,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawDeployment {
     pub tag: Option<String>,
@@ -189,12 +189,16 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Raw> {
     }
 }
 
+/// Characters of a wrong line that are shown.
+const SHOWN: usize = 80;
+
 fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let place =
         line.map_or_else(|| path.to_owned(), |line| PathBuf::from(format!("{}:{line}", path.display())));
     let (what, next) = unknown_key(error.message()).unwrap_or_else(|| {
         let at = line.and_then(|line| text.lines().nth(line - 1)).map_or("", str::trim);
+        let at: String = at.chars().take(SHOWN).collect();
         (
             format!("{} in `{at}`", said(error.message())),
             "see the commented file that `cargo xtask init` writes".into(),

@@ -51,6 +51,18 @@ pub fn run(line: &str, cwd: &Path, env: &[(String, String)], deadline: Duration)
     run_for(line, cwd, env, deadline, OnInterrupt::End)
 }
 
+/// The word that a line begins with, where the shell finds no program of that name. Nothing of the line is run; of one that
+/// begins with anything but a plain word nothing is known.
+pub fn missing<'a>(line: &'a str, cwd: &Path, env: &[(String, String)]) -> Option<&'a str> {
+    let word = line.split_whitespace().next()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./+-".contains(c);
+    if word.starts_with('-') || !word.chars().all(plain) {
+        return None;
+    }
+    let ran = run(&format!("command -v {word}"), cwd, env, Duration::from_secs(10)).ok()?;
+    matches!(ran.outcome, Outcome::Fail(_)).then_some(word)
+}
+
 /// The same for one that has its time even if this run is interrupted.
 ///
 /// # Errors
@@ -221,6 +233,26 @@ mod tests {
         assert!(sh("echo to stderr >&2; echo end", 10_000).tail.ends_with("to stderr\nend\n"));
         assert_eq!(sh("env | grep -c HOME", 10_000).tail, "0\n");
         assert_eq!(sh("yes | head -c 1000000; echo end", 10_000).tail.len(), TAIL);
+    }
+
+    #[test]
+    fn a_line_whose_program_is_not_there_is_known_without_running_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        let known = |line| missing(line, folder.path(), &env);
+        for line in [
+            "cd x && y",
+            "touch mark",
+            "X=1 no-such",
+            "(no-such)",
+            "$(touch mark)",
+            "if true; then :; fi",
+            "",
+        ] {
+            assert_eq!(known(line), None, "{line}");
+        }
+        assert_eq!((known("no-such a b"), known("./no-such")), (Some("no-such"), Some("./no-such")));
+        assert!(!folder.path().join("mark").exists(), "it was run");
     }
 
     #[test]

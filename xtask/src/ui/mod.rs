@@ -233,7 +233,8 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    // Wider than that a column cannot be formatted, and need not be.
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0).min(1000)).collect();
     let line = |row: &Vec<String>| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
@@ -257,5 +258,6 @@ mod tests {
         assert_eq!(span(jiff::SignedDuration::from_secs(59)), "59 s");
         let rows = [vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
         assert_eq!(table(&rows), ["a    bb", "ccc  d"]);
+        assert_eq!(table(&[vec!["x".repeat(100_000)]])[0].len(), 100_000);
     }
 }

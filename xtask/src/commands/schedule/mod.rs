@@ -4,7 +4,7 @@
 //! drills; and, apart from that, `status`. A run that has to be tried again later (75) is no trouble: it is quiet, and
 //! `status` tells when something was put off for too long.
 mod cron;
-mod quote;
+pub(super) mod quote;
 mod systemd;
 
 use super::Context;

@@ -1,7 +1,7 @@
 //! Words as a shell, a crontab and a unit of systemd want them. Pure.
 
 /// A word for `sh`, as it is where it is plain.
-pub(super) fn sh(text: &str) -> String {
+pub(in crate::commands) fn sh(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@,+-".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

@@ -86,6 +86,10 @@ impl Repository {
         let answer = match asked {
             Ok(answer) => answer,
             Err(Error::Tool { stderr, .. }) if stderr.contains("not a git repository") => return Ok(None),
+            Err(Error::Tool { tool, status, stderr, .. }) if stderr.contains("dubious ownership") => {
+                let next = "run this as who owns it; or, if you trust it, name it to git in `safe.directory`";
+                return Err(Error::Tool { tool, status, stderr, next: next.to_owned() });
+            }
             Err(error) => return Err(error),
         };
         let answer = answer.strip_suffix(b"\n").unwrap_or(&answer).to_vec();
@@ -109,6 +113,16 @@ impl Repository {
     /// Whether it has no working tree.
     pub fn is_bare(&self) -> bool {
         self.bare
+    }
+
+    /// What lies in the working tree and is not tracked, ignored or not: paths from its top. Of a folder in which nothing is
+    /// tracked, the folder alone, with `/` behind it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn untracked(&self) -> Result<Vec<Vec<u8>>> {
+        let listed = self.git(&["ls-files", "-z", "--others", "--directory"])?;
+        Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {

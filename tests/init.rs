@@ -1,0 +1,144 @@
+//! `init`: what it takes for certain, what it leaves alone, and that the file it writes and the commands it prints work.
+use super::support::{Outcome, Stack};
+use std::fs;
+
+fn planned(stack: &Stack) -> serde_json::Value {
+    stack.run(&["init", "--dry-run", "--json"]).ok().json()
+}
+
+/// Takes the marks off the sets and the destination, as someone would who has a drive.
+fn with_a_drive(stack: &Stack) {
+    let drive = stack.path("drive").display().to_string();
+    stack.sh(
+        "repo",
+        &format!(
+            "sed -E -i 's/^# (\\[data|\\[destination|source|destination =|path)/\\1/; s|^path = .*|path = \"{drive}\"|; \
+             /^(# )?mount =/d' recovery.toml"
+        ),
+    );
+}
+
+/// The commands that a run prints as the next.
+fn next(said: &Outcome) -> Vec<String> {
+    let shown = format!("{}{}", said.stdout, said.stderr);
+    let from = shown.find("next: ").expect("something is next");
+    let lines = shown[from..].lines().map(|line| line.trim_start_matches("next: ").trim());
+    lines.filter(|line| line.contains(" -C ") || line.starts_with("cargo ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_that_are_printed_run_as_they_stand() {
+    let stack = Stack::new();
+    let lines = next(&stack.run(&["init"]).ok().says(&["name your data"]));
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    with_a_drive(&stack);
+    // From anywhere.
+    let said: Vec<String> = lines.iter().map(|line| stack.sh("home", line)).collect();
+    assert!(said[0].contains("created ") && said[1].contains("codex-api: "), "{said:?}");
+    assert!(said[2].contains("result: verified"), "{said:?}");
+    let cargo = stack.run_with(&[("CARGO", "/usr/bin/cargo")], &["init", "--force"]).ok();
+    assert_eq!(next(&cargo), ["cargo xtask snapshot", "cargo xtask backup", "cargo xtask restore-drill"]);
+}
+
+#[test]
+fn what_stands_in_comments_loads_when_the_marks_are_taken_off() {
+    let stack = Stack::new();
+    stack.file("repo/compose.yaml", "services: {}\n");
+    stack.file("repo/services/api/package.json", r#"{"name": "@acme/part", "version": "2.0.0"}"#);
+    stack.run(&["-C", "services/api", "init"]).ok();
+    with_a_drive(&stack);
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    let lines: Vec<&str> = text.lines().collect();
+    let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let is_mark =
+        |line: &&str| line.strip_prefix("# ").is_some_and(|rest| rest.starts_with('[') || is_key(rest));
+    let marks: Vec<usize> = (0..lines.len()).filter(|at| is_mark(&lines[*at])).collect();
+    assert!(marks.len() > 20, "{text}");
+    let mut faults = Vec::new();
+    for mark in marks.iter().map(|mark| vec![*mark]).chain([marks.clone()]) {
+        let mut changed: Vec<&str> = lines.clone();
+        for at in &mark {
+            changed[*at] = lines[*at].trim_start_matches("# ");
+            // With a key its table, where that is a comment as well.
+            let table = (0..*at)
+                .rev()
+                .take_while(|above| !lines[*above].is_empty())
+                .find(|above| lines[*above].contains('['));
+            if let Some(table) = table.filter(|_| is_key(changed[*at])) {
+                changed[table] =
+                    if lines[table].starts_with("# [") { &lines[table][2..] } else { lines[table] };
+            }
+        }
+        stack.file("repo/recovery.toml", &changed.join("\n"));
+        let said = stack.run(&["status"]);
+        if ![0, 1].contains(&said.code) {
+            let taken: Vec<&str> = mark.iter().map(|at| lines[*at]).collect();
+            faults.push(format!("{taken:?}: exit {}: {}", said.code, said.stderr));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Of several members none is the one; a file that says no version is not asked for it.
+#[test]
+fn a_workspace_of_several_is_named_after_its_folder() {
+    let stack = Stack::bare();
+    stack.sh("repo", "git init -q -b main .");
+    stack.file("repo/Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"xtask\", \"app\"]\n");
+    for name in ["xtask", "app"] {
+        let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.3.0\"\nedition = \"2024\"\n");
+        stack.file(&format!("repo/{name}/Cargo.toml"), &manifest);
+        stack.file(&format!("repo/{name}/src/lib.rs"), "");
+    }
+    let said = planned(&stack);
+    assert_eq!((&said["name"], &said["version_from"]), (&"repo".into(), &"git".into()));
+    stack.file("repo/package.json", r#"{"name": "front", "version": "3.2.1"}"#);
+    let said = planned(&stack);
+    assert_eq!((&said["name"], &said["version_from"]), (&"front".into(), &"package.json".into()));
+}
+
+#[test]
+fn what_git_tracks_and_what_tools_make_is_no_data() {
+    let stack = Stack::new();
+    stack.sh(
+        "repo",
+        "mkdir .config data var .pytest_cache .store .x\\\"y; echo 1 > .config/tool.toml; echo 1 > data/seed.csv; \
+         echo 1 > var/state; echo 1 > .pytest_cache/v; echo 1 > .store/o; echo 1 > .x\\\"y/z; \
+         echo 'Signature: 8a477f597d28d172789f06886806bc55' > .store/CACHEDIR.TAG; ln -s /etc .etc; \
+         git add -f .config data .etc; git -c user.name=a -c user.email=a@example.org commit -qm more",
+    );
+    assert_eq!(planned(&stack)["data"], serde_json::json!([".codex-api", ".x\"y", "var"]));
+    stack.file("repo/data/upload.bin", "1");
+    assert_eq!(planned(&stack)["data"], serde_json::json!([".codex-api", ".x\"y", "data", "var"]));
+}
+
+#[test]
+fn a_service_in_a_folder_is_found_from_there() {
+    let stack = Stack::new();
+    stack.file("repo/services/api/package.json", r#"{"name": "@acme/part", "version": "2.0.0"}"#);
+    stack.file("repo/services/api/.part/file", "1");
+    let said = stack.run(&["-C", "services/api", "init", "--json"]).ok().json();
+    assert_eq!(said["data"], serde_json::json!([".codex-api", "services/api/.part"]));
+    let text = said["text"].as_str().expect("text");
+    assert!(text.contains("# root = \"services/api\"") && text.contains("acme-part"), "{text}");
+    assert!(text.contains("[data.part]") && stack.path("repo/recovery.toml").exists(), "{text}");
+    let said = stack.run(&["-C", "services/api", "init", "--config", "recovery.toml"]).ok();
+    assert!(stack.path("repo/services/api/recovery.toml").exists());
+    let lines = next(&said);
+    assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("--config")), "{lines:?}");
+    stack.sh("home", &lines[0]);
+}
+
+#[test]
+fn what_is_no_file_is_never_replaced() {
+    let stack = Stack::new();
+    stack.sh("repo", "ln -s ../nowhere recovery.toml; mkdir folder; mkfifo pipe");
+    let before = stack.listing("repo");
+    stack.run(&["init"]).exits(3).says(&["there already", "--force"]);
+    for name in ["folder", "pipe"] {
+        stack.run(&["init", "--force", "--config", name]).exits(3).says(&["is not a file", "move it away"]);
+    }
+    assert_eq!(stack.listing("repo"), before);
+    stack.run(&["init", "--force"]).ok();
+    assert!(!stack.path("nowhere").exists(), "a link was followed");
+}
