@@ -2,7 +2,10 @@
 use super::*;
 use crate::archive::sha256_hex;
 use crate::drill::chain::{Stored, check_chain, newest};
+use crate::drill::demands::Demands;
 use crate::drill::measured::Frame;
+use crate::drill::rotation::Share;
+use crate::drill::steps::Kind;
 
 /// What a drill of alice knows of itself.
 pub(crate) fn frame() -> Frame {
@@ -206,27 +209,30 @@ fn speed_is_told_where_bytes_and_time_are() {
     }
 }
 
-#[test]
-fn a_confirmed_backup_is_as_new_as_its_confirmation() {
-    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-    let planned = |file: &str, hour| Planned {
-        kind: crate::drill::steps::Kind { role: Role::Data, set: file.into() },
+fn planned(role: Role, file: &str, created_at: Timestamp) -> Planned {
+    Planned {
+        kind: Kind { role, set: file.into() },
         file: file.into(),
         bytes: 1,
-        created_at: at(hour),
+        created_at,
         pick: Pick::Latest,
         encrypted: false,
         has_manifest: true,
         key_files: vec![],
-        demands: crate::drill::demands::Demands::default(),
-    };
-    let plan = Plan {
-        required: vec![],
-        artifacts: vec![planned("a", 1), planned("b", 6)],
-        tools: vec![],
-        release_checks: vec![],
-        check_timeout: std::time::Duration::ZERO,
-    };
+        demands: Demands::default(),
+    }
+}
+
+fn plan(artifacts: Vec<Planned>) -> Plan {
+    let check_timeout = std::time::Duration::ZERO;
+    Plan { required: vec![], artifacts, tools: vec![], release_checks: vec![], check_timeout }
+}
+
+#[test]
+fn a_confirmed_backup_is_as_new_as_its_confirmation() {
+    let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
+    let planned = |file: &str, hour| planned(Role::Data, file, at(hour));
+    let plan = plan(vec![planned("a", 1), planned("b", 6)]);
     let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / 3600.0);
     assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
     let confirmed = [("a".to_owned(), at(9))].into();
@@ -245,4 +251,111 @@ fn what_would_be_lost_now_is_that_of_the_worst_set() {
     assert_eq!(loss_seconds(["b", "c"], &newest, at(10)), None, "of one without a backup all would be lost");
     assert_eq!(loss_seconds([], &newest, at(10)), None);
     assert_eq!(loss_seconds(["a", "b"], &newest, at(7)), None, "a clock is wrong");
+}
+
+/// Every step of a plan, each of a second, and passed.
+fn all_pass(plan: &Plan) -> Vec<StepRun> {
+    let run = |step| StepRun {
+        step,
+        outcome: Outcome::Pass,
+        seconds: 1.0,
+        detail: String::new(),
+        checked: None,
+        bytes: None,
+    };
+    plan.steps().into_iter().map(run).collect()
+}
+
+/// A bundle, a backup, and an older one of the same set.
+pub(crate) fn three() -> Plan {
+    let at = Timestamp::UNIX_EPOCH;
+    let older = Planned { pick: Pick::Older, ..planned(Role::Data, "b", at) };
+    let mut plan = plan(vec![planned(Role::Release, "a", at), planned(Role::Data, "b", at), older]);
+    plan.required = plan.artifacts[..2].iter().map(|artifact| artifact.kind.clone()).collect();
+    plan
+}
+
+#[test]
+fn the_recovery_time_is_that_of_the_latest_when_all_of_them_came_back() {
+    let plan = three();
+    let runs = all_pass(&plan);
+    assert_eq!(latest_data(&plan).count(), 1, "neither the bundle nor the older one");
+    // Preflight, pick, and four of each.
+    assert_eq!(rto_seconds(&plan, &runs), Some(10.0));
+    let failed = |step: Step| {
+        let mut runs = runs.clone();
+        runs.iter_mut().find(|run| run.step == step).expect("a step of the plan").outcome = Outcome::Fail;
+        rto_seconds(&plan, &runs)
+    };
+    assert_eq!((failed(Step::Compare(1)), failed(Step::Compare(2))), (None, Some(10.0)));
+    assert_eq!(rto_seconds(&plan, &[]), None);
+    let mut lacking = three();
+    lacking.required.push(Kind { role: Role::Data, set: "c".into() });
+    assert_eq!(rto_seconds(&lacking, &runs), None, "nothing of one set came back");
+    for (index, expected) in [(1, None), (2, Some(10.0))] {
+        let mut sampled = three();
+        sampled.artifacts[index].demands.sample = Some(Share { number: 1, of: 2 });
+        assert_eq!(rto_seconds(&sampled, &runs), expected, "a sample of {index}");
+    }
+}
+
+#[test]
+fn all_is_restored_when_the_latest_of_each_set_is() {
+    let mut plan = three();
+    let runs = all_pass(&plan);
+    assert!(all_restored(&plan, &runs));
+    let without = |index: usize| {
+        let mut runs = runs.clone();
+        runs.iter_mut()
+            .filter(|run| run.step == Step::Restore(index))
+            .for_each(|run| run.outcome = Outcome::Fail);
+        all_restored(&plan, &runs)
+    };
+    assert_eq!([0, 1, 2].map(without), [true, false, true]);
+    plan.required.push(Kind { role: Role::Release, set: "c".into() });
+    assert!(all_restored(&plan, &runs), "a bundle is no data");
+    plan.required.push(Kind { role: Role::Data, set: "c".into() });
+    assert!(!all_restored(&plan, &runs));
+}
+
+#[test]
+fn what_only_a_sample_was_restored_of_is_named_once() {
+    let mut record = sample(1, None);
+    assert_eq!(record.sampled(), "");
+    let part = Part { numbers: vec![1], of: 2, entries: 1, bytes: 1 };
+    let one = |set: &str| ArtifactRecord {
+        set: set.into(),
+        part: Some(part.clone()),
+        ..sample(1, None).artifacts[0].clone()
+    };
+    record.artifacts.extend([one("logs"), one("logs"), one("files")]);
+    assert_eq!(record.sampled(), " (of files, logs only a sample was restored)");
+}
+
+#[test]
+fn who_ran_it_is_told_in_words() {
+    let mut record = sample(1, None);
+    for (started_by, words) in [
+        (Started::Terminal, "alice, at a terminal"),
+        (Started::Cron, "alice, by cron"),
+        (Started::Systemd, "alice, by systemd"),
+        (Started::Ci, "alice, in a CI job"),
+        (Started::Other, "alice, without a terminal"),
+    ] {
+        record.operator = Some(Operator { started_by, ..operator() });
+        assert_eq!(record.ran_by().as_deref(), Some(words));
+    }
+    record.operator = Some(Operator { user: "root".into(), login: Some("bob".into()), ..operator() });
+    record.recovered_by = Some(operator());
+    assert_eq!(record.ran_by().as_deref(), Some("bob as root, by cron; recovered by alice, by cron"));
+    record.operator = None;
+    assert_eq!(record.ran_by(), None);
+}
+
+#[test]
+fn each_verdict_and_outcome_has_its_word() {
+    let words = [Verdict::Verified, Verdict::NotVerified, Verdict::CouldNotRun].map(Verdict::word);
+    assert_eq!(words, ["verified", "not_verified", "could_not_run"]);
+    let all = [Outcome::Pass, Outcome::Fail, Outcome::Skip, Outcome::Blocked, Outcome::Timeout];
+    assert_eq!(all.map(|outcome| outcome.to_string()).join(" "), "pass fail skip blocked timeout");
 }
