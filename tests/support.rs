@@ -126,6 +126,10 @@ impl Stack {
         command.env_clear().env("PATH", &self.path).env("HOME", self.path("home")).env("LC_ALL", "C");
         command.env("TZ", "UTC").env("RECOVERY_NOW", NOW).env("TMPDIR", self.home.path());
         command.env("GIT_CONFIG_NOSYSTEM", "1");
+        // `scripts/coverage` counts what the binary runs, too.
+        if let Some(counts) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", counts);
+        }
     }
 
     /// The binary, in the repository. Most tests want a backup of each run, whether anything was changed or not; those

@@ -89,6 +89,14 @@ const ASKING: [&str; 10] = [
     ".symlink_metadata(",
     ".try_exists(",
 ];
+/// Pure files that `scripts/mutants` passes over: they write pages, which the tests of the whole binary read.
+const PAGES: [&str; 5] = [
+    "commands/rebuild/report.rs",
+    "commands/status/page/mod.rs",
+    "commands/status/page/plot.rs",
+    "commands/status/page/plots.rs",
+    "commands/status/page/tables.rs",
+];
 /// What would break one of these rules and is known, each with the reason. An exception that is not needed is a failure.
 const EXCEPTIONS: [(&str, &str, &str); 2] = [
     ("destination/lock.rs", "std::process", "the number of this process, in the note for people"),
@@ -149,6 +157,29 @@ fn pure_files_see_no_file_system_process_clock_or_environment() {
             file.map_or_else(|| vec![format!("{pure}: no such file")], |file| breaches(file, &names))
         }),
     );
+}
+
+/// A file that is moved or new is not left out.
+#[test]
+fn every_pure_file_is_one_that_mutants_are_made_of() {
+    let settings = fs::read_to_string(root().join(".cargo/mutants.toml")).expect("reads");
+    let settings: toml::Table = settings.parse().expect("TOML");
+    let globs: Vec<&str> = settings["examine_globs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .collect();
+    let is_of = |glob: &str, path: &str| {
+        let glob = globset::GlobBuilder::new(glob).literal_separator(true).build().expect("a pattern");
+        glob.compile_matcher().is_match(format!("xtask/src/{path}"))
+    };
+    let is_examined = |path: &str| globs.iter().any(|glob| is_of(glob, path));
+    let wrong = PURE.iter().filter(|path| is_examined(path) == PAGES.contains(path));
+    none("changed by no mutant, or a page that is", wrong.map(|path| (*path).to_owned()));
+    let all = code();
+    let idle = globs.iter().filter(|glob| !all.iter().any(|file| is_of(glob, &file.path)));
+    none("matches no file", idle.map(|glob| (*glob).to_owned()));
 }
 
 #[test]

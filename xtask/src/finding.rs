@@ -152,4 +152,16 @@ mod tests {
         found.push(Finding::error("c", "is gone", "restore it"));
         assert_eq!(exit(&found), Exit::Found);
     }
+
+    #[test]
+    fn what_is_only_worth_knowing_calls_for_no_action() {
+        let called = [Finding::info("a", ""), Finding::warning("a", "", ""), Finding::error("a", "", "")];
+        assert_eq!(called.map(|finding| finding.calls_for_action()), [false, true, true]);
+    }
+
+    #[test]
+    fn a_finding_has_the_kind_that_it_is_given() {
+        assert_eq!(Finding::info("a", "").kind, None);
+        assert_eq!(Finding::info("a", "").of_kind(Kind::Grew).kind, Some(Kind::Grew));
+    }
 }

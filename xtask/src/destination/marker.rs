@@ -62,4 +62,28 @@ mod tests {
         assert_eq!((names, oddities.len()), (vec!["one", "two"], 3));
         assert_eq!(sums.lines[0].0, digest);
     }
+
+    #[test]
+    fn each_oddity_is_told_as_what_it_is() {
+        let digest = "a".repeat(64);
+        let told = |text: &str| parse(text).1.join("; ");
+        assert_eq!(told(&format!("{digest}  one\n\n{digest} *two\n")), "");
+        assert_eq!(told(&format!("{digest}  one\r\n")), "has Windows line ends");
+        for (name, kind) in [("/mnt/x/one", "an absolute"), ("x/one", "a")] {
+            let what = format!("names {name} with {kind} path: it cannot be checked from elsewhere");
+            assert_eq!(told(&format!("{digest}  {name}\n")), what);
+        }
+        for no in ["a".repeat(63), "a".repeat(65), "g".repeat(64)] {
+            let line = format!("{no}  one");
+            assert_eq!(told(&line), format!("{NO_DIGEST}: {line:?}"));
+        }
+    }
+
+    #[test]
+    fn a_digest_is_found_by_the_whole_name() {
+        let (one, two) = ("a".repeat(64), "b".repeat(64));
+        let (sums, _) = parse(&format!("{one}  one\n{two}  two\n"));
+        assert_eq!((sums.digest("one"), sums.digest("two")), (Some(&*one), Some(&*two)));
+        assert_eq!(sums.digest("on"), None);
+    }
 }

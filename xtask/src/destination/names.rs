@@ -145,6 +145,8 @@ mod tests {
             assert_eq!(name.file(), file);
             assert_eq!(ArtifactName::parse(file), Some(name.clone()));
             assert_eq!(name.folder(), "2026/11-23");
+            assert_eq!(name.marker(), format!("{file}.sha256"));
+            assert_eq!(name.manifest(), file.replace(".tar.", ".manifest.jsonl."));
         }
         for odd in [
             "x.tar.gz",
@@ -153,6 +155,24 @@ mod tests {
             "x-2026-11-23T174512Z.zip",
         ] {
             assert_eq!(ArtifactName::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_and_what_lies_beside_it_have_one_stem() {
+        let time = parse_stamp("2026-11-23T174512Z").expect("a stamp");
+        let name = BundleName { name: "api".into(), version: "v1.0.1".into(), time };
+        assert_eq!(name.tarball(), "api-v1.0.1-2026-11-23T174512Z.tar.gz");
+        assert_eq!(name.lock(), "api-v1.0.1-2026-11-23T174512Z.lock.json");
+        assert_eq!(name.manifest(), "api-v1.0.1-2026-11-23T174512Z.manifest.jsonl.gz");
+    }
+
+    #[test]
+    fn a_stamp_is_of_whole_seconds_and_written_in_one_way() {
+        let time = parse_stamp("2026-11-23T174512Z").expect("a stamp");
+        assert_eq!(whole_seconds(time + jiff::SignedDuration::from_millis(999)), time);
+        for odd in ["2026-11-23T1745Z", "2026-11-23T174512", "2026-11-3T174512Z", "2026-11-23t174512z"] {
+            assert_eq!(parse_stamp(odd), None, "{odd}");
         }
     }
 }

@@ -318,6 +318,13 @@ mod tests {
         assert_eq!(kept(&all, &young).len(), 4);
     }
 
+    #[test]
+    fn what_is_as_old_as_the_minimum_age_may_go() {
+        let all = candidates(&["2027-01-09T12", "2027-01-09T13", "2027-01-10T11"]);
+        let policy = Policy { min_age: SignedDuration::from_hours(24), ..Policy::newest(1) };
+        assert_eq!(kept(&all, &policy), ["2027-01-09T13", "2027-01-10T11"]);
+    }
+
     /// What is damaged, partial or somebody else's takes no place from what is whole, and is not lost for it.
     #[test]
     fn only_what_is_whole_evicts_what_is_whole() {

@@ -194,7 +194,9 @@ pub fn read_back(known: &Known, archive: &str, made: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
     use crate::destination::memory::Made;
-    use crate::drill::evidence::tests::chain;
+    use crate::drill::evidence::chain::LOST;
+    use crate::drill::evidence::Lost;
+    use crate::drill::evidence::tests::{chain, sample, stored};
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -349,5 +351,27 @@ mod tests {
         known.confirmed.insert(path("/d", "a", 1), at("2026-03-09T00:00:00Z"));
         assert_eq!(last(&known).as_deref(), Some("2026-03-09T00:00:00Z"), "it still holds what there is");
         assert_eq!(backed_up(&known, "b", Path::new("/d")), None);
+    }
+
+    #[test]
+    fn records_that_were_lost_since_make_the_next_drill_due() {
+        let now = at("2026-03-05T12:00:00Z");
+        let next = |records: &[Stored], day, change: &dyn Fn(&mut Evidence)| {
+            let mut record = sample(day, records.last().map(|record| &*record.sha256));
+            change(&mut record);
+            [records, &[stored(record)]].concat()
+        };
+        let lost = |record: &mut Evidence| {
+            record.kind = LOST.into();
+            record.lost = vec![Lost { id: "gone".into(), sha256: None }];
+        };
+        let records = next(&chain(), 4, &lost);
+        assert!(is_lost_since(&records, SPOT) && !is_lost_since(&chain(), SPOT));
+        assert_eq!(drill(&records, SPOT, Some(MONTH), now), Due::Now(Why::Lost));
+        assert_eq!(drill(&records, SPOT, None, now), Due::Now(Why::NoCadence));
+        let full = next(&records, 5, &|record| record.kind = FULL.into());
+        assert!(is_lost_since(&full, SPOT) && !is_lost_since(&full, FULL));
+        let spot = next(&records, 5, &|_| {});
+        assert!(!is_lost_since(&spot, SPOT) && is_lost_since(&spot, FULL));
     }
 }

@@ -52,3 +52,42 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::demands::{Canary, Published};
+    use crate::drill::times::tests::three;
+
+    #[test]
+    fn each_step_says_what_it_must_see() {
+        let mut plan = three();
+        plan.artifacts[0].demands.commit = Some("0123456789abcdef".into());
+        plan.artifacts[0].demands.published =
+            Some(Published { repository: "github.com/acme/a".into(), tag: "v1".into() });
+        plan.artifacts[1].encrypted = true;
+        plan.artifacts[1].key_files = vec!["one".into(), "two".into()];
+        plan.artifacts[1].demands.canary = Some(Canary { path: "canary".into(), sha256: String::new() });
+        for (step, expected) in [
+            (Step::Preflight, "everything that the drill needs is there"),
+            (Step::Pick, "an artifact of each of: release a, data b"),
+            (Step::Verify(1), "it decrypts to its end, and every block and entry is whole"),
+            (Step::Verify(2), "every block and entry is whole"),
+            (Step::KeyFiles(1), "each is there and not empty: one, two"),
+            (
+                Step::Canary(1),
+                "canary has come back with the content that was written right before the backup",
+            ),
+            (Step::Commit(0), "every restored entry is as commit 0123456789ab has it, and there is no other"),
+            (
+                Step::Published(0),
+                "what was published as v1 of github.com/acme/a has the bytes of the bundle here",
+            ),
+            (Step::ReleaseCheck(0), "exit status 0 within 0 s"),
+        ] {
+            assert_eq!(plan.expected(step), expected);
+        }
+        plan.tools = vec!["gpg".into(), "tar".into()];
+        assert_eq!(plan.expected(Step::Preflight), "everything that the drill needs is there (gpg, tar)");
+    }
+}

@@ -95,3 +95,15 @@ pub fn end(started_at: Timestamp, elapsed: Duration) -> Timestamp {
     let elapsed = SignedDuration::from_millis(i64::try_from(elapsed.as_millis()).unwrap_or(0));
     started_at.saturating_add(elapsed).unwrap_or(started_at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_what_the_stopwatch_says_in_whole_milliseconds() {
+        let began: Timestamp = "2026-03-01T10:00:00Z".parse().expect("a time");
+        assert_eq!(end(began, Duration::from_micros(1_500_999)), began + SignedDuration::from_millis(1500));
+        assert_eq!(end(began, Duration::MAX), began);
+    }
+}

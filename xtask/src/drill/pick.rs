@@ -343,4 +343,48 @@ mod tests {
         assert_eq!(name("db-logs-pre"), Some("db-logs"));
         assert_eq!(name("dbx"), None);
     }
+
+    fn bundle(lock: &str) -> Bundle {
+        let lock = format!("{{\"created_at\": \"2026-03-01T00:00:00Z\", \"version\": \"v1\", {lock}}}");
+        let lock = serde_json::from_str(&lock).expect("a lock");
+        Bundle {
+            lock,
+            lock_path: "l".into(),
+            tarball: Some("t".into()),
+            manifest: Some("m".into()),
+            bytes: 7,
+        }
+    }
+
+    #[test]
+    fn a_bundle_of_this_release_is_taken_with_what_its_lock_says() {
+        let past = Past::default();
+        let known = Known { has_commit: &|lock| lock.git_commit.as_deref() == Some("1a2b"), ..known(&past) };
+        let url = "https://github.com/acme/app/releases/tag/v1";
+        let lock = format!("\"tarball\": \"a.tar.gz\", \"release_url\": \"{url}\"");
+        let taken = |more: &str| of_bundle(&bundle(&format!("{lock}{more}")), "app", &known);
+        for name in ["", ", \"name\": \"\"", ", \"name\": \"app\""] {
+            let planned = taken(name).expect(name);
+            assert_eq!((&*planned.file, planned.bytes, planned.has_manifest), ("a.tar.gz", 7, true));
+            assert_eq!(planned.demands.published, Published::at(url));
+        }
+        for other in [", \"name\": \"web\"", ", \"name\": \"app\", \"dirty\": true", ", \"dirty\": true"] {
+            assert_eq!(taken(other), None, "{other}");
+        }
+        let commit =
+            |commit: &str| taken(&format!(", \"git_commit\": \"{commit}\"")).expect("taken").demands.commit;
+        assert_eq!((commit("1a2b").as_deref(), commit("3c4d")), (Some("1a2b"), None));
+        let gone = Bundle { tarball: None, ..bundle(&lock) };
+        assert_eq!(of_bundle(&gone, "app", &known), None);
+    }
+
+    #[test]
+    fn one_copy_is_no_choice_and_a_far_one_is_fetched() {
+        let (sets, backups) = ([set("db")], [backup("db", 1)]);
+        let past = Past::default();
+        let known = Known { copies: &|_| vec!["a".into()], far: &|_| Some("box".into()), ..known(&past) };
+        let choice = choose("app", &[], &sets, &backups, &known);
+        assert!(choice.stock[0].latest.copies.is_empty());
+        assert_eq!(choice.picked[0].0.demands.far.as_deref(), Some("box"));
+    }
 }

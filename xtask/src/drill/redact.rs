@@ -218,4 +218,18 @@ mod tests {
     fn debug_shows_no_value() {
         assert_eq!(format!("{:?}", redaction("s3cret", "")), "Redaction(1 values)");
     }
+
+    #[test]
+    fn more_secrets_go_beside_those_that_are_known() {
+        let redaction =
+            redaction("s3cret", "").and(&[("MORE".into(), "abc-1".into()), ("LONG".into(), "abc-12".into())]);
+        let texts = ["s3cret abc-1".to_owned(), "abc-12".to_owned()];
+        assert_eq!(redaction.texts(&texts), ["$KEY abc-1", "$LONG"], "a short one is none");
+    }
+
+    #[test]
+    fn a_value_goes_without_the_spaces_around_it_too() {
+        assert_eq!(redaction(" s3cret\n", "").text("(s3cret)"), "($KEY)");
+        assert_eq!(redaction(" abc ", "").text("(abc)"), "(abc)", "three letters are anything");
+    }
 }

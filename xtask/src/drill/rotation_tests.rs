@@ -144,6 +144,8 @@ fn what_was_drilled_or_is_new_goes_to_the_end_of_the_queue() {
     assert_eq!(names(&older, 30), ["a", "c", "b", "d", "new"]);
     // What was there before a drill and not taken comes before what was.
     assert_eq!(names(&[retained("a", 1, 1), retained("e", 9, 1)], 30), ["e", "a"]);
+    // What was made right now is new.
+    assert_eq!(names(&[retained("a", 1, 1), retained("g", 30, 1)], 30), ["a", "g"]);
     // One from the future has its turn at once, and then waits like the others.
     assert_eq!(names(&[retained("a", 1, 1), retained("f", 99, 1)], 30), ["f", "a"]);
 }
@@ -189,6 +191,13 @@ fn records_count_in_the_order_of_their_chain() {
     assert_eq!(past.queue(&older, at(4_000_000_000)), [1, 2, 0]);
     records[1].evidence.result = Verdict::CouldNotRun;
     assert_eq!(Past::of(&records).queue(&older, at(4_000_000_000)), [2, 1, 0], "that one did not run");
+    // Records that do not say it of each artifact say it of all.
+    let covered = |records: &[Stored]| Past::of(records).covered_since("db-3.tar.gz", None).is_some();
+    assert!(covered(&records));
+    records[2].evidence.result = Verdict::NotVerified;
+    assert!(!covered(&records));
+    records[2].evidence.artifacts[0].proven = Some(true);
+    assert!(covered(&records));
 }
 
 /// Of a sampled set every part of every copy has its turn: in the second round each comes from the other drive.
@@ -225,4 +234,67 @@ fn new_backups_come_from_each_drive_in_turn() {
         past.add(at(day), vec![Took { copy, ..took(&file, Pick::Latest, None) }]);
     }
     assert_eq!(seen.concat(), "abcabc");
+}
+
+/// Neither those of an older artifact nor those of another set.
+#[test]
+fn the_shares_of_the_latest_go_on_from_those_of_the_latest() {
+    let mut past = Past::default();
+    past.add(at(1), vec![took("x1", Pick::Latest, Some((1, 4)))]);
+    past.add(at(2), vec![took("x0", Pick::Older, Some((2, 4)))]);
+    let logs = Kind { role: Role::Data, set: "logs".into() };
+    past.add(at(3), vec![Took { kind: logs, ..took("y1", Pick::Latest, Some((3, 4))) }]);
+    assert_eq!(past.share(&kind(), "x2", Pick::Latest, 4).number, 2);
+}
+
+/// Of a new backup it counts which drive the latest of the set came from, and not which one others did.
+#[test]
+fn the_turn_of_a_copy_is_that_of_its_kind() {
+    let copies: Vec<String> = vec!["a".into(), "b".into()];
+    let from = |copy: &str, took: Took| vec![Took { copy: Some(copy.into()), ..took }];
+    let mut past = Past::default();
+    past.add(at(1), from("a", took("x1", Pick::Latest, None)));
+    past.add(at(2), from("b", took("x0", Pick::Older, None)));
+    let logs = Kind { role: Role::Data, set: "logs".into() };
+    past.add(at(3), from("b", Took { kind: logs, ..took("y1", Pick::Latest, None) }));
+    assert_eq!(past.copy((&kind(), "x2"), Pick::Latest, None, &copies).as_deref(), Some("b"));
+    assert_eq!(past.copy((&kind(), "x2"), Pick::Older, None, &copies).as_deref(), Some("a"));
+    // Of one that was taken before it counts where that came from.
+    past.add(at(4), from("b", took("x2", Pick::Latest, None)));
+    past.add(at(5), from("a", took("x3", Pick::Latest, None)));
+    assert_eq!(past.copy((&kind(), "x2"), Pick::Latest, None, &copies).as_deref(), Some("a"));
+}
+
+#[test]
+fn the_copies_at_each_destination_are_counted() {
+    let there = |file: &str, copies: &[&str]| Retained {
+        copies: copies.iter().map(|copy| (*copy).to_owned()).collect(),
+        ..retained(file, 1, 1)
+    };
+    let mut past = Past::default();
+    for (file, copy) in [("x1", "a"), ("x2", "a"), ("x2", "b")] {
+        past.add(at(2), vec![Took { copy: Some(copy.into()), ..took(file, Pick::Older, None) }]);
+    }
+    let stock = Stock {
+        kind: kind(),
+        latest: there("x3", &["a", "b"]),
+        older: vec![there("x1", &["a", "b"]), there("x2", &["b", "a"]), there("x4", &["b"])],
+    };
+    let copies = past.coverage(&stock, at(9)).copies;
+    let counted: Vec<(&str, u32, u32)> =
+        copies.iter().map(|copy| (&*copy.destination, copy.retained, copy.covered)).collect();
+    assert_eq!(counted, [("a", 3, 2), ("b", 4, 1)]);
+}
+
+/// Of a new backup, too, it counts first which drive this share of the set came from.
+#[test]
+fn the_turn_of_a_copy_is_that_of_its_share() {
+    let copies: Vec<String> = vec!["a".into(), "b".into()];
+    let mut past = Past::default();
+    for (time, file, number, copy) in [(1, "x1", 1, "a"), (2, "x2", 1, "b"), (3, "x3", 2, "a")] {
+        let took = took(file, Pick::Latest, Some((number, 2)));
+        past.add(at(time), vec![Took { copy: Some(copy.into()), ..took }]);
+    }
+    let turn = |number| past.copy((&kind(), "x4"), Pick::Latest, Some(Share { number, of: 2 }), &copies);
+    assert_eq!([turn(1), turn(2)], [Some("a".to_owned()), Some("b".to_owned())]);
 }

@@ -249,6 +249,10 @@ mod tests {
             "http://localhost:8080/a@b",
             "http://[::1]:8080/a@b",
             "https://user@host/path",
+            "https://user:@host/path",
+            "http://host:x and a@b",
+            "'http://host:x' a@b",
+            "\"http://host:x\"a@b",
             "ssh://git@github.com:22/a",
             "a: b@c",
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
@@ -259,6 +263,18 @@ mod tests {
             "ä – ö",
         ] {
             assert_eq!(without_tokens(text), text);
+        }
+    }
+
+    /// A word of a sentence is short, and has no digit.
+    #[test]
+    fn what_stands_behind_bearer_is_a_token_by_its_length_and_digits() {
+        let long = "abcdefgh".repeat(3);
+        for token in ["abc12345", &long] {
+            assert_eq!(without_tokens(&format!("Bearer {token}")), "Bearer (secret)");
+        }
+        for word in ["abc1234", "abcdefgh", &long[1..]] {
+            assert_eq!(without_tokens(&format!("Bearer {word}")), format!("Bearer {word}"));
         }
     }
 }

@@ -84,53 +84,5 @@ fn age(of: Timestamp, at: Timestamp) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::demands::Demands;
-    use super::super::steps::Kind;
-    use super::*;
-
-    #[test]
-    fn a_confirmed_backup_is_as_new_as_its_confirmation() {
-        let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-        let planned = |file: &str, hour| Planned {
-            kind: Kind { role: Role::Data, set: file.into() },
-            file: file.into(),
-            bytes: 1,
-            created_at: at(hour),
-            pick: Pick::Latest,
-            encrypted: false,
-            has_manifest: true,
-            key_files: vec![],
-            demands: Demands::default(),
-        };
-        let plan = Plan {
-            required: vec![],
-            artifacts: vec![planned("a", 1), planned("b", 6)],
-            tools: vec![],
-            release_checks: vec![],
-            check_timeout: std::time::Duration::ZERO,
-        };
-        let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / 3600.0);
-        assert_eq!(hours(rpo_seconds(&plan, &BTreeMap::new(), at(10))), Some(9.0));
-        let confirmed = [("a".to_owned(), at(9))].into();
-        assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(10))), Some(4.0), "the other set is older now");
-        assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(9))), None, "dated as the drill begins");
-        assert_eq!(hours(rpo_seconds(&plan, &confirmed, at(2))), None, "a clock is wrong");
-        assert_eq!(hours(ahead_seconds(&plan, &confirmed, at(2))), Some(7.0));
-    }
-
-    #[test]
-    fn what_would_be_lost_now_is_that_of_the_worst_set() {
-        let at = |hour: i8| -> Timestamp { format!("2026-03-01T{hour:02}:00:00Z").parse().expect("a time") };
-        let newest: BTreeMap<String, Timestamp> = [("a".to_owned(), at(1)), ("b".to_owned(), at(8))].into();
-        assert_eq!(loss_seconds(["a", "b"], &newest, at(10)), Some(9.0 * 3600.0));
-        assert_eq!(loss_seconds(["b"], &newest, at(10)), Some(2.0 * 3600.0));
-        assert_eq!(
-            loss_seconds(["b", "c"], &newest, at(10)),
-            None,
-            "of one without a backup all would be lost"
-        );
-        assert_eq!(loss_seconds([], &newest, at(10)), None);
-        assert_eq!(loss_seconds(["a", "b"], &newest, at(7)), None, "a clock is wrong");
-    }
-}
+#[path = "times_tests.rs"]
+pub(crate) mod tests;

@@ -402,7 +402,40 @@ mod tests {
         let found = &from_the_future(&plan, &confirmed, at);
         assert!(found.len() == 1 && found[0].severity == Severity::Warning, "{found:?}");
         assert!(found[0].what.contains("is dated 12.0 s after"), "{found:?}");
+        for (by, severity) in
+            [(AHEAD, Severity::Warning), (AHEAD + SignedDuration::from_secs(1), Severity::Error)]
+        {
+            let confirmed = [("db.tar.gz".to_owned(), at + by)].into();
+            assert_eq!(from_the_future(&plan, &confirmed, at)[0].severity, severity, "{by}");
+        }
         plan.artifacts[0].created_at = at + SignedDuration::from_secs(1);
         assert_eq!(from_the_future(&plan, &none, at), [], "a bundle has no age that is measured");
+    }
+
+    #[test]
+    fn the_latest_backup_of_a_set_is_stale_above_the_target() {
+        let mut plan = plan();
+        let (made, hours) = (Timestamp::UNIX_EPOCH, SignedDuration::from_hours);
+        let stale = |plan: &Plan, age| stale(plan, &BTreeMap::new(), made + age, Some(hours(5)));
+        assert_eq!(stale(&plan, hours(5)), []);
+        let found = stale(&plan, hours(6));
+        assert_eq!((found.len(), &*found[0].path, found[0].severity), (1, "data db", Severity::Warning));
+        assert_eq!(found[0].what, "its latest backup, db.tar.gz, is 6 h 0 min old: it is stale");
+        assert_eq!(super::stale(&plan, &BTreeMap::new(), made + hours(6), None), []);
+        let confirmed = [("db.tar.gz".to_owned(), made + hours(1))].into();
+        assert_eq!(super::stale(&plan, &confirmed, made + hours(6), Some(hours(5))), []);
+        plan.artifacts[1].pick = Pick::Older;
+        assert_eq!(stale(&plan, hours(6)), [], "nobody would restore that one");
+    }
+
+    #[test]
+    fn what_failed_its_checksums_is_damaged() {
+        let plan = plan();
+        let mut runs = all_pass(&plan);
+        assert_eq!(damaged(&plan, &runs), Vec::<usize>::new());
+        set(&mut runs, Step::Verify(0), Outcome::Fail);
+        set(&mut runs, Step::Checksums(0), Outcome::Blocked);
+        set(&mut runs, Step::Checksums(1), Outcome::Fail);
+        assert_eq!(damaged(&plan, &runs), [1]);
     }
 }

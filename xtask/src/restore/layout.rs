@@ -223,4 +223,63 @@ mod tests {
             assert!(out(path, link), "{path} -> {link}");
         }
     }
+
+    /// Each entry may bring so many folders without one, and a last one then cannot be added, or can.
+    #[test]
+    fn folders_without_an_entry_are_counted() {
+        let limit = (1 << 16) + 16 * 513;
+        for (folders, is_taken) in [(limit, true), (limit + 1, false)] {
+            let mut layout = Layout::default();
+            for number in 0..512 {
+                let own = if number < 511 { 144 } else { folders - 511 * 144 };
+                let name = format!("{number}/{}f", "a/".repeat(own - 1));
+                assert_eq!(layout.add(&entry(Kind::File, &name, "")).err(), None, "{number}");
+            }
+            let last = layout.add(&entry(Kind::File, "last", ""));
+            assert_eq!(last.is_ok(), is_taken, "{folders}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_held_for_as_many_folders_as_there_are() {
+        use Kind::{File, Folder};
+        let mut layout = Layout::default();
+        for (kind, path) in [(Folder, "a"), (Folder, "b"), (Folder, "c"), (File, "d")] {
+            layout.add(&entry(kind, path, "")).expect("is taken");
+        }
+        assert_eq!(layout.hold(16 << 20), Ok(()));
+        assert_eq!(layout.hold(3 << 10), Ok(()));
+        let what = layout.hold(1).expect_err("too many");
+        assert_eq!(what, "the attributes of its folders take 16780289 bytes, more than is held");
+    }
+
+    #[test]
+    fn only_what_decides_over_a_folder_is_held_until_its_end() {
+        let with = |kind, names: &[&str]| {
+            let mut entry = entry(kind, "a", "");
+            entry.xattrs = names.iter().map(|name| (name.as_bytes().to_vec(), b"12345".to_vec())).collect();
+            held(&entry)
+        };
+        assert_eq!(with(Kind::Folder, &["system.acl", "user.note"]), 15);
+        assert_eq!(with(Kind::File, &["system.acl", "user.note"]), 0);
+        let last =
+            ["user.note", "system.acl", "security.x", "usernote"].map(|name| is_set_last(name.as_bytes()));
+        assert_eq!(last, [false, true, true, true]);
+    }
+
+    #[test]
+    fn names_that_no_system_takes_are_refused() {
+        let longest = "a".repeat(16 * 1024);
+        assert_eq!(add_all(&[(Kind::File, &longest, "")]), Ok(()));
+        let what = add_all(&[(Kind::File, &format!("{longest}a"), "")]).expect_err("too long");
+        assert!(what.ends_with("has a name of 16385 bytes, which no system takes"), "{what}");
+        for name in ["", "a\0b"] {
+            let what = add_all(&[(Kind::File, name, "")]).expect_err(name);
+            assert!(what.ends_with("would lie outside of the folder"), "{what}");
+        }
+        for link in ["", "a\0b"] {
+            let what = add_all(&[(Kind::Symlink, "s", link)]).expect_err(link);
+            assert_eq!(what, "entry s is a link to nothing");
+        }
+    }
 }

@@ -71,6 +71,11 @@ mod tests {
         for whole in [&b"a\r\nb\n"[..], b"a\n\0b", b"a\n\x01\x02\x03"] {
             assert_eq!(auto.apply(whole.to_vec()), whole);
         }
+        // One unprintable byte in 128 makes no text binary, and one in 127 does.
+        for (length, converted) in [(128, true), (127, false)] {
+            let text = [&b"\x01"[..], &vec![b'a'; length], b"\n"].concat();
+            assert_eq!(auto.apply(text).ends_with(b"\r\n"), converted, "{length}");
+        }
         for (text, eol) in [(&b"unset"[..], &b"crlf"[..]), (b"set", b"lf"), (b"set", b"unspecified")] {
             assert_eq!(Eol::of(text, eol), Eol::Asis);
         }

@@ -90,6 +90,7 @@ fn placeholders_count_where_git_archive_would_fill_them_in() {
     let told = |content: &[u8]| looked_at(&Policy::default(), "version.txt", content).len();
     assert_eq!(told(b"id: $Format:%H$\n"), 1);
     assert_eq!((told(b"$Format:%H\n"), told(b"$Id$"), told(b"plain")), (0, 0, 0));
+    assert_eq!(told(b"this costs 5 $, and that 6 $"), 0);
 }
 
 #[test]
@@ -104,4 +105,35 @@ fn names_that_some_systems_take_for_one_are_told_once() {
     assert_eq!(told(&["a", "a-b", "a/b", "b"]), Vec::<String>::new());
     assert_eq!(told(&["a:b", "aux.c", "com1", "ok", "trailing."]), ["a:b"]);
     assert_eq!(told(&["console", "com10", "auxiliary.c", ".a"]), Vec::<String>::new());
+}
+
+#[test]
+fn names_that_windows_cannot_hold_are_told_from_those_that_only_look_alike() {
+    for name in ["a:b", "aux.c", "x/NUL/y", "com1", "lpt9.txt", "trailing.", "trailing ", "a\\b", "a\u{1}"] {
+        assert!(!fits_windows(name.as_bytes()), "{name}");
+    }
+    for name in ["console", "com10", "com0", "auxiliary.c", ".a", "a.aux", "x/y"] {
+        assert!(fits_windows(name.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn the_content_is_looked_at_where_it_can_tell_something() {
+    for (path, size, export_subst, expected) in [
+        ("a", 0, true, false),
+        ("a", 1, false, true),
+        ("a", LFS_MAX - 1, false, true),
+        ("a", LFS_MAX, false, false),
+        ("a", LFS_MAX, true, true),
+        ("a.pem", KEY_MAX, false, true),
+        ("a.pem", KEY_MAX + 1, false, false),
+    ] {
+        assert_eq!(wanted(path.as_bytes(), size, export_subst), expected, "{path} {size}");
+    }
+    assert_eq!(KEY_MAX, 256 * 1024);
+    // As large as no pointer is.
+    let mut findings = Vec::new();
+    let file = Candidate { path: b"a", size: LFS_MAX, content: LFS_MAGIC, export_subst: false };
+    Policy::default().of_file(file, &mut findings);
+    assert_eq!(findings, []);
 }

@@ -232,4 +232,17 @@ mod tests {
         assert_eq!(outputs, "status=error\nerror=no tag\n");
         assert!(page.contains("| next | push it |"), "{page}");
     }
+
+    #[test]
+    fn as_many_as_are_shown_leave_none_to_count() {
+        let reasons = vec!["why"; SHOWN];
+        let (_, page) = told(&json!({"command": "verify", "reasons": reasons})).expect("told");
+        assert!(!page.contains("more"), "{page}");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_of_text_in_any_language() {
+        assert_eq!(cell("a\nb\tc"), "a b c");
+        assert_eq!(cell("-a.b – 1-2½"), "&#45;a.b – 1-2½");
+    }
 }

@@ -98,3 +98,41 @@ fn what_is_published_is_never_changed() {
     assert_eq!(paths, ["a.lock.json", "SHA256SUMS"]);
     assert!(found.iter().all(|finding| finding.repair.contains("--url https://h/o/n/releases/tag/v1")));
 }
+
+#[test]
+fn what_a_published_release_cannot_be_given_is_told() {
+    let published = with(false, &ALL);
+    let told = |wish: &Wish<'_>| plan(Some(&published), &assets(), wish).expect("a plan").findings.len();
+    assert_eq!(told(&WISH), 0);
+    assert_eq!(told(&Wish { draft: true, ..WISH }), 1);
+    assert_eq!(told(&Wish { notes: Some(Path::new("n")), ..WISH }), 1);
+}
+
+#[test]
+fn each_step_and_outcome_is_told_in_words() {
+    let assets = assets();
+    let shown = |step: Step| {
+        let (repository, url) = ("h/o/n", "https://h/o/n/releases/tag/v1");
+        Shown { step: &step, assets: &assets, tag: "v1", repository, url, lock: "a.lock.json" }.to_string()
+    };
+    for (step, text) in [
+        (
+            Step::CreateDraft(Notes::Generated),
+            "create the release v1 of h/o/n as a draft, with generated notes",
+        ),
+        (
+            Step::CreateDraft(Notes::File("n".into())),
+            "create the release v1 of h/o/n as a draft, with the notes in n",
+        ),
+        (Step::SetNotes("n".into()), "give the draft of v1 the notes in n"),
+        (Step::Upload(1), "upload a.lock.json (3 bytes)"),
+        (Step::Compare, "compare 3 files with the digests of h/o/n"),
+        (Step::Publish, "publish https://h/o/n/releases/tag/v1"),
+        (Step::Record, "record https://h/o/n/releases/tag/v1 in a.lock.json"),
+    ] {
+        assert_eq!(shown(step), text);
+    }
+    use Outcome::{Different, Draft, Published, Recorded, Unchanged};
+    let words = [Published, Draft, Unchanged, Different, Recorded].map(Outcome::word);
+    assert_eq!(words.join(" "), "published draft unchanged different recorded");
+}

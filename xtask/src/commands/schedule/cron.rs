@@ -70,4 +70,19 @@ mod tests {
         let error = lines(&plan("/opt/xtask", &format!("/{}", "x".repeat(900)))).expect_err("too long");
         assert!(error.to_string().contains("998"), "{error}");
     }
+
+    #[test]
+    fn a_line_of_the_longest_command_is_taken() {
+        let made = |length| lines(&plan("/opt/xtask", &format!("/{}", "x".repeat(length)))).ok();
+        let longest = (1..1000).filter_map(made).map(|lines| lines[0].len()).max();
+        assert_eq!(longest, Some("23 3 * * * ".len() + 998));
+    }
+
+    #[test]
+    fn both_lines_stand_behind_what_they_are_for() {
+        let text = text(&["one".to_owned(), "two".to_owned()]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("# What is due") && lines[2].starts_with("# What is overdue"), "{text}");
+        assert_eq!((lines[1], lines[3], lines.len()), ("one", "two", 4));
+    }
 }

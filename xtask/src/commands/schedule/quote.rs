@@ -88,4 +88,14 @@ mod tests {
         assert_eq!(crontab("'5%'"), "'5\\%'");
         assert_eq!(crontab("'a\\%'"), "'a\\''\\%'");
     }
+
+    #[test]
+    fn words_of_a_call_are_quoted_one_by_one() {
+        assert_eq!(sh_words(&["/opt/x".to_owned(), "a b".to_owned()]), "/opt/x 'a b'");
+    }
+
+    #[test]
+    fn a_path_that_stands_alone_has_no_quotes() {
+        assert_eq!(unit_path("/etc/5% of it"), "/etc/5%% of it");
+    }
 }

@@ -127,4 +127,19 @@ mod tests {
         );
         assert!(units[1].text.contains("OnCalendar=*-*-* 03:23:00\nPersistent=true\nRandomizedDelaySec="));
     }
+
+    #[test]
+    fn the_script_writes_each_unit_and_lets_it_count() {
+        let plan = plan("/opt/xtask", "/srv/api");
+        let commands = install(&plan);
+        let enable = "systemctl enable --now recovery-api.timer recovery-api-status.timer";
+        assert_eq!(commands, ["systemctl daemon-reload", enable]);
+        let units = units(&plan);
+        let script = text(&units, &commands);
+        for unit in &units {
+            let written = format!("cat > /etc/systemd/system/{} <<'END'\n{}END\n", unit.file, unit.text);
+            assert!(script.contains(&written), "{written}");
+        }
+        assert!(script.ends_with(&format!("\nsystemctl daemon-reload\n{enable}\n")), "{script}");
+    }
 }

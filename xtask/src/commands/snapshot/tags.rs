@@ -59,11 +59,10 @@ struct Version<'a> {
 impl Version<'_> {
     /// Whether a tag with this version may stand at a release of the `other`: `v1.2` moves with the newest `1.2.x`.
     fn agrees(&self, other: &Self) -> bool {
-        let zeros = |numbers: &[u64]| numbers.iter().all(|number| *number == 0);
         let common = self.numbers.len().min(other.numbers.len());
         self.rest == other.rest
             && self.numbers[..common] == other.numbers[..common]
-            && (zeros(&self.numbers[common..]) || other.numbers.len() > common)
+            && self.numbers[common..].iter().all(|number| *number == 0)
     }
 
     fn is_date(&self) -> bool {
@@ -109,6 +108,7 @@ mod tests {
             ("v1.2.3", &["1.2.3"]),
             ("1.2.3", &["v1.2.4", "v1.2.3"]),
             ("1.2.3", &["v1.2", "v1"]),
+            ("1.2.3", &["v2", "7"]),
             ("1.2.0", &["release/1.2"]),
             ("1.2", &["v1.2.0"]),
             ("1.2.3-rc.1", &["v1.2.3-rc.1"]),

@@ -133,4 +133,14 @@ mod tests {
             assert!(!name.ends_with("_total"), "{name} is no counter");
         }
     }
+
+    #[test]
+    fn a_time_is_told_in_seconds_and_none_not_at_all() {
+        let mut metrics = Metrics::default();
+        metrics.time("recovery_status_timestamp_seconds", &[], None);
+        assert_eq!(metrics.render(), "");
+        let time = "2026-03-10T12:00:00.5Z".parse().expect("a time");
+        metrics.time("recovery_status_timestamp_seconds", &[], Some(time));
+        assert!(metrics.render().ends_with("recovery_status_timestamp_seconds 1773144000\n"));
+    }
 }

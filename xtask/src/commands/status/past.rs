@@ -155,4 +155,27 @@ mod tests {
         let line = of(&history, &Known::default(), &["a"])[0].ages(at("2026-03-03T00:00:00Z"));
         assert!(line.iter().all(|(_, age)| *age >= 0.0) && line.is_sorted_by_key(|(at, _)| *at), "{line:?}");
     }
+
+    #[test]
+    fn what_is_damaged_or_has_not_arrived_is_no_good_backup() {
+        let made = [backup("/d", "a", 1, 1, 1.0), backup("/d", "a", 2, 1, 1.0)];
+        let path = made[1]["artifact"].as_str().expect("a path").to_owned();
+        let confirmed = json!({"kind": "confirmed", "time": "2026-03-05T00:00:00Z", "artifact": path});
+        let history = [&made[..], &[confirmed]].concat();
+        let good = |known: &Known| of(&history, known, &["a"])[0].good.len();
+        let mut known = Known::default();
+        assert_eq!(good(&known), 3);
+        known.damaged.insert(path.clone());
+        assert_eq!(good(&known), 1);
+        known.damaged.clear();
+        known.pending.insert(path);
+        assert_eq!(good(&known), 1);
+    }
+
+    #[test]
+    fn a_backup_of_right_now_has_no_age_yet() {
+        let past = &of(&[backup("/d", "a", 3, 1, 1.0)], &Known::default(), &["a"])[0];
+        let now = at("2026-03-03T00:00:00Z");
+        assert_eq!(past.ages(now), [(now, 0.0)]);
+    }
 }

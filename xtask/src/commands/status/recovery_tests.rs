@@ -123,3 +123,20 @@ fn a_backup_is_sound_that_is_whole_and_ours_and_of_the_past() {
     known.pending.insert(path(1));
     assert_eq!(found(&known, &[1]), None);
 }
+
+#[test]
+fn a_drill_is_of_the_future_when_it_is_more_than_a_name_may_be_ahead() {
+    let at_most = at(NOW) + AHEAD;
+    for (started_at, counts) in [(at_most, true), (at_most + SignedDuration::from_secs(1), false)] {
+        let drill = Evidence { started_at, ..drill("spot", 1, Verdict::Verified, Some(3.0)) };
+        let found = of(&[("a", Some(NOW))], &[drill]);
+        assert_eq!(found.proven_at.is_some(), counts, "{started_at}");
+    }
+}
+
+#[test]
+fn the_line_names_the_kind_of_drill_that_measured_it() {
+    let spot = [drill("spot", 1, Verdict::NotVerified, Some(3.0))];
+    let line = of(&[("a", Some(NOW))], &spot).sentence();
+    assert!(line.contains("; took 3.0 s in the last spot drill that measured it; never proven"), "{line}");
+}

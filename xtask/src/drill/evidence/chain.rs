@@ -219,4 +219,25 @@ mod tests {
         let expected: Vec<&str> = records.iter().map(|record| &*record.evidence.id).collect();
         assert_eq!(order, expected);
     }
+
+    #[test]
+    fn a_record_of_what_is_lost_is_no_drill() {
+        let (records, lost) = without(1);
+        assert_eq!(
+            drills(&records).map(|drill| &*drill.id).collect::<Vec<_>>(),
+            [0, 1].map(|at| &*records[at].evidence.id)
+        );
+        let accepted = Accepted::of(&records);
+        assert!(accepted.has_id(&lost.evidence.id) && !accepted.has_id("another"));
+        assert!(accepted.has_digest(&lost.sha256) && !accepted.has_digest("another"));
+        let more = accepted.and(&[Lost { id: "another".into(), sha256: Some("digest".into()) }]);
+        assert!(more.has_id("another") && more.has_digest("digest") && more.has_id(&lost.evidence.id));
+    }
+
+    #[test]
+    fn without_its_first_record_a_chain_is_broken_for_both_reasons() {
+        let told = check_chain(&chain()[1..]);
+        assert!(told[0].what.ends_with("is gone or was changed"), "{told:?}");
+        assert_eq!(told[1].what, "the first record of the chain is gone");
+    }
 }

@@ -197,4 +197,28 @@ mod tests {
         );
         assert_eq!(listed_ids(&list), ["drill-2026-03-01T100000Z-spot", "drill-2026-03-02T100000Z-spot"]);
     }
+
+    #[test]
+    fn as_many_findings_as_are_listed_leave_none_to_count() {
+        let mut evidence = sample(1, None);
+        evidence.findings = ["a", "b", "c"].map(|name| Finding::warning(name, "is late", "")).to_vec();
+        assert!(checklist_row(&evidence).ends_with("; warning: c is late (no owner, no due date) |"));
+    }
+
+    #[test]
+    fn data_that_is_dated_ahead_has_no_age() {
+        let ahead = Evidence { rpo_seconds: None, rpo_ahead_seconds: Some(5.0), ..sample(1, None) };
+        let row = checklist_row(&ahead);
+        assert!(row.contains("| not measured: dated 5.0 s after the drill's start |"), "{row}");
+    }
+
+    #[test]
+    fn a_line_links_to_a_drill_by_its_whole_id() {
+        for line in ["| [drill-1](elsewhere.md) |", "- | [it](drill-1.md)"] {
+            assert!(links(line, "drill-1"), "{line}");
+        }
+        for line in ["| drill-1 |", "| [drill-12](drill-12.md) |", "- [drill-1](drill-1.md)"] {
+            assert!(!links(line, "drill-1"), "{line}");
+        }
+    }
 }

@@ -205,3 +205,45 @@ fn speed_is_told_where_bytes_and_time_are() {
         assert_eq!(unknown.mb_per_second(), None);
     }
 }
+
+#[test]
+fn what_only_a_sample_was_restored_of_is_named_once() {
+    let mut record = sample(1, None);
+    assert_eq!(record.sampled(), "");
+    let part = Part { numbers: vec![1], of: 2, entries: 1, bytes: 1 };
+    let one = |set: &str| ArtifactRecord {
+        set: set.into(),
+        part: Some(part.clone()),
+        ..sample(1, None).artifacts[0].clone()
+    };
+    record.artifacts.extend([one("logs"), one("logs"), one("files")]);
+    assert_eq!(record.sampled(), " (of files, logs only a sample was restored)");
+}
+
+#[test]
+fn who_ran_it_is_told_in_words() {
+    let mut record = sample(1, None);
+    for (started_by, words) in [
+        (Started::Terminal, "alice, at a terminal"),
+        (Started::Cron, "alice, by cron"),
+        (Started::Systemd, "alice, by systemd"),
+        (Started::Ci, "alice, in a CI job"),
+        (Started::Other, "alice, without a terminal"),
+    ] {
+        record.operator = Some(Operator { started_by, ..operator() });
+        assert_eq!(record.ran_by().as_deref(), Some(words));
+    }
+    record.operator = Some(Operator { user: "root".into(), login: Some("bob".into()), ..operator() });
+    record.recovered_by = Some(operator());
+    assert_eq!(record.ran_by().as_deref(), Some("bob as root, by cron; recovered by alice, by cron"));
+    record.operator = None;
+    assert_eq!(record.ran_by(), None);
+}
+
+#[test]
+fn each_verdict_and_outcome_has_its_word() {
+    let words = [Verdict::Verified, Verdict::NotVerified, Verdict::CouldNotRun].map(Verdict::word);
+    assert_eq!(words, ["verified", "not_verified", "could_not_run"]);
+    let all = [Outcome::Pass, Outcome::Fail, Outcome::Skip, Outcome::Blocked, Outcome::Timeout];
+    assert_eq!(all.map(|outcome| outcome.to_string()).join(" "), "pass fail skip blocked timeout");
+}

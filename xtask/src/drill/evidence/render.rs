@@ -270,8 +270,10 @@ pub(super) fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::evidence::Signature;
     use crate::drill::evidence::tests::sample;
+    use crate::drill::evidence::{Lost, Signature};
+    use crate::drill::evidence::coverage::{Coverage, Part};
+    use crate::drill::steps::Role;
 
     #[test]
     fn what_did_not_pass_and_was_not_tested_is_said() {
@@ -333,12 +335,97 @@ mod tests {
         for (seconds, text) in [
             (0.04, "0.0 s"),
             (59.0, "59.0 s"),
+            (60.0, "1 min 0 s"),
             (61.0, "1 min 1 s"),
+            (3_599.0, "59 min 59 s"),
+            (3_600.0, "1 h 0 min"),
             (7_260.0, "2 h 1 min"),
+            (86_399.0, "23 h 59 min"),
+            (86_400.0, "1 d 0 h"),
             (180_000.0, "2 d 2 h"),
         ] {
             assert_eq!(duration(Some(seconds)), text);
         }
         assert_eq!(duration(None), "-");
+    }
+
+    #[test]
+    fn each_kind_of_drill_says_what_it_does() {
+        for (kind, what) in [("spot", "A spot drill restores"), ("full", "A full drill stops"), ("lost", "")]
+        {
+            assert!(purpose(kind).starts_with(what) && purpose(kind).is_empty() == what.is_empty(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_stands_beside_its_target() {
+        let mut evidence = sample(1, None);
+        evidence.rto_seconds = evidence.rto_target_seconds;
+        let row = |evidence: &Evidence, part: &str| assert!(markdown(evidence).contains(part), "{part}");
+        row(&evidence, "| time to recover (RTO) | at most 1 h 0 min | 1 h 0 min | met |");
+        row(&evidence, "began (RPO) | - | 1 d 0 h | no target |");
+        (evidence.rto_seconds, evidence.rpo_seconds, evidence.rpo_ahead_seconds) = (None, None, Some(5.0));
+        row(&evidence, "| time to recover (RTO) | at most 1 h 0 min | - | not measured |");
+        row(&evidence, "began (RPO) | - | - | not measured: dated 5.0 s after the drill's start |");
+    }
+
+    #[test]
+    fn each_artifact_says_what_of_it_was_restored() {
+        let mut evidence = sample(1, None);
+        let row = |evidence: &Evidence, part: &str| assert!(markdown(evidence).contains(part), "{part}");
+        row(&evidence, "| data | db | db-1.tar.gz | 2026-03-01T10:00:00Z | 7 | aa |");
+        let artifact = &mut evidence.artifacts[0];
+        (artifact.pick, artifact.copy) = (Pick::Older, Some("drive".into()));
+        artifact.sha256.clear();
+        artifact.part = Some(Part { numbers: vec![2, 3], of: 9, entries: 1, bytes: 1 });
+        row(
+            &evidence,
+            "| data (older) (only part 2, 3 of 9) | db | db-1.tar.gz, at drive | 2026-03-01T10:00:00Z | 7 | not read |",
+        );
+        evidence.artifacts.clear();
+        row(&evidence, "\n## Artifacts\n\nThere was none to restore.\n");
+    }
+
+    #[test]
+    fn letters_of_any_language_stay_as_they_are() {
+        assert_eq!(cell("Größe – ½\r\n\t\u{7f}"), "Größe – ½   \\u{7f}");
+    }
+
+    #[test]
+    fn a_record_of_what_is_lost_says_so_and_no_other_does() {
+        let mut evidence = sample(1, None);
+        let page = markdown(&evidence);
+        for part in ["are lost", "Lost:", "Covered so far"] {
+            assert!(!page.contains(part), "{part} in\n{page}");
+        }
+        evidence.lost = vec![Lost { id: "drill-1".into(), sha256: Some("ab".into()) }];
+        evidence.lost.push(Lost { id: "drill-2".into(), sha256: None });
+        let page = markdown(&evidence);
+        for part in [
+            "**Records of drills are lost, and that was accepted.**",
+            "\nLost:\n\n- drill-1, SHA-256 `ab`\n- drill-2, SHA-256 unknown\n",
+            "| result | **records are lost** |",
+        ] {
+            assert!(page.contains(part), "{part} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_is_covered_so_far_is_listed() {
+        let mut evidence = sample(1, None);
+        evidence.coverage = vec![Coverage {
+            role: Role::Data,
+            set: "db".into(),
+            retained: 3,
+            covered: 2,
+            covered_since: None,
+            every_artifact_in: 2,
+            every_byte_in: 2,
+            drills_needed: 1,
+            copies: vec![],
+        }];
+        assert!(
+            markdown(&evidence).contains("\n## Covered so far\n\n- data db: 2 of 3 artifacts covered; every")
+        );
     }
 }

@@ -170,6 +170,8 @@ mod tests {
     #[test]
     fn none_one_and_many() {
         assert_eq!(trends_of(&[]), []);
+        let unknown = &trends_of(&drills(&[(Verdict::NotVerified, None)]))[0].rto;
+        assert_eq!((unknown.measured, unknown.first, unknown.median, unknown.last), (0, None, None, None));
         let one = trends_of(&drills(&[(Verdict::Verified, Some(3.0))]));
         assert_eq!(one.len(), 1);
         let rto = Summary {

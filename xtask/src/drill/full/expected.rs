@@ -31,3 +31,22 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::sample;
+    use super::*;
+
+    #[test]
+    fn each_step_says_what_it_must_see() {
+        for (step, expected) in [
+            (Step::Pick, "an artifact of each of: release app, data db"),
+            (Step::Stop, "exit status 0: stop it"),
+            (Step::KeyFiles(1), "each is there and not empty: key"),
+            (Step::Deploy(0), "exit status 0: put it"),
+            (Step::Start, "exit status 0: start it"),
+        ] {
+            assert_eq!(sample().expected(step), expected);
+        }
+    }
+}

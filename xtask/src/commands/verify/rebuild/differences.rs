@@ -281,4 +281,76 @@ mod tests {
         assert_eq!(found[1].bundle.as_deref(), Some("user name \"root\""));
         assert_eq!(found[1].rebuilt.as_deref(), Some("user name \"\""));
     }
+
+    #[test]
+    fn an_entry_of_one_alone_is_told_with_its_kind_and_size() {
+        for (kind, what) in [
+            (Kind::File, "file, 3 bytes"),
+            (Kind::Folder, "folder, 3 bytes"),
+            (Kind::Symlink, "symbolic link, 3 bytes"),
+            (Kind::Hardlink, "hard link, 3 bytes"),
+        ] {
+            let mut one = seen("a", 3);
+            one.entry.kind = kind;
+            let [bundles, others] = [(vec![one.clone()], vec![]), (vec![], vec![one])]
+                .map(|(bundle, rebuilt)| differences(&stream(bundle), &stream(rebuilt)).remove(0));
+            assert_eq!((bundles.bundle.as_deref(), bundles.rebuilt), (Some(what), None));
+            assert_eq!((others.bundle, others.rebuilt.as_deref()), (None, Some(what)));
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_entry_is_told() {
+        let behind = |bytes, is_zero| Stream { end: End { bytes, is_zero }, ..Stream::default() };
+        let found = differences(&behind(512, true), &behind(1024, false)).remove(0);
+        assert_eq!((&*found.path, found.field), (WHOLE, "end"));
+        assert_eq!(found.bundle.as_deref(), Some("512 zero bytes"));
+        assert_eq!(found.rebuilt.as_deref(), Some("1024 bytes, not all of them zero"));
+    }
+
+    /// What differs, of two entries that are the same but for this in the headers of the first.
+    fn of_headers(change: impl FnOnce(&mut Vec<u8>), xattrs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let (mut one, other) = (seen("a", 1), seen("a", 1));
+        one.entry.xattrs =
+            xattrs.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).collect();
+        let mut raw = other.entry.headers();
+        change(&mut raw);
+        one.odd_headers = Some(raw);
+        let found = differences(&stream(vec![one]), &stream(vec![other]));
+        let text = |value: Option<String>| value.unwrap_or_default();
+        found.into_iter().map(|found| (text(found.bundle), text(found.rebuilt))).collect()
+    }
+
+    #[test]
+    fn headers_in_front_are_told_by_type_where_no_attribute_explains_them() {
+        let mut long = tar::Header::new_gnu();
+        long.set_entry_type(tar::EntryType::GNULongName);
+        long.set_size(5);
+        long.set_cksum();
+        let front = [&long.as_bytes()[..], b"a", &[0; 511]].concat();
+        let put = |raw: &mut Vec<u8>| drop(raw.splice(..0, front.iter().copied()));
+        let told = ("header 'L' of 5 bytes in front".to_owned(), "no header in front".to_owned());
+        assert_eq!(of_headers(put, &[]), [told]);
+        assert_eq!(of_headers(put, &[("user.a", "b")]), [("user.a".to_owned(), "none".to_owned())]);
+    }
+
+    #[test]
+    fn a_checksum_is_told_where_nothing_else_differs() {
+        let mut right = String::new();
+        let wrong = |raw: &mut Vec<u8>| {
+            right = format!("checksum {:?}", show_bytes(trimmed(&raw[148..156])));
+            raw[148..156].copy_from_slice(b"000000\0 ");
+        };
+        let told = of_headers(wrong, &[]);
+        assert_eq!(told, [(format!("checksum {:?}", show_bytes(b"000000\0 ")), right)]);
+        assert_eq!(of_headers(|_| {}, &[]), []);
+        let named = of_headers(
+            |raw| {
+                raw[265..269].copy_from_slice(b"root");
+                raw[148..156].copy_from_slice(b"000000\0 ");
+            },
+            &[],
+        );
+        assert_eq!(named.len(), 1, "{named:?}");
+    }
 }

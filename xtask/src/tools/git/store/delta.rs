@@ -111,4 +111,19 @@ mod tests {
         assert_eq!(varint(&[0xff; 10]), None);
         assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Some((u64::MAX >> 1, 9)));
     }
+
+    #[test]
+    fn places_and_lengths_have_more_than_one_byte() {
+        let base: Vec<u8> = (0..600_u16).map(|at| (at / 3) as u8).collect();
+        assert_eq!(made(&base, &[0xd8, 4, 3, 0x92, 1, 3]).as_deref(), Some(&base[256..259]));
+        assert_eq!(made(&base, &[0xd8, 4, 0x80, 2, 0xa0, 1]).as_deref(), Some(&base[..256]));
+        assert_eq!(made(&base, &[0xd8, 4, 0x81, 2, 0xb1, 9, 1, 1]).as_deref(), Some(&base[9..266]));
+    }
+
+    #[test]
+    fn no_more_is_held_than_a_delta_says() {
+        let mut result = Vec::new();
+        assert_eq!(apply(b"0123456789", &[10, 4, 0x90, 3, 0x90, 3], &mut result, 1 << 20), None);
+        assert_eq!(result, b"012");
+    }
 }
