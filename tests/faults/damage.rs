@@ -190,7 +190,7 @@ fn damage_of_every_kind_of_plain_file_is_found() {
 #[test]
 fn damage_of_every_kind_of_encrypted_file_is_found() {
     let destination = format!("{ENCRYPTED}compression = \"zstd\"\n");
-    each_damage_is_found(&destination, &SEALED, "damage, encrypted", size(FLIPS.0, FLIPS.1));
+    each_damage_is_found(&destination, &SEALED, "damage, encrypted", size(4, FLIPS.1));
     each_damage_is_found(ENCRYPTED, &SEALED_GZIP, "damage, encrypted gzip", size(2, FLIPS.1));
 }
 
