@@ -88,7 +88,8 @@ fn a_guess_at_a_passphrase_takes_the_most_work_there_is() {
     stack.run_with(&[KEY], &["backup"]).ok();
     for ending in [".tar.gz.gpg", ".manifest.jsonl.gz.gpg"] {
         let sealed = stack.one("drive", ending);
-        let packets = stack.sh("home", &format!("gpg --batch --list-packets --list-only '{}'", sealed.display()));
+        let packets =
+            stack.sh("home", &format!("gpg --batch --list-packets --list-only '{}'", sealed.display()));
         for part in ["cipher 9", "s2k 3, hash 10", "count 65011712 (255)"] {
             assert!(packets.contains(part), "no {part:?} in {packets}");
         }

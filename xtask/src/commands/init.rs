@@ -67,7 +67,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     } else {
         ctx.ui.result(&format!("wrote {}", show(&path)));
         let first = match drives.is_empty() || data.is_empty() {
-            true => "name your data and your drive in it, where it has comments (`doctor` says what is missing); then\n      ",
+            true => {
+                "name your data and your drive in it, where it has comments (`doctor` says what is missing); then\n      "
+            }
             false => "",
         };
         let call = call(ctx, &root);

@@ -194,8 +194,8 @@ pub fn read_back(known: &Known, archive: &str, made: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
     use crate::destination::memory::Made;
-    use crate::drill::evidence::chain::LOST;
     use crate::drill::evidence::Lost;
+    use crate::drill::evidence::chain::LOST;
     use crate::drill::evidence::tests::{chain, sample, stored};
 
     fn at(text: &str) -> Timestamp {

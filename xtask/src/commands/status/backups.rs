@@ -161,7 +161,11 @@ impl Answer {
                 return;
             }
             Some(age) if config.drill.rpo_target.is_some_and(|target| age > target) => {
-                let what = format!("has a newest backup at {} that is {} old, over its RPO target", place.name, span(age));
+                let what = format!(
+                    "has a newest backup at {} that is {} old, over its RPO target",
+                    place.name,
+                    span(age)
+                );
                 self.findings.push(Finding::error(&set.name, what, "run `cargo xtask backup`"));
             }
             Some(_) => {}

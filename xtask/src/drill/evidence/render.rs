@@ -270,9 +270,9 @@ pub(super) fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::evidence::coverage::{Coverage, Part};
     use crate::drill::evidence::tests::sample;
     use crate::drill::evidence::{Lost, Signature};
-    use crate::drill::evidence::coverage::{Coverage, Part};
     use crate::drill::steps::Role;
 
     #[test]
