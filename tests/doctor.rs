@@ -91,6 +91,22 @@ fn data_that_is_not_there_is_told() {
     finds("", |stack| stack.sh("repo", "mv .codex-api elsewhere").clear(), "data", &[".codex-api"]);
 }
 
+/// Not as long as there is nothing in them that git would take.
+#[test]
+fn data_and_bundles_that_git_does_not_ignore_are_told() {
+    let stack = Stack::configured();
+    stack.sh("repo", "sed -i '/codex-api/d; /releases/d' .gitignore; mkdir releases; git add .gitignore");
+    let said = stack.run(&["doctor"]).ok();
+    let warned = |said: &Outcome| said.stdout.matches("the next `git add` takes it into a commit").count();
+    assert_eq!(warned(&said), 1, "{}", said.shown());
+    stack.run(&["snapshot"]).ok();
+    let said = stack.run(&["doctor"]).ok().says(&["add /.codex-api/ to ", "add /releases/ to "]);
+    assert_eq!(warned(&said), 2, "{}", said.shown());
+    stack.sh("repo", "printf '.codex-api/*\n*.gz\n*.json\nSHA256SUMS\n' > .gitignore");
+    let said = stack.run(&["doctor"]).ok();
+    assert_eq!(warned(&said), 0, "what is in them is ignored: {}", said.shown());
+}
+
 #[test]
 fn a_drive_that_is_away_or_over_its_quota_is_told() {
     let stack = Stack::new();

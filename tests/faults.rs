@@ -33,7 +33,7 @@ const BEFORE: &str = "2026-03-08T12:00:00Z";
 const LATER: &str = "2026-03-11T12:00:00Z";
 
 /// The number for the short form, or the one for the full one.
-fn size(short: usize, full: usize) -> usize {
+pub(super) fn size(short: usize, full: usize) -> usize {
     if std::env::var("FAULTS").is_ok_and(|value| value == "full") { full } else { short }
 }
 
@@ -134,18 +134,18 @@ struct Saved<'a> {
 
 impl<'a> Saved<'a> {
     fn of(stack: &'a Stack, folders: &'a [&'a str]) -> Self {
-        for folder in folders {
-            stack.sh(".", &format!("mkdir -p saved; rm -rf 'saved/{folder}'; mkdir -p 'saved/{folder}'"));
-            stack.sh(".", &format!("if [ -e '{folder}' ]; then cp -a '{folder}/.' 'saved/{folder}/'; fi"));
-        }
-        Self { stack, folders }
+        let saved = Self { stack, folders };
+        let each =
+            r#"for folder; do mkdir -p "$folder" "saved/$folder"; cp -a "$folder/." "saved/$folder/"; done"#;
+        stack.sh(".", &format!("rm -rf saved; mkdir saved; set -- {}; {each}", saved.names()));
+        saved
+    }
+
+    fn names(&self) -> String {
+        self.folders.iter().map(|folder| format!("'{folder}' ")).collect()
     }
 
     fn back(&self) {
-        for folder in self.folders {
-            let again =
-                format!("rm -rf '{folder}'; mkdir -p '{folder}'; cp -a 'saved/{folder}/.' '{folder}/'");
-            self.stack.sh(".", &again);
-        }
+        self.stack.sh(".", &format!("rm -rf {}; cp -a saved/. .", self.names()));
     }
 }

@@ -131,13 +131,17 @@ impl Handmade {
 
 /// A manifest of these lines, between its header and its end.
 pub fn manifest(archive: &str, lines: &[Value]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(manifest_text(archive, lines).as_bytes()).expect("packs");
+    encoder.finish().expect("packs")
+}
+
+/// The same in the clear.
+pub fn manifest_text(archive: &str, lines: &[Value]) -> String {
     let head = json!({"line": "header", "schema": 1, "archive": archive, "created_at": "2026-03-10T12:00:00Z",
         "codec": "gzip", "encoder": "by hand", "level": 6, "tool": "by hand"});
     let count = |kind: &str| lines.iter().filter(|line| line["line"] == kind).count();
     let end = json!({"line": "end", "blocks": count("block"), "entries": count("entry")});
     let lines = std::iter::once(&head).chain(lines).chain([&end]);
-    let text: String = lines.map(|line| format!("{line}\n")).collect();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text.as_bytes()).expect("packs");
-    encoder.finish().expect("packs")
+    lines.map(|line| format!("{line}\n")).collect()
 }

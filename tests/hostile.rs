@@ -1,9 +1,12 @@
 //! Archives that want out of their folder, or want all of the memory: refused by name, by `restore` and by `verify`, and
 //! nothing is left behind, neither outside of the target nor at it. A manifest that vouches for them changes nothing.
-use super::handmade::{Handmade, header, manifest, pax};
+use super::handmade::{Handmade, header, manifest, manifest_text, pax};
 use super::support::{Outcome, Stack};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const EVIL: &str = "evil-2026-03-10T120000Z.tar.gz";
@@ -333,7 +336,15 @@ fn a_bomb_in_a_manifest_needs_little_memory() {
     let stack = scene();
     let tar = Handmade::new().file("data/a", "x");
     let archive = put_forged(&stack, &tar);
-    let bomb = manifest(EVIL, &[json!({"line": "block", "note": " ".repeat(400 << 20)})]);
+    let text = manifest_text(EVIL, &[json!({"line": "block", "note": "@"})]);
+    let (begin, end) = text.split_once('@').expect("the note");
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(begin.as_bytes()).expect("packs");
+    for _ in 0..400 {
+        packer.write_all(&[b' '; 1 << 20]).expect("packs");
+    }
+    packer.write_all(end.as_bytes()).expect("packs");
+    let bomb = packer.finish().expect("packs");
     assert!(bomb.len() < 4 << 20, "a small file");
     put(&stack, "evil-2026-03-10T120000Z.manifest.jsonl.gz", &bomb);
     bounded(&stack, &archive, 1).says(&["manifest"]);

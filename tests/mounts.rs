@@ -354,6 +354,8 @@ fn a_server_that_stands_still() {
         sleep(Duration::from_millis(5));
     }
     world.signal_server("STOP");
+    // The kernel answers for it from memory, for a second.
+    sleep(Duration::from_millis(1_200));
     let file = format!("{}/backups/2026/03-10/codex-api-2026-03-10T110000Z.tar.gz", world.point());
     let mut runs = Vec::new();
     for (args, code) in [

@@ -8,7 +8,18 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use tempfile::TempDir;
+
+/// The shell, by its path: a program that is looked up in another `PATH` than ours costs a copy of this whole process.
+static BASH: LazyLock<PathBuf> = LazyLock::new(|| which::which("bash").expect("bash"));
+
+/// Where python3 itself lies: a version manager's stand-in for it takes longer than what it is asked for.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let path = PathBuf::from(String::from_utf8_lossy(&asked.expect("python3").stdout).trim_end());
+    path.parent().expect("a folder").to_owned()
+});
 
 /// The time of every run that does not say otherwise.
 pub const NOW: &str = "2026-03-10T12:00:00Z";
@@ -37,7 +48,9 @@ impl Stack {
         }
         // gpg makes a passphrase expensive to guess, and with it each of the many runs that encrypt: here it is cheap.
         let mut path = OsString::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/quick:"));
-        path.push(std::env::var_os("PATH").unwrap_or_default());
+        for more in [PYTHON.as_os_str(), ":".as_ref(), &std::env::var_os("PATH").unwrap_or_default()] {
+            path.push(more);
+        }
         Self { home, path }
     }
 
@@ -107,14 +120,14 @@ impl Stack {
             "repo",
             &format!(
                 "git add -A && GIT_AUTHOR_DATE={time} GIT_COMMITTER_DATE={time} \
-                 git -c user.name=a -c user.email=a@example.org commit -q --allow-empty -m '{message}'"
+                 git -c user.name=a -c user.email=a@example.org -c maintenance.auto=false commit -q --allow-empty -m '{message}'"
             ),
         );
     }
 
     /// Runs shell lines in a folder of the stack; they must succeed.
     pub fn sh(&self, folder: &str, script: &str) -> String {
-        let mut command = Command::new("bash");
+        let mut command = Command::new(&*BASH);
         command.args(["-euo", "pipefail", "-c", script]).current_dir(self.path(folder));
         self.environment(&mut command);
         let outcome = outcome(&mut command);
@@ -210,7 +223,7 @@ impl Stack {
 
     /// Runs the binary with no more than so many kilobytes of address space.
     pub fn run_within(&self, kilobytes: u32, args: &[&str]) -> Outcome {
-        let mut command = Command::new("bash");
+        let mut command = Command::new(&*BASH);
         let script = format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_xtask")]).args(args);
         command.current_dir(self.path("repo"));

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How often a bit is flipped in each kind of file.
-const FLIPS: (usize, usize) = (8, 300);
+const FLIPS: (usize, usize) = (5, 300);
 
 /// A kind of stored file: where one lies.
 struct Kind {

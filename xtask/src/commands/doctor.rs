@@ -135,6 +135,14 @@ impl Doctor<'_> {
             self.wrong("data", "none", State::Warning, seen, next);
         }
         let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
+        for (part, name, folder) in config
+            .data
+            .iter()
+            .map(|set| ("data", &*set.name, &*set.source))
+            .chain([("folder", "releases", &*config.release.output_dir)])
+        {
+            self.kept_out_of_commits(part, name, folder);
+        }
         let mut needs = needs(config, databases);
         match releases::scan(&config.release.output_dir) {
             Ok((bundles, _)) => needs.extend(bundles.iter().flat_map(needs_of)),
@@ -176,6 +184,19 @@ impl Doctor<'_> {
                 self.error("data", &set.name, &error);
                 false
             }
+        }
+    }
+
+    /// Data and bundles in the working tree are for `.gitignore`: the next `git add` would take them into a commit.
+    fn kept_out_of_commits(&mut self, part: &'static str, name: &str, folder: &Path) {
+        let Ok(Some(repository)) = Repository::discover(&self.ctx.start) else { return };
+        let Ok(folder) = folder.canonicalize() else { return };
+        let Ok(below) = folder.strip_prefix(repository.root()) else { return };
+        if repository.would_add(&folder).unwrap_or(false) {
+            let seen =
+                format!("git does not ignore {}: the next `git add` takes it into a commit", show(&folder));
+            let next = format!("add /{}/ to {}", show(below), show(&repository.root().join(".gitignore")));
+            self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, &next);
         }
     }
 

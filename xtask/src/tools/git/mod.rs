@@ -14,8 +14,8 @@ pub use submodules::{Lent, Submodule};
 use super::{failed, output_of, shell_in};
 use crate::error::{Error, Result};
 use jiff::Timestamp;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
@@ -71,6 +71,11 @@ const NO_LAZY_FETCH: &str = "GIT_NO_LAZY_FETCH";
 /// Where git looks for objects besides.
 const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
 
+/// The path on a line.
+fn path_of(line: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(line.strip_suffix(b"\n").unwrap_or(line)))
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
@@ -82,27 +87,21 @@ impl Repository {
     /// When git fails for another reason, such as a repository of somebody else (`safe.directory`).
     pub fn discover(start: &Path) -> Result<Option<Self>> {
         let shell = clean(start)?;
-        let asked = output_of(cmd!(shell, "git rev-parse --is-bare-repository --absolute-git-dir"));
-        let answer = match asked {
-            Ok(answer) => answer,
+        let root = match output_of(cmd!(shell, "git rev-parse --show-toplevel")) {
+            Ok(root) => root,
             Err(Error::Tool { stderr, .. }) if stderr.contains("not a git repository") => return Ok(None),
             Err(Error::Tool { tool, status, stderr, .. }) if stderr.contains("dubious ownership") => {
                 let next = "run this as who owns it; or, if you trust it, name it to git in `safe.directory`";
                 return Err(Error::Tool { tool, status, stderr, next: next.to_owned() });
             }
-            Err(error) => return Err(error),
+            // One that is bare has no such top; nor has the folder `.git` of one that is not.
+            Err(error) => {
+                let answer = output_of(cmd!(shell, "git rev-parse --is-bare-repository --absolute-git-dir"))?;
+                let root = path_of(answer.strip_prefix(b"true\n").ok_or(error)?);
+                return Ok(Some(Self { root, bare: true, borrowed: Vec::new() }));
+            }
         };
-        let answer = answer.strip_suffix(b"\n").unwrap_or(&answer).to_vec();
-        if let Some(folder) = answer.strip_prefix(b"true\n") {
-            return Ok(Some(Self {
-                root: PathBuf::from(OsStr::from_bytes(folder)),
-                bare: true,
-                borrowed: Vec::new(),
-            }));
-        }
-        let root = output_of(cmd!(shell, "git rev-parse --show-toplevel"))?;
-        let root = root.strip_suffix(b"\n").unwrap_or(&root).to_vec();
-        Ok(Some(Self { root: PathBuf::from(OsString::from_vec(root)), bare: false, borrowed: Vec::new() }))
+        Ok(Some(Self { root: path_of(&root), bare: false, borrowed: Vec::new() }))
     }
 
     /// The top of the working tree, or the bare repository.
@@ -123,6 +122,19 @@ impl Repository {
     pub fn untracked(&self) -> Result<Vec<Vec<u8>>> {
         let listed = self.git(&["ls-files", "-z", "--others", "--directory"])?;
         Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// Whether something in a folder of the working tree is neither tracked nor ignored.
+    ///
+    /// # Errors
+    /// When git fails, as it does for what is not in the working tree.
+    pub fn would_add(&self, folder: &Path) -> Result<bool> {
+        let shell = clean(&self.root)?;
+        let listed = cmd!(
+            shell,
+            "git --literal-pathspecs ls-files -z --others --exclude-standard --directory --no-empty-directory -- {folder}"
+        );
+        Ok(!output_of(listed)?.is_empty())
     }
 
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
