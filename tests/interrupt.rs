@@ -30,7 +30,7 @@ fn large(destination: &str, files: u32) -> Stack {
 fn large_repository() -> Stack {
     let stack = Stack::configured();
     stack.run_with(&[("RECOVERY_NOW", BEFORE)], &["backup"]).ok();
-    stack.sh("repo", "mkdir big; head -c 40M /dev/urandom | split -b 1M -a 3 - big/part-");
+    stack.sh("repo", "mkdir big; head -c 24M /dev/urandom | split -b 1M -a 3 - big/part-");
     stack.commit("big", "2026-03-02T08:30:00Z");
     stack
 }
@@ -78,7 +78,7 @@ fn temporary(stack: &Stack) -> Vec<String> {
 #[test]
 fn a_backup_that_is_told_to_stop_removes_what_it_made() {
     for destination in ["", "passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n"] {
-        let stack = large(destination, 60);
+        let stack = large(destination, 40);
         let before = stack.world("drive");
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let mut child = begun(&stack, &["backup"], &archive_begun);
@@ -104,7 +104,7 @@ fn child_of(run: &Child) -> Option<Pid> {
 
 #[test]
 fn a_backup_whose_gpg_alone_is_stopped_fails_and_removes_what_it_made() {
-    let stack = large("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n", 60);
+    let stack = large("passphrase-env = \"CODEX_BACKUP_GPG_KEY\"\n", 40);
     let before = stack.world("drive");
     let mut child = begun(&stack, &["backup"], &archive_begun);
     // Between two looks at the threads of the run, none may have it on its list.
@@ -131,7 +131,7 @@ fn a_snapshot_that_is_told_to_stop_removes_what_it_made() {
 
 #[test]
 fn a_restore_that_is_told_to_stop_leaves_no_target() {
-    let stack = large("", 60);
+    let stack = large("", 40);
     stack.run(&["backup"]).ok();
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = begun(&stack, &["restore", "codex-api", "--to", "../back"], &restore_begun);
@@ -239,7 +239,7 @@ fn a_snapshot_that_is_killed_is_made_anew() {
 
 #[test]
 fn a_restore_that_is_killed_leaves_no_visible_target() {
-    let stack = large("", 60);
+    let stack = large("", 40);
     stack.run(&["backup"]).ok();
     let args = ["restore", "codex-api", "--to", "../back"];
     let hits = kills(&stack, &args, &restore_begun, |stack, killed| {
