@@ -51,6 +51,7 @@ fn killed(stack: &Stack) {
             let (said, _) = inject(stack, (&env, &DRILL), (call, *number, "signal=KILL"), &[]);
             // strace ends as its child has.
             assert_eq!(said.code, -1, "{call} {number} was not hit: {}", said.shown());
+            count("instants", 1);
             count("kills", 1);
             let records = records(stack);
             let checked = stack.run(&["verify", "--evidence", "--json"]);
@@ -107,6 +108,7 @@ fn two_drills_that_are_killed_one_after_the_other_leave_no_damage() {
         saved.back();
         let said = killed_at(12, path, number);
         assert_eq!((said.code, records(&stack)), (-1, expected), "{path} {number}: {}", said.shown());
+        count("instants", 1);
         count("kills", 1);
         stack.run(&["verify", "--evidence"]).ok();
         let next = stack.run_at("2026-03-13T12:00:00Z", &DRILL).ok();

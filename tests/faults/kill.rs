@@ -9,6 +9,7 @@ use crate::support::Stack;
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -258,6 +259,39 @@ fn a_backup_killed_while_its_marker_is_made_counts_only_when_that_is_whole() {
         }
     }
     assert!(killed >= 6, "only {killed}");
+    count("kills", killed);
+}
+
+/// A torn lock would be in the way of every later run.
+#[test]
+fn a_snapshot_killed_while_its_lock_is_made_is_made_anew() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.run(&["snapshot"]).ok();
+    let folder = stack.path("repo/releases").display().to_string();
+    let part = format!("{}.part", stack.one("repo/releases", ".lock.json").display());
+    let (mut killed, mut parts) = (0, 0);
+    for (call, path) in [("openat", &folder), ("renameat2", &folder), ("write", &part), ("fsync", &part)] {
+        for number in 1.. {
+            stack.sh("repo", "rm -r releases; mkdir releases");
+            let at = (call, number, "signal=KILL");
+            let (said, _) = inject(&stack, (&[], &["snapshot"]), at, std::slice::from_ref(path));
+            if said.code == 0 {
+                assert!(number > 1, "{call} was never hit: {}", said.shown());
+                break;
+            }
+            (killed, parts) = (killed + 1, parts + usize::from(Path::new(&part).exists()));
+            stack.run(&["status"]).ok();
+            // Without a tarball it is in the way no less.
+            let more: &[&str] = if number % 2 == 0 { &["--no-tarball"] } else { &[] };
+            stack.run(&[&["snapshot"], more].concat()).ok();
+            stack.run(&["snapshot"]).ok();
+            stack.run(&["verify"]).ok();
+            let left = stack.files("repo/releases");
+            assert!(!left.iter().any(|name| name.ends_with(".part")), "{call} {number}: {left:?}");
+        }
+    }
+    assert!(killed >= 6 && parts >= 2, "only {killed}, {parts} with a part");
     count("kills", killed);
 }
 

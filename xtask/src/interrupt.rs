@@ -26,7 +26,7 @@ pub fn on_signals() -> Result<()> {
     Ok(())
 }
 
-/// Whether whoever started us, such as `nohup`, has said that a signal is to be ignored.
+/// Whether whoever started us, such as `nohup`, has said that a signal is to be ignored; on Linux, which tells it.
 fn ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

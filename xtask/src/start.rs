@@ -1,4 +1,5 @@
-//! Parse → dispatch → print → exit code. No logic. The clock and the environment are read here, and nowhere else.
+//! Parse → dispatch → print → exit code. No logic. The clock and the environment are read here, and nowhere else but
+//! for what `tools` hands on to programs, and the folder for temporary files.
 use crate::cli::{Cli, Color};
 use crate::commands::{self, Context, Told};
 use crate::error::{Error, Exit, Result};

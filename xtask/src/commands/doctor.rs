@@ -62,9 +62,9 @@ struct Check {
 /// None that a check does not turn into a row.
 pub fn run(ctx: &Context) -> Result<Exit> {
     let mut doctor = Doctor { ctx, checks: Vec::new() };
-    doctor.repository();
+    let repository = doctor.repository();
     match super::configuration(ctx) {
-        Ok(config) => doctor.configured(&config),
+        Ok(config) => doctor.configured(&config, repository.as_ref()),
         Err(error) => {
             doctor.error("configuration", "recovery.toml", &error);
             doctor.tools(&[(Tool::Git, "every bundle")]);
@@ -93,28 +93,31 @@ impl Doctor<'_> {
         self.checks.push(Check { part, name, state: State::Failed, seen: error.chain(), next });
     }
 
-    fn repository(&mut self) {
-        match Repository::discover(&self.ctx.start) {
-            Ok(Some(repository)) => {
-                let head = repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs));
-                match head {
-                    Ok(commit) => {
-                        let seen = format!("{}, at commit {:.12}", show(repository.root()), commit.sha);
-                        self.add("repository", "git", State::Ok, seen);
-                    }
-                    Err(error) => self.error("repository", "git", &error),
-                }
-            }
+    fn repository(&mut self) -> Option<Repository> {
+        let repository = match Repository::discover(&self.ctx.start) {
+            Ok(Some(repository)) => repository,
             Ok(None) => {
                 let seen =
                     format!("{} is in no git repository: there is nothing to bundle", show(&self.ctx.start));
                 self.wrong("repository", "git", State::Failed, &seen, "`git init`, or name one with -C");
+                return None;
+            }
+            Err(error) => {
+                self.error("repository", "git", &error);
+                return None;
+            }
+        };
+        match repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs)) {
+            Ok(commit) => {
+                let seen = format!("{}, at commit {:.12}", show(repository.root()), commit.sha);
+                self.add("repository", "git", State::Ok, seen);
             }
             Err(error) => self.error("repository", "git", &error),
         }
+        Some(repository)
     }
 
-    fn configured(&mut self, config: &Config) {
+    fn configured(&mut self, config: &Config, repository: Option<&Repository>) {
         match &config.file {
             Some(file) => self.add("configuration", "recovery.toml", State::Ok, show(file)),
             None => {
@@ -135,13 +138,9 @@ impl Doctor<'_> {
             self.wrong("data", "none", State::Warning, seen, next);
         }
         let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
-        for (part, name, folder) in config
-            .data
-            .iter()
-            .map(|set| ("data", &*set.name, &*set.source))
-            .chain([("folder", "releases", &*config.release.output_dir)])
-        {
-            self.kept_out_of_commits(part, name, folder);
+        if let Some(repository) = repository {
+            config.data.iter().for_each(|set| self.kept_out_of(repository, "data", &set.name, &set.source));
+            self.kept_out_of(repository, "folder", "releases", &config.release.output_dir);
         }
         let mut needs = needs(config, databases);
         match releases::scan(&config.release.output_dir) {
@@ -188,8 +187,7 @@ impl Doctor<'_> {
     }
 
     /// Data and bundles in the working tree are for `.gitignore`: the next `git add` would take them into a commit.
-    fn kept_out_of_commits(&mut self, part: &'static str, name: &str, folder: &Path) {
-        let Ok(Some(repository)) = Repository::discover(&self.ctx.start) else { return };
+    fn kept_out_of(&mut self, repository: &Repository, part: &'static str, name: &str, folder: &Path) {
         let Ok(folder) = folder.canonicalize() else { return };
         let Ok(below) = folder.strip_prefix(repository.root()) else { return };
         if repository.would_add(&folder).unwrap_or(false) {
@@ -235,10 +233,7 @@ impl Doctor<'_> {
             self.error("destination", &place.name, &error);
         } else {
             let (path, used) = (show(&place.place.path), catalog.used());
-            let free = match mounted.free_bytes {
-                u64::MAX => "free room unknown".to_owned(),
-                free => format!("{} free", bytes(free)),
-            };
+            let free = super::free(&mounted);
             let quota = place.quota.map_or(String::new(), |quota| format!(" of {}", bytes(quota)));
             let seen = format!("{path}: {}{quota} used, {free}", bytes(used));
             match place.quota.is_some_and(|quota| used > quota) {

@@ -1,4 +1,4 @@
-//! What the user's own commands (release checks of a drill, commands around a backup) may see of the environment, and
+//! What the user's own commands (those of a drill, around a backup, and that confirm or notify) may see of the environment, and
 //! what must not be shown of their output.
 use crate::config::Config;
 use crate::config::keys::{self, Env};

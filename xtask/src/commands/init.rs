@@ -5,7 +5,7 @@ use super::schedule::quote::sh;
 use crate::cli::InitArgs as Args;
 use crate::config::{Config, VersionFrom, beneath};
 use crate::destination::durable::replace;
-use crate::destination::mount::resolved;
+use crate::destination::mount::{resolved, unescaped};
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
 use crate::tools::{cargo, git::Repository};
@@ -217,13 +217,6 @@ fn drives(mounts: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// A field of the table of mounts: what would end it stands there as a backslash and three octal digits (proc_pid_mounts(5)).
-fn unescaped(field: &str) -> String {
-    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
-        .iter()
-        .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
 }
 
 /// Text as TOML wants it.

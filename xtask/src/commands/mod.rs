@@ -31,11 +31,16 @@ use crate::interrupt::interrupted;
 use crate::shown::show_bytes;
 use crate::source::PourError;
 use crate::tools::git::Repository;
-use crate::ui::{Ui, Veil};
+use crate::ui::{Ui, Veil, bytes};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 pub use notify::Told;
+
+/// How much is free at a destination, in words.
+fn free(mounted: &mount::Mounted) -> String {
+    mounted.free_bytes.map_or_else(|| "free room unknown".into(), |free| format!("{} free", bytes(free)))
+}
 
 /// Name and version of this tool, as artifacts record it.
 pub const TOOL: &str = concat!("xtask ", env!("CARGO_PKG_VERSION"));

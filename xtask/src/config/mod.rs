@@ -155,7 +155,7 @@ pub struct Drill {
     pub rto_target: Option<SignedDuration>,
     /// Recovery point objective.
     pub rpo_target: Option<SignedDuration>,
-    /// Variables that release checks may see; default PATH, HOME, LANG.
+    /// Variables that release checks, the commands of a full drill and each `confirm` may see; default PATH, HOME, LANG.
     pub environment: Vec<String>,
     /// How a full drill puts the restored release in place.
     pub deploy: Option<Deploy>,

@@ -6,8 +6,9 @@
 //! Until [`Run::commit`], everything a run made is removed when the run ends in any other way than a kill; what a kill
 //! leaves has no marker, and so never counts.
 //!
-//! Everything is made, read back and removed in its folder as it was opened, not by its path. So a drive that goes away
-//! leaves no byte in the bare folder beneath it: [`Run::on`] looks at each folder after it was opened.
+//! What a [`Run`] makes is made, read back and removed in its folder as it was opened, not by its path. So a drive that goes
+//! away leaves no byte in the bare folder beneath it: [`Run::on`] looks at each folder after it was opened. [`remove`],
+//! [`replace`] and [`append_line`] go by path.
 use super::mount::Mounted;
 use crate::archive::hex;
 use crate::error::{Error, Result};
@@ -50,6 +51,13 @@ pub struct Written {
     pub sha256: String,
     /// Its length.
     pub bytes: u64,
+}
+
+/// Where a file lies that [`Run::publish`] has not given its name yet.
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.file_name().unwrap_or_default().to_owned();
+    part.push(".part");
+    path.with_file_name(part)
 }
 
 impl Run {
@@ -103,12 +111,10 @@ impl Run {
     /// As [`Run::write`].
     pub fn publish(&mut self, path: &Path, content: &[u8]) -> Result<Written> {
         let name = path.file_name().unwrap_or_default().to_owned();
-        let mut part = name.clone();
-        part.push(PART);
-        let written = self.write(&path.with_file_name(&part), content)?;
+        let written = self.write(&part_of(path), content)?;
         let Some(place) = self.made.last_mut() else { return Ok(written) };
         let folder = &place.folder;
-        rename_new((folder, &part), (folder, &name))
+        rename_new((folder, &place.name), (folder, &name))
             .map_err(|error| Error::io("create", path)(error.into()))?;
         place.name = name;
         synced(&place.folder, path.parent().unwrap_or(Path::new(".")))?;
@@ -192,9 +198,6 @@ pub struct NewFile {
     hash: Sha256,
     pieces: Pieces,
 }
-
-/// Behind the name of a marker that is not whole yet.
-const PART: &str = ".part";
 
 /// Bytes that share a checksum.
 const PIECE: u64 = 1 << 20;

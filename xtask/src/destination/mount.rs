@@ -53,8 +53,8 @@ struct Drive {
 pub struct Mounted {
     /// What fsync proves there.
     pub durability: Durability,
-    /// Bytes that this user may still write; [`u64::MAX`] where nobody knows.
-    pub free_bytes: u64,
+    /// Bytes that this user may still write, where anybody knows.
+    pub free_bytes: Option<u64>,
     /// The mount point, or the destination itself where none is asked for.
     point: PathBuf,
     demanded: bool,
@@ -116,13 +116,13 @@ pub fn recheck(before: &Mounted, destination: &Path) -> Result<()> {
 
 impl Mounted {
     /// A folder of another machine, which is looked at by that machine.
-    pub(super) fn remote(path: PathBuf, free_bytes: u64, unwritable: Option<Errno>) -> Self {
+    pub(super) fn remote(path: PathBuf, free_bytes: Option<u64>, unwritable: Option<Errno>) -> Self {
         Self {
             durability: Durability::Remote,
             free_bytes,
             point: path,
             demanded: false,
-            unwritable: unwritable.or((free_bytes == 0).then_some(Errno::NOSPC)),
+            unwritable: unwritable.or((free_bytes == Some(0)).then_some(Errno::NOSPC)),
             drive: None,
             _held: None,
         }
@@ -254,13 +254,19 @@ fn served(path: &Path, table: &str) -> bool {
     mounts.into_iter().any(|(point, _)| path.starts_with(point))
 }
 
+/// A field of a table of mounts: what would end it stands there as a backslash and three octal digits (proc_pid_mounts(5)).
+pub fn unescaped(field: &str) -> String {
+    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
+        .iter()
+        .fold(field.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
+}
+
 /// Mount points and kinds of such a table.
 fn mounts(table: &str) -> impl Iterator<Item = (PathBuf, &str)> {
     table.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4).unwrap_or_default();
-        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-        Some((PathBuf::from(point), kind))
+        Some((PathBuf::from(unescaped(point)), kind))
     })
 }
 
@@ -325,7 +331,7 @@ fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
     let read_only = room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok(Mounted {
         durability: if fuse { Durability::MountCache } else { Durability::Local },
-        free_bytes: if counted { free } else { u64::MAX },
+        free_bytes: counted.then_some(free),
         point: point.to_owned(),
         demanded: false,
         unwritable: match (read_only, counted && room.f_bavail == 0) {

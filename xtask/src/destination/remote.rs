@@ -93,7 +93,7 @@ impl Remote {
                 return Err(mount::away(&self.path(), what));
             }
         };
-        Ok(Mounted::remote(self.path(), lines.next().map_or(u64::MAX, free), unwritable))
+        Ok(Mounted::remote(self.path(), lines.next().and_then(free), unwritable))
     }
 
     fn talks(&self, said: &str) -> Error {
@@ -278,8 +278,8 @@ fn files(sums: &Sums) -> String {
 }
 
 /// The bytes that are free by a line of `df -Pk` (POSIX): file system, blocks of 1,024 bytes, used, available, per cent,
-/// mount point. The first and the last may have blanks. [`u64::MAX`] where it does not say, or counts no blocks.
-fn free(line: &str) -> u64 {
+/// mount point. The first and the last may have blanks. None where it does not say, or counts no blocks.
+fn free(line: &str) -> Option<u64> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let read = |four: &[&str]| {
         let percent = four[3] == "-" || four[3].strip_suffix('%')?.parse::<u64>().is_ok();
@@ -287,8 +287,10 @@ fn free(line: &str) -> u64 {
         percent.then_some((blocks[0], blocks[2]))
     };
     match words.windows(4).find_map(read) {
-        Some((blocks, available)) if blocks > 0 => u64::try_from(available).unwrap_or(0).saturating_mul(1024),
-        _ => u64::MAX,
+        Some((blocks, available)) if blocks > 0 => {
+            Some(u64::try_from(available).unwrap_or(0).saturating_mul(1024))
+        }
+        _ => None,
     }
 }
 
@@ -298,12 +300,12 @@ mod tests {
 
     #[test]
     fn what_is_free_is_read_whatever_the_drive_is_called() {
-        assert_eq!(free("/dev/sda1 1000 400 600 40% /mnt/far"), 600 * 1024);
-        assert_eq!(free("//nas/my share 7 1000 400 600 40% /mnt/a 50% b"), 600 * 1024);
-        assert_eq!(free("/dev/sda1 1000 1000 0 100% /mnt/far"), 0);
-        assert_eq!(free("/dev/sda1 1000 1010 -10 101% /mnt/far"), 0);
+        assert_eq!(free("/dev/sda1 1000 400 600 40% /mnt/far"), Some(600 * 1024));
+        assert_eq!(free("//nas/my share 7 1000 400 600 40% /mnt/a 50% b"), Some(600 * 1024));
+        assert_eq!(free("/dev/sda1 1000 1000 0 100% /mnt/far"), Some(0));
+        assert_eq!(free("/dev/sda1 1000 1010 -10 101% /mnt/far"), Some(0));
         for unknown in ["none 0 0 0 - /mnt/far", "none 0 0 0 0% /mnt/far", "df: no such thing", ""] {
-            assert_eq!(free(unknown), u64::MAX, "{unknown}");
+            assert_eq!(free(unknown), None, "{unknown}");
         }
     }
 

@@ -158,8 +158,8 @@ impl Candidate<'_> {
 /// tree, which is none.
 fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planned> {
     bundle.tarball.as_ref()?;
-    // Two releases may share a folder; a lock of the shell tool has no name.
-    if bundle.lock.dirty || !(bundle.lock.name.is_empty() || bundle.lock.name == release) {
+    // Two releases may share a folder; a lock of the shell tool may have no name.
+    if bundle.lock.dirty || bundle.release().is_some_and(|other| other != release) {
         return None;
     }
     Some(Planned {

@@ -144,7 +144,7 @@ impl Rooms for RealRooms {
     }
 
     fn free(&self, folder: &Path) -> Result<u64> {
-        Ok(mount::check(folder, None, false)?.free_bytes)
+        Ok(mount::check(folder, None, false)?.free_bytes.unwrap_or(u64::MAX))
     }
 
     fn fetch(&self, remote: &Remote, artifact: &Artifact, to: &Path) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The only room that starts a process.
 //!
 //! A call is argv, never a shell string (except the user's own commands in [`shell`]); no secret stands in
-//! argv or in a child's environment; output is captured, and a failure carries its last lines. Every program runs in a
+//! argv, and no passphrase in a child's environment (`gh` alone sees its tokens); output is captured, and a failure
+//! carries its last lines. Every program runs in a
 //! process group of its own; one-shot calls have a deadline, and a stream that stands still is ended (`idle`).
 pub mod cargo;
 pub mod curl;

@@ -63,7 +63,7 @@ pub fn missing<'a>(line: &'a str, cwd: &Path, env: &[(String, String)]) -> Optio
     matches!(ran.outcome, Outcome::Fail(_)).then_some(word)
 }
 
-/// The same for one that has its time even if this run is interrupted.
+/// As [`run`], for one that has its time even if this run is interrupted.
 ///
 /// # Errors
 /// When it does not start.

@@ -1,8 +1,9 @@
 //! `backup`: data sets to their destinations.
 //!
-//! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set: check (key, mount,
-//! catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is still the
-//! source's → record → prune. One set that fails does not stop the others.
+//! gather (sets, surveys of their folders) → preflight (the tools that all of them need) → per set, between its hooks: check
+//! (key, mount, catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is
+//! still the source's → record. Then, for all sets: confirm → prune, where none has an error → quotas. One set that fails
+//! does not stop the others.
 mod canary;
 mod confirm;
 mod copy;

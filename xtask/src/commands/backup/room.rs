@@ -11,10 +11,7 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Refused`] when there are fewer.
 pub fn enough(mounted: &Mounted, path: &Path, needed: u64, next: &str) -> Result<()> {
-    let free = mounted.free_bytes;
-    if free >= needed.max(1) {
-        return Ok(());
-    }
+    let Some(free) = mounted.free_bytes.filter(|free| *free < needed.max(1)) else { return Ok(()) };
     let (free, needed) = (crate::ui::bytes(free), crate::ui::bytes(needed));
     Err(Error::refused(format!("{} has {free} free, and {needed} are needed", show(path)), next))
 }

@@ -72,7 +72,7 @@ fn newest(config: &Config, ctx: &Context) -> Result<Bundle> {
     let (folder, name) = (&config.release.output_dir, &config.release.name);
     let (mut bundles, _) = releases::scan(folder)?;
     named::all_readable(folder, name, &bundles)?;
-    bundles.retain(|bundle| bundle.lock.name.is_empty() || bundle.lock.name == *name);
+    bundles.retain(|bundle| bundle.release().is_none_or(|release| release == name));
     let newest = bundles.pop().ok_or_else(|| {
         let what = format!("there is no bundle of {name} in {}", show(folder));
         Error::refused(what, "`cargo xtask snapshot` makes one; or name its lock")

@@ -38,6 +38,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Err(Error::Usage(format!("--tag {tag:?} is not NAME:TAG as docker takes it")));
     }
     let memory = super::memory(&config);
+    let _held = match &memory {
+        Some(memory) if !args.dry_run => {
+            memory.open()?;
+            Some(lock::repository(memory.root(), "rollback", ctx.now)?)
+        }
+        _ => None,
+    };
     // The service that is to be started may stand on data that a drill has put in place.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     docker::reachable()?;
@@ -52,13 +59,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         report(args, ctx, &plans, &done, &findings);
         return Ok(finding::exit(&findings));
     }
-    let _held = match &memory {
-        Some(memory) => {
-            memory.open()?;
-            Some(lock::repository(memory.root(), "rollback", ctx.now)?)
-        }
-        None => None,
-    };
     let mut done = Vec::new();
     for plan in &plans {
         let failed = done.iter().any(|done: &Done| done.status != "done");

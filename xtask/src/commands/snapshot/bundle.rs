@@ -122,7 +122,7 @@ pub(super) fn create(
     }
     image.map_or(Ok(()), |image| image.apply(&mut lock))?;
     match existing {
-        None => drop(run.write(&plan.lock(), lock.render().as_bytes())?),
+        None => drop(run.publish(&plan.lock(), lock.render().as_bytes())?),
         Some(_) => durable::replace(&plan.lock(), lock.render().as_bytes(), 0o644)?,
     }
     run.commit();

@@ -6,6 +6,7 @@ use super::{Plan, short};
 use crate::archive::entry::Mtime;
 use crate::cli::SnapshotArgs as Args;
 use crate::config::{Config, Release, beneath};
+use crate::destination::durable;
 use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::release_lock;
 use crate::error::{Error, Result};
@@ -127,10 +128,12 @@ fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
     if let Some(lock) = &whole {
         super::bundle::check_lock(plan, lock)?;
     }
+    let lock = durable::part_of(&plan.lock());
+    let mut files = if whole.is_none() { vec![lock] } else { Vec::new() };
     if whole.is_none_or(|lock| lock.tarball.is_none()) && !args.no_tarball {
-        let files = [plan.tarball(), plan.manifest()];
-        plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));
+        files.extend([plan.tarball(), plan.manifest()]);
     }
+    plan.leftovers.extend(files.into_iter().filter(|file| file.exists()));
     for file in &plan.leftovers {
         let what = "is there without a lock, and so is no bundle; it is made anew";
         plan.findings.push(Finding::info(show(file), what));

@@ -4,7 +4,7 @@ use super::recovery::sound;
 use super::{Answer, age, sets_at};
 use crate::commands::overdue;
 use crate::commands::prune::{not_on_record, quota};
-use crate::commands::{Context, memory};
+use crate::commands::{Context, free, memory};
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
@@ -48,7 +48,9 @@ impl Answer {
                 ([("destination", &*place.name)], place.quota.map(|quota| quota as f64));
             self.metrics.add("recovery_destination_available", &labels, 1.0);
             self.metrics.add("recovery_destination_used_bytes", &labels, used as f64);
-            self.metrics.add("recovery_destination_free_bytes", &labels, state.free_bytes as f64);
+            if let Some(free) = state.free_bytes {
+                self.metrics.add("recovery_destination_free_bytes", &labels, free as f64);
+            }
             if let Some(quota) = quota_bytes {
                 self.metrics.add("recovery_destination_quota_bytes", &labels, quota);
             }
@@ -58,12 +60,7 @@ impl Answer {
                 .map(|artifact| (overdue::backup_read_back(&known, artifact), show(&artifact.archive)));
             self.verification(&show(&place.place.path), &checked.collect::<Vec<_>>(), config, ctx);
             let limit = place.quota.map_or(String::new(), |quota| format!("of {}", bytes(quota)));
-            self.row([
-                "drive".into(),
-                place.name.clone(),
-                format!("{} {limit}", bytes(used)),
-                format!("{} free", bytes(state.free_bytes)),
-            ]);
+            self.row(["drive".into(), place.name.clone(), format!("{} {limit}", bytes(used)), free(&state)]);
             self.findings.extend(catalog.findings.iter().cloned());
             self.findings.extend(quota(place, &catalog, 0));
             for path in &catalog.incomplete {

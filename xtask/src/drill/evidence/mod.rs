@@ -311,7 +311,7 @@ impl Evidence {
     /// The JSON text that is stored.
     ///
     /// # Errors
-    /// Never for values that [`super::run`] makes; a seconds value that is no number cannot be written.
+    /// Never for values that [`super::measured`] makes; a seconds value that is no number cannot be written.
     pub fn to_json(&self) -> Result<String, FormatError> {
         let mut text =
             serde_json::to_string_pretty(self).map_err(|error| FormatError::Malformed(error.to_string()))?;

@@ -294,9 +294,7 @@ impl Full<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        for swap in &self.journal.swaps {
-            room(swap)?;
-        }
+        room(&self.journal.swaps)?;
         writable(&self.journal.evidence_dir)?;
         let opened = self.journal.swaps.iter().try_for_each(Swap::open);
         if let Err(error) = opened.and_then(|()| self.journal.save(self.memory)) {

@@ -99,6 +99,14 @@ fn numbers_stand_beside_their_places_in_the_document_and_targets_beside_numbers(
 }
 
 #[test]
+fn free_room_that_nobody_knows_is_called_so() {
+    let mut document = empty();
+    document["destinations"] = json!([{"name": "ram", "path": "/ram", "available": true, "used_bytes": 950,
+        "free_bytes": null, "quota_bytes": null}]);
+    has(&page(&document), &["unknown", "no quota"]);
+}
+
+#[test]
 fn what_a_wrong_clock_has_dated_in_the_future_is_called_so() {
     let mut document = empty();
     document["data"] = json!([{"set": "a", "destination": "usb", "latest": "/x", "created_at": "2026-04-20T10:00:00Z",

@@ -155,7 +155,11 @@ pub(super) fn drives(page: &Page<'_>) -> Markup {
                 html! { "no quota" }
             },
             bar(drive),
-            number(document, &key("free_bytes"), size),
+            if drive["free_bytes"].is_null() {
+                html! { "unknown" }
+            } else {
+                number(document, &key("free_bytes"), size)
+            },
         ]
     };
     let rows: Vec<Vec<Markup>> = list(document, "destinations").iter().enumerate().map(row).collect();
