@@ -105,6 +105,13 @@ fn data_and_bundles_that_git_does_not_ignore_are_told() {
     stack.sh("repo", "printf '.codex-api/*\n*.gz\n*.json\nSHA256SUMS\n' > .gitignore");
     let said = stack.run(&["doctor"]).ok();
     assert_eq!(warned(&said), 0, "what is in them is ignored: {}", said.shown());
+    // What it says mends it, whatever the folder is called.
+    stack.configure("[data.odd]\nsource = \"odd *[1]\"\n");
+    stack.file("repo/odd *[1]/data", "x");
+    let said = stack.run(&["doctor"]).ok();
+    let next = said.stdout.split("add ").nth(1).and_then(|next| next.split(" to /").next());
+    stack.file("repo/.gitignore", &format!(".codex-api/\nreleases/\n{}\n", next.expect("what mends it")));
+    assert_eq!((warned(&said), warned(&stack.run(&["doctor"]).ok())), (1, 0), "{}", said.shown());
 }
 
 #[test]

@@ -193,7 +193,12 @@ impl Doctor<'_> {
         if repository.would_add(&folder).unwrap_or(false) {
             let seen =
                 format!("git does not ignore {}: the next `git add` takes it into a commit", show(&folder));
-            let next = format!("add /{}/ to {}", show(below), show(&repository.root().join(".gitignore")));
+            // As a pattern of gitignore(5).
+            let mut line = format!("/{}/", show(below));
+            for special in ['\\', '[', '*', '?'] {
+                line = line.replace(special, &format!("\\{special}"));
+            }
+            let next = format!("add {line} to {}", show(&repository.root().join(".gitignore")));
             self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, &next);
         }
     }

@@ -73,7 +73,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             false => "",
         };
         let call = call(ctx, &root);
-        ctx.ui.say(&format!("next: {first}{call} snapshot\n      {call} backup\n      {call} restore-drill"));
+        let bundle = match repository {
+            Some(_) => format!("{call} snapshot\n      "),
+            None => "`git init`, if there is anything to bundle\n      ".into(),
+        };
+        ctx.ui.say(&format!("next: {first}{bundle}{call} backup\n      {call} restore-drill"));
     }
     Ok(Exit::Done)
 }

@@ -166,7 +166,7 @@ impl Mounted {
 
 /// A destination that is not there, and may be in a moment.
 pub(super) fn away(point: &Path, what: &str) -> Error {
-    let next = "mount the drive and run again; nothing of this run counts as a backup".to_owned();
+    let next = "mount the drive and run again".to_owned();
     Error::NotMounted { path: point.to_owned(), what: what.into(), next }
 }
 
@@ -190,7 +190,7 @@ fn told(point: &Path, path: &Path, error: io::Error) -> Error {
     }
     let point = listed(path).unwrap_or_else(|| point.to_owned());
     let next = format!(
-        "unmount it (`umount -l {0}`, or `fusermount3 -uz {0}`), mount it again and run again; nothing of this run counts as a backup",
+        "unmount it (`umount -l {0}`, or `fusermount3 -uz {0}`), mount it again and run again",
         point.display()
     );
     Error::NotMounted { path: point, what: format!("the mount has died: {error}"), next }

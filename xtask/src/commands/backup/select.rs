@@ -21,7 +21,8 @@ pub(super) fn select(
     for name in &args.sets {
         let set = config.set(name).ok_or_else(|| {
             let known: Vec<&str> = config.data.iter().map(|set| set.name.as_str()).collect();
-            Error::Usage(format!("no data set is named {name:?}; known: {}", known.join(", ")))
+            let known = if known.is_empty() { "none is configured".into() } else { known.join(", ") };
+            Error::Usage(format!("no data set is named {name:?}; known: {known}"))
         })?;
         if sets.iter().any(|known| known.name == *name) {
             return Err(Error::Usage(format!("the data set {name:?} is named twice")));

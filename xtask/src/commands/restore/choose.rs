@@ -242,7 +242,7 @@ fn missing(
         (wanted && !known.doomed.contains(path) && !there(path)).then_some(name.time)
     };
     let newest = known.made.keys().filter_map(|path| Some((newer(path)?, path))).max()?;
-    let what = "is newer and on record, and was not found";
-    let repair = "bring its destination back, and restore again; or name that file where it lies now";
+    let what = "is newer and on record, and lies at no destination that was looked at";
+    let repair = "to restore that one name its file; or bring its destination back";
     Some(Finding::warning(newest.1.clone(), what, repair))
 }

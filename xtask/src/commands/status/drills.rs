@@ -61,7 +61,7 @@ impl Answer {
             self.findings.push(Finding::warning(show(&folder), what, "the next backup removes it"));
         }
         let all: Vec<&Evidence> = drills(&records).collect();
-        let since = proven(&all, ctx.now).map(|drill| age(ctx, drill.started_at));
+        let since = proven(&all, None, ctx.now).map(|drill| age(ctx, drill.started_at));
         for (kind, every) in [(SPOT, config.drill.spot_every), (FULL, config.drill.full_every)] {
             let late = overdue::drill(&records, kind, every, &config.drill.evidence_dir, ctx.now);
             let labels = [("what", "drill"), ("kind", kind)];

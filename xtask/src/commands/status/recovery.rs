@@ -9,6 +9,7 @@ use crate::destination::retention::AHEAD;
 use crate::drill::due::{FULL, SPOT};
 use crate::drill::evidence::render::duration;
 use crate::drill::evidence::{Evidence, Verdict};
+use crate::drill::steps::Role;
 use crate::shown::show;
 use crate::ui::span;
 use jiff::{SignedDuration, Timestamp};
@@ -27,11 +28,14 @@ pub(super) struct Recovery {
     /// The kind of drill that measured it.
     rto_of: Option<String>,
     rto_target_seconds: Option<f64>,
-    /// RFC 3339, UTC: when the last verified drill began.
+    /// RFC 3339, UTC: when the last verified drill began that restored a set; of several sets, where it is the longest ago.
     proven_at: Option<String>,
     proven_age_seconds: Option<i64>,
     /// Its kind.
     proven_by: Option<String>,
+    /// The sets that no verified drill has restored, where one has restored others.
+    #[serde(skip)]
+    unproven: Vec<String>,
     /// Why it is not possible.
     reasons: Vec<String>,
 }
@@ -66,18 +70,28 @@ fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.duration_since(now) > AHEAD
 }
 
-/// The last drill that was verified, by the order of the records.
-pub(super) fn proven<'a>(drills: &[&'a Evidence], now: Timestamp) -> Option<&'a Evidence> {
-    let good = |drill: &&Evidence| drill.result == Verdict::Verified && !is_ahead(drill.started_at, now);
+/// Whether a drill restored a backup of the set.
+fn had(drill: &Evidence, set: &str) -> bool {
+    drill.artifacts.iter().any(|artifact| artifact.role == Role::Data && artifact.set == set)
+}
+
+/// The last verified drill of a set, by the order of the records; of any drill where no set is asked for.
+pub(super) fn proven<'a>(drills: &[&'a Evidence], set: Option<&str>, now: Timestamp) -> Option<&'a Evidence> {
+    let good = |drill: &&Evidence| {
+        let is_of = set.is_none_or(|set| had(drill, set));
+        is_of && drill.result == Verdict::Verified && !is_ahead(drill.started_at, now)
+    };
     drills.iter().copied().rev().find(good)
 }
 
-/// The drill that says how fast recovery is: the last full one that was verified, else the last spot one that measured it.
-fn measured<'a>(drills: &[&'a Evidence], now: Timestamp) -> Option<&'a Evidence> {
+/// The drill that says how fast recovery of all sets is: the last full one that was verified, else the last spot one that
+/// measured it.
+fn measured<'a>(drills: &[&'a Evidence], sets: &[&str], now: Timestamp) -> Option<&'a Evidence> {
     let counts = |drill: &&Evidence| {
         let full = drill.kind == FULL && drill.result == Verdict::Verified;
         let spot = drill.kind == SPOT && drill.result != Verdict::CouldNotRun;
-        drill.rto_seconds.is_some() && (full || spot) && !is_ahead(drill.started_at, now)
+        let measured = drill.rto_seconds.is_some() && sets.iter().all(|set| had(drill, set));
+        measured && (full || spot) && !is_ahead(drill.started_at, now)
     };
     let last = |kind| drills.iter().copied().rev().filter(counts).find(|drill| drill.kind == kind);
     last(FULL).or_else(|| last(SPOT))
@@ -99,7 +113,17 @@ impl Recovery {
             reasons.push("no data set is configured".into());
         }
         let to = sets.iter().filter_map(|(_, as_of)| *as_of).min().filter(|_| reasons.is_empty());
-        let (measured, proven) = (measured(drills, now), proven(drills, now));
+        let names: Vec<&str> = sets.iter().map(|(set, _)| *set).collect();
+        let measured = measured(drills, &names, now);
+        // As long ago as the set whose proof is the oldest.
+        let each = names.iter().map(|set| (*set, proven(drills, Some(set), now)));
+        let (with, without): (Vec<_>, Vec<_>) = each.partition(|(_, drill)| drill.is_some());
+        let oldest = with.iter().filter_map(|(_, drill)| *drill).min_by_key(|drill| drill.started_at);
+        let proven = match names.is_empty() {
+            true => proven(drills, None, now),
+            false => oldest.filter(|_| without.is_empty()),
+        };
+        let unproven = if with.is_empty() { Vec::new() } else { without };
         let old = |time: Timestamp| now.duration_since(time).as_secs().max(0);
         Self {
             possible: reasons.is_empty(),
@@ -112,6 +136,7 @@ impl Recovery {
             proven_at: proven.map(|drill| drill.started_at.to_string()),
             proven_age_seconds: proven.map(|drill| old(drill.started_at)),
             proven_by: proven.map(|drill| drill.kind.clone()),
+            unproven: unproven.into_iter().map(|(set, _)| set.to_owned()).collect(),
             reasons,
         }
     }
@@ -134,6 +159,9 @@ impl Recovery {
         };
         let proof = match (self.proven_age_seconds, &self.proven_by) {
             (Some(age), Some(kind)) => format!("last proven {} by a {kind} drill", ago(age)),
+            _ if !self.unproven.is_empty() => {
+                format!("never proven by a drill for {}", self.unproven.join(", "))
+            }
             _ => "never proven by a drill".into(),
         };
         format!("could we recover now? {now}; {fast}; {proof}")

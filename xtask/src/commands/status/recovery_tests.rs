@@ -1,5 +1,6 @@
 //! The answer by what it stands on: sets, drills, targets, and a clock that is wrong.
 use super::*;
+use crate::drill::evidence::ArtifactRecord;
 use crate::drill::evidence::tests::sample;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,35 @@ fn of(sets: &[(&str, Option<&str>)], drills: &[Evidence]) -> Recovery {
 
 fn drill(kind: &str, day: i8, result: Verdict, rto_seconds: Option<f64>) -> Evidence {
     let started_at = at(&format!("2026-03-{day:02}T10:00:00Z"));
-    Evidence { kind: kind.into(), started_at, result, rto_seconds, ..sample(1, None) }
+    let drill = Evidence { kind: kind.into(), started_at, result, rto_seconds, ..sample(1, None) };
+    with(&["a"], drill)
+}
+
+/// A drill that had a backup of each of these sets.
+fn with(sets: &[&str], mut drill: Evidence) -> Evidence {
+    let backup =
+        drill.artifacts.iter().find(|artifact| artifact.role == Role::Data).expect("a backup").clone();
+    let of = |set: &&str| ArtifactRecord { set: (*set).into(), ..backup.clone() };
+    drill.artifacts.retain(|artifact| artifact.role == Role::Release);
+    drill.artifacts.extend(sets.iter().map(of));
+    drill
+}
+
+/// What a drill has not restored, it has not proven.
+#[test]
+fn each_set_is_proven_by_a_drill_of_its_own_backup() {
+    let sets = [("a", Some(NOW)), ("b", Some(NOW))];
+    let one = |day, sets: &[&str]| with(sets, drill("spot", day, Verdict::Verified, Some(3.0)));
+    let none = of(&sets, &[one(2, &[])]);
+    assert_eq!((&none.proven_at, none.rto_seconds), (&None, None));
+    assert!(none.sentence().ends_with("never proven by a drill"), "{}", none.sentence());
+    let half = of(&sets, &[one(2, &["a"])]);
+    assert_eq!((&half.proven_at, half.rto_seconds), (&None, None));
+    assert!(half.sentence().ends_with("never proven by a drill for b"), "{}", half.sentence());
+    let both = of(&sets, &[one(2, &["b"]), one(3, &["a"])]);
+    assert_eq!(both.proven_at.as_deref(), Some("2026-03-02T10:00:00Z"), "the one that is the longest ago");
+    assert_eq!(of(&sets, &[one(2, &["a", "b"]), one(3, &["a"])]).rto_seconds, Some(3.0));
+    assert!(of(&[], &[one(2, &[])]).proven_at.is_some(), "without a set any drill will do");
 }
 
 #[test]
