@@ -109,7 +109,7 @@ fn data_and_bundles_that_git_does_not_ignore_are_told() {
     stack.configure("[data.odd]\nsource = \"odd *[1]\"\n");
     stack.file("repo/odd *[1]/data", "x");
     let said = stack.run(&["doctor"]).ok();
-    let next = said.stdout.split("add ").nth(1).and_then(|next| next.split(" to /").next());
+    let next = said.stderr.split("add ").nth(1).and_then(|next| next.split(" to /").next());
     stack.file("repo/.gitignore", &format!(".codex-api/\nreleases/\n{}\n", next.expect("what mends it")));
     assert_eq!((warned(&said), warned(&stack.run(&["doctor"]).ok())), (1, 0), "{}", said.shown());
 }

@@ -113,6 +113,31 @@ fn what_git_tracks_and_what_tools_make_is_no_data() {
 }
 
 #[test]
+fn a_manifest_that_tells_no_version_is_told() {
+    let stack = Stack::new();
+    let words = "package.json tells no version";
+    assert!(!stack.run(&["init"]).ok().shown().contains(words));
+    stack.file("repo/package.json", "no JSON");
+    stack.run(&["init", "--force"]).ok().says(&[words]);
+}
+
+#[test]
+fn what_is_neither_in_git_nor_in_a_set_is_asked_about() {
+    let stack = Stack::new();
+    for file in ["uploads/one.png", "prod.sqlite3", "node_modules/a/index.js", "cache/x", "docs/new.md"] {
+        stack.file(&format!("repo/{file}"), "x");
+    }
+    stack.file("repo/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    let asked = "neither in git nor in a set: prod.sqlite3, uploads/; is that data?";
+    stack.run(&["init"]).ok().says(&[asked]);
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    assert!(text.contains("\n# neither in git nor in a set above: prod.sqlite3, uploads/\n"), "{text}");
+    stack.sh("repo", "rm -r uploads prod.sqlite3");
+    let said = stack.run(&["init", "--force"]).ok();
+    assert!(!said.shown().contains("neither in git"), "{}", said.shown());
+}
+
+#[test]
 fn a_service_in_a_folder_is_found_from_there() {
     let stack = Stack::new();
     stack.file("repo/services/api/package.json", r#"{"name": "@acme/part", "version": "2.0.0"}"#);

@@ -209,6 +209,31 @@ fn a_drill_that_could_not_run_counts_as_overdue_and_is_due_at_once() {
     }
 }
 
+/// What a drill has proven says nothing of a set that came later.
+#[test]
+fn a_set_that_no_drill_has_had_is_drilled_at_once() {
+    let stack = Stack::new();
+    stack.configure("[drill]\nspot-every = \"31d\"\n");
+    let if_due = |hour: u32| {
+        let now = format!("2026-03-11T{hour:02}:00:00Z");
+        stack.run_at(&now, &["restore-drill", "--if-due", "--json"]).ok().json()["result"].clone()
+    };
+    stack.run(&["backup"]).ok();
+    stack.run(&["restore-drill"]).ok();
+    stack.configure("[drill]\nspot-every = \"31d\"\n[data.later]\nsource = \"later\"\n");
+    stack.file("repo/later/one", "1");
+    assert_eq!(if_due(0), "not_due", "it has no backup yet");
+    let line = |now| stack.run_at(now, &["status"]).shown().to_owned();
+    stack.run_at("2026-03-10T13:00:00Z", &["backup"]).ok();
+    assert!(
+        line("2026-03-10T14:00:00Z").contains("never proven by a drill"),
+        "{}",
+        line("2026-03-10T14:00:00Z")
+    );
+    assert_eq!((if_due(1), if_due(2)), ("verified".into(), "not_due".into()));
+    assert!(line("2026-03-11T02:00:00Z").contains("last proven"), "{}", line("2026-03-11T02:00:00Z"));
+}
+
 #[test]
 fn a_full_drill_that_was_never_done_is_overdue_and_never_begun_without_consent() {
     let stack = Stack::new();

@@ -49,9 +49,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if !part.is_empty() {
         data.extend(data_folders(&root, &part, repository.as_ref())?);
     }
+    let others = others(&root, &data, repository.as_ref())?;
     let drives = drives(&std::fs::read_to_string("/proc/self/mounts").unwrap_or_default());
     let compose = COMPOSE.into_iter().find(|file| root.join(file).is_file());
-    let text = render(&name, version, &service(&root, &part), &data, &drives) + &docker(&name, compose);
+    let text =
+        render(&name, version, &service(&root, &part), (&data, &others), &drives) + &docker(&name, compose);
     // Never a file that does not load.
     detected(&root, &text)?;
     if !args.dry_run {
@@ -72,6 +74,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             }
             false => "",
         };
+        let silent = ["Cargo.toml", "package.json"].into_iter().filter(|file| root.join(file).is_file());
+        for file in silent.filter(|_| version == "git") {
+            ctx.ui.say(&format!("{file} tells no version: bundles are named after their commits"));
+        }
+        if !others.is_empty() {
+            ctx.ui.say(&format!("{OTHERS}: {}; is that data?", others.join(", ")));
+        }
         let call = call(ctx, &root);
         let bundle = match repository {
             Some(_) => format!("{call} snapshot\n      "),
@@ -157,6 +166,41 @@ fn data_folders(root: &Path, part: &str, repository: Option<&Repository>) -> Res
     found.sort();
     Ok(found)
 }
+
+/// What there is to say of [`others`].
+const OTHERS: &str = "neither in git nor in a set";
+
+/// What else lies at the root, is not git's and may be data: who knows it is asked.
+fn others(root: &Path, data: &[String], repository: Option<&Repository>) -> Result<Vec<String>> {
+    let Some(repository) = repository.filter(|found| !found.is_bare()) else { return Ok(Vec::new()) };
+    let named = |path: Vec<u8>| {
+        let path = String::from_utf8(path).ok()?;
+        let name = path.strip_suffix('/').unwrap_or(&path);
+        let shown = !name.starts_with('.') && !name.contains('/') && !name.chars().any(char::is_control);
+        let known = MADE.contains(&name) || data.iter().any(|one| one == name);
+        let cache = root.join(name).join("CACHEDIR.TAG").exists();
+        (shown && !known && !cache).then(|| path.clone())
+    };
+    Ok(repository.untracked()?.into_iter().filter_map(named).collect())
+}
+
+/// Folders that tools make anew, or this one.
+const MADE: [&str; 14] = [
+    "__pycache__",
+    "build",
+    "coverage",
+    "dist",
+    "env",
+    "node_modules",
+    "out",
+    "recovery.toml",
+    "releases",
+    "result",
+    "target",
+    "tmp",
+    "vendor",
+    "venv",
+];
 
 /// Hidden folders of tools, which make them anew.
 const TOOLS: [&str; 33] = [
@@ -260,7 +304,13 @@ fn docker(name: &str, compose: Option<&str>) -> String {
     )
 }
 
-fn render(name: &str, version: &str, service: &str, data: &[String], drives: &[String]) -> String {
+fn render(
+    name: &str,
+    version: &str,
+    service: &str,
+    (data, strays): (&[String], &[String]),
+    drives: &[String],
+) -> String {
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
          # Commit this file and docs/drills, the evidence; releases/ and the data itself belong in .gitignore.\n\
@@ -285,6 +335,9 @@ fn render(name: &str, version: &str, service: &str, data: &[String], drives: &[S
     }
     if sets.is_empty() {
         text.push_str("# [data.runtime]\n# source = \"path/to/runtime/data\"\n# destination = \"drive\"\n\n");
+    }
+    if !strays.is_empty() {
+        text.push_str(&format!("# {OTHERS} above: {}\n\n", strays.join(", ")));
     }
     let drive = drives.first().map_or("/mnt/drive", String::as_str);
     let (path, mount) = (quoted(&format!("{drive}/{name}-backups")), quoted(drive));

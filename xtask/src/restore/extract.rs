@@ -128,7 +128,8 @@ fn extract_to(
         let what = format!("{} holds nothing that {} matches", source.name(), select.patterns.join(" or "));
         return Err(Error::refused(
             what,
-            "a pattern is matched against the whole path, which begins with the set's folder: 'data/conf/*.toml', or '**/*.toml'",
+            "a pattern is matched against the whole path, which begins with the set's folder: 'data/conf/*.toml', or '**/*.toml'; \
+             an earlier backup may have what is gone (--at)",
         ));
     }
     extracted.findings.extend(tree.finish(listed)?);

@@ -65,7 +65,8 @@ fn mirror_for(
 ) -> Result<Pass> {
     let shell = shell_in(from)?;
     let patterns: Vec<Vec<u8>> = left_out.iter().map(|path| literal(path)).collect();
-    let format = format!("--out-format={MARK}%i %n");
+    // Held until rsync has ended: no names. Without %i it would not tell what it has deleted.
+    let format = format!("--out-format={MARK}%i");
     let command = cmd!(
         shell,
         "rsync --recursive --modify-window=-1 --links --perms --times --group --owner --hard-links --acls --xattrs --sparse --numeric-ids

@@ -58,7 +58,12 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
     record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
     if args.if_due {
         match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
-            Due::At(next) => return Ok(super::not_due(SPOT, Some(next), ctx)),
+            Due::At(next) => match super::undrilled(&config, &records)? {
+                None => return Ok(super::not_due(SPOT, Some(next), ctx)),
+                Some(set) => {
+                    ctx.ui.say(&format!("a spot drill is due: {set} has a backup, and was in none yet"))
+                }
+            },
             Due::Now(why) => ctx.ui.say(&format!("a spot drill is due: {}", reason(why, ctx.now))),
         }
     }
