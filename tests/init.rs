@@ -122,6 +122,14 @@ fn a_manifest_that_tells_no_version_is_told() {
 }
 
 #[test]
+fn outside_of_git_no_bundle_is_among_what_is_next() {
+    let stack = Stack::new();
+    stack.sh("repo", "rm -rf .git");
+    let said = stack.run(&["init"]).ok().says(&["`git init`, if there is anything to bundle"]);
+    assert!(next(&said).iter().all(|line| !line.ends_with(" snapshot")), "{}", said.shown());
+}
+
+#[test]
 fn what_is_neither_in_git_nor_in_a_set_is_asked_about() {
     let stack = Stack::new();
     for file in ["uploads/one.png", "prod.sqlite3", "node_modules/a/index.js", "cache/x", "docs/new.md"] {

@@ -232,6 +232,17 @@ fn a_set_that_no_drill_has_had_is_drilled_at_once() {
     );
     assert_eq!((if_due(1), if_due(2)), ("verified".into(), "not_due".into()));
     assert!(line("2026-03-11T02:00:00Z").contains("last proven"), "{}", line("2026-03-11T02:00:00Z"));
+    // Nor does it have to wait for a full drill that is due, and may not or cannot begin.
+    for (set, args, code) in [("asked", &[][..], 0), ("cannot", &["--yes"], 3)] {
+        let sets = format!("[data.later]\nsource = \"later\"\n[data.{set}]\nsource = \"later\"\n");
+        stack.configure(&format!("[drill]\nspot-every = \"31d\"\nfull-every = \"92d\"\n{sets}"));
+        let hour = if code == 0 { 3 } else { 5 };
+        stack.run_at(&format!("2026-03-11T{hour:02}:00:00Z"), &["backup"]).ok();
+        let args = [&["restore-drill", "--if-due", "--json"], args].concat();
+        let said = stack.run_at(&format!("2026-03-11T{:02}:00:00Z", hour + 1), &args).exits(code);
+        assert_eq!(said.json()["kind"], "spot", "{}", said.shown());
+        assert!(said.json()["steps"].to_string().contains(set), "{}", said.shown());
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What the user's own commands (those of a drill, around a backup, and that confirm or notify) may see of the environment, and
-//! what must not be shown of their output.
+//! What the user's own commands (those of a drill, around a backup, and that confirm or notify) may see of the environment,
+//! and what must not be shown of their output.
 use crate::config::Config;
 use crate::config::keys::{self, Env};
 use crate::drill::redact::Redaction;

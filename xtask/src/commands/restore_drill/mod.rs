@@ -70,7 +70,10 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         Turn::FullNeedsConsent => {
             ctx.ui
                 .say("the full drill is due; with --if-due it replaces live data only where --yes is given");
-            Ok(not_due(SPOT, None, ctx))
+            match undrilled(&config, &records)? {
+                None => Ok(not_due(SPOT, None, ctx)),
+                Some(_) => spot::run(config, args, &[], ctx),
+            }
         }
         Turn::Nothing(next) if undrilled(&config, &records)?.is_none() => Ok(not_due(SPOT, next, ctx)),
         Turn::Nothing(_) => spot::run(config, args, &[], ctx),
@@ -95,9 +98,10 @@ fn undrilled(config: &Config, records: &[Stored]) -> Result<Option<String>> {
 /// nothing. The exit code stays that of a run that could not do what is due, and whoever is told of the spot drill is told
 /// of that too.
 fn instead(config: Config, records: &[Stored], missing: Error, args: &Args, ctx: &Context) -> Result<Exit> {
-    let Due::Now(_) = due::drill(records, SPOT, config.drill.spot_every, ctx.now) else {
+    let due = due::drill(records, SPOT, config.drill.spot_every, ctx.now);
+    if matches!(due, Due::At(_)) && undrilled(&config, records)?.is_none() {
         return Err(missing);
-    };
+    }
     let what = format!("the full drill is due, and cannot begin: {}", missing.chain());
     ctx.ui.error(&what, missing.next_step().as_deref());
     let finding = Finding {

@@ -38,6 +38,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Err(Error::Usage(format!("--tag {tag:?} is not NAME:TAG as docker takes it")));
     }
     let memory = super::memory(&config);
+    docker::reachable()?;
     let _held = match &memory {
         Some(memory) if !args.dry_run => {
             memory.open()?;
@@ -47,7 +48,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     // The service that is to be started may stand on data that a drill has put in place.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
-    docker::reachable()?;
     let mut findings = Vec::new();
     let plans = environments(args.env)
         .iter()
