@@ -137,6 +137,8 @@ impl Stack {
 
     fn environment(&self, command: &mut Command) {
         command.env_clear().env("PATH", &self.path).env("HOME", self.path("home")).env("LC_ALL", "C");
+        // As if by `cargo run`.
+        command.env("CARGO", "cargo");
         command.env("TZ", "UTC").env("RECOVERY_NOW", NOW).env("TMPDIR", self.home.path());
         command.env("GIT_CONFIG_NOSYSTEM", "1");
         // `scripts/coverage` counts what the binary runs, too.

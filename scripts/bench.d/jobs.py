@@ -44,6 +44,9 @@ class Group:
     judged: bool = True  # whether its bars count, or are for information
 
 
+# What git's own source has for its tests, and what no release should hold without a word.
+HARMLESS = '["t/lib-gpg/gpgsm_cert.p12"]'
+
 BAR_MEMORY = 200_000_000  # bytes, the peak of any of ours
 
 
@@ -56,7 +59,9 @@ def ok(path, status="ok"):
 
 def snapshot(world, repo, judged):
     """A bundle of a commit."""
-    clone, bundle = f"{world.work}/clone", f"{world.work}/bundle"
+    clone, bundle, config = f"{world.work}/clone", f"{world.work}/bundle", f"{world.work}/release.toml"
+    with open(config, "w") as file:
+        file.write(f"schema = 1\n[release]\nallow-secrets = {HARMLESS}\n")
     world.plain(["git", "clone", "--quiet", "--no-hardlinks", os.path.abspath(repo), clone])
     world.plain(["git", "-C", clone, "archive", "HEAD"], out=f"{world.work}/head.tar")
     size = os.path.getsize(f"{world.work}/head.tar")
@@ -83,9 +88,10 @@ def snapshot(world, repo, judged):
             against="snapshot", out=out, size=lambda: os.path.getsize(out), after=lambda: world.remove(out),
         )
 
+    ours = [world.xtask, "-C", clone, "--config", config, "snapshot", "--output-dir", bundle, "--json"]
     jobs = [
         Job(
-            "snapshot", lambda _: [[world.xtask, "-C", clone, "snapshot", "--output-dir", bundle, "--json"]], ours=True,
+            "snapshot", lambda _: [ours], ours=True,
             before=lambda _: world.remove(bundle, f"{clone}/.recovery"), check=check,
             size=lambda: os.path.getsize(glob.glob(f"{bundle}/*.tar.gz")[0]),
             written=lambda: measure.size_of(bundle),

@@ -1,14 +1,17 @@
 //! Parse → dispatch → print → exit code. No logic. The clock and the environment are read here, and nowhere else but
 //! for what `tools` hands on to programs, and the folder for temporary files.
-use crate::cli::{Cli, Color};
+use crate::cli::{Cli, Color, PROGRAM};
 use crate::commands::{self, Context, Told};
 use crate::error::{Error, Exit, Result};
 use crate::interrupt;
-use crate::ui::{Job, Ui, Veil, lost_output};
+use crate::shown::show;
+use crate::tools::ssh::word;
+use crate::ui::{CARGO_XTASK, Job, Ui, Veil, lost_output};
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use serde_json::json;
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The whole program: a crate of yours that is called `xtask` needs no other line. Exit codes are those of
@@ -27,7 +30,8 @@ pub fn main() -> ExitCode {
     };
     let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
     let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
-    let ui = Ui { json: cli.json, quiet: cli.quiet, verbose: cli.verbose, color, job, veil: Veil::default() };
+    let (quiet, verbose) = (cli.quiet, cli.verbose);
+    let ui = Ui { json: cli.json, quiet, verbose, color, job, veil: Veil::default(), call: call(&cli) };
     let ended = interrupt::on_signals()
         .and_then(|()| context(&cli, ui.clone()))
         .and_then(|ctx| commands::run(&cli.verb, &ctx));
@@ -48,8 +52,24 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// How this program is called again: by its alias where cargo has started it, else as it was, and with what it was told of
+/// the repository.
+fn call(cli: &Cli) -> String {
+    let shown = |path: &Path| word(&show(path));
+    let program = match env("CARGO") {
+        Some(_) => CARGO_XTASK.to_owned(),
+        None => {
+            std::env::args_os().next().map_or_else(|| PROGRAM.to_owned(), |program| shown(program.as_ref()))
+        }
+    };
+    let option = |name: &str, value: &Option<PathBuf>| {
+        value.as_ref().map_or_else(String::new, |value| format!(" {name} {}", shown(value)))
+    };
+    format!("{program}{}{}", option("-C", &cli.repo), option("--config", &cli.config))
+}
+
 fn context(cli: &Cli, ui: Ui) -> Result<Context> {
-    let here = std::env::current_dir().map_err(Error::io("find", std::path::Path::new(".")))?;
+    let here = std::env::current_dir().map_err(Error::io("find", Path::new(".")))?;
     let start = cli.repo.as_ref().map_or_else(|| here.clone(), |repo| here.join(repo));
     if !start.is_dir() {
         let what = if start.exists() { "that is no folder" } else { "there is no such folder" };
@@ -85,8 +105,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let json = std::env::args_os().any(|arg| arg == "--json");
-    let (job, veil) = (Job::default(), Veil::default());
-    let ui = Ui { json, quiet: false, verbose: false, color: false, job, veil };
+    let (job, veil, call) = (Job::default(), Veil::default(), CARGO_XTASK.into());
+    let ui = Ui { json, quiet: false, verbose: false, color: false, job, veil, call };
     ui.document(&json!({"schema_version": 1, "command": null, "status": "error", "error": {
         "message": error.render().to_string().trim(), "causes": [], "hint": "see --help",
         "exit_code": Exit::Usage.code()}}));

@@ -1,7 +1,6 @@
 //! `init`: a commented `recovery.toml` with what was detected. Guesses are written as comments, never as settings that
 //! could delete or skip anything.
 use super::Context;
-use super::schedule::quote::sh;
 use crate::cli::InitArgs as Args;
 use crate::config::{Config, VersionFrom, beneath};
 use crate::destination::durable::replace;
@@ -81,7 +80,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         if !others.is_empty() {
             ctx.ui.say(&format!("{OTHERS}: {}; is that data?", others.join(", ")));
         }
-        let call = call(ctx, &root);
+        let call = &ctx.ui.call;
         let bundle = match repository {
             Some(_) => format!("{call} snapshot\n      "),
             None => "`git init`, if there is anything to bundle\n      ".into(),
@@ -113,18 +112,6 @@ fn detected(root: &Path, text: &str) -> Result<Config> {
         "recovery.toml" => Ok(Some(text.to_owned())),
         file => beneath(root)(file),
     })
-}
-
-/// How this program is called again: by its alias where Cargo has started it, else by its file.
-fn call(ctx: &Context, root: &Path) -> String {
-    let call = match &ctx.exe {
-        Some(exe) if (ctx.env)("CARGO").is_none() => format!("{} -C {}", sh(&show(exe)), sh(&show(root))),
-        _ => "cargo xtask".to_owned(),
-    };
-    match &ctx.config_file {
-        Some(file) => format!("{call} --config {}", sh(&show(file))),
-        None => call,
-    }
 }
 
 /// Where `init` was started in a folder below the root, how that alone is released.

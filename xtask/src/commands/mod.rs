@@ -23,12 +23,13 @@ pub mod verify;
 use crate::archive::FormatError;
 use crate::cli::Verb;
 use crate::config::keys::Env;
-use crate::config::{self, Config, Destination, beneath};
+use crate::config::{self, Config, DataSet, Destination, beneath};
 use crate::destination::memory::Memory;
 use crate::destination::mount;
 use crate::error::{Error, Exit, Result};
+use crate::finding::Finding;
 use crate::interrupt::interrupted;
-use crate::shown::show_bytes;
+use crate::shown::{show, show_bytes};
 use crate::source::PourError;
 use crate::tools::git::Repository;
 use crate::ui::{Ui, Veil, bytes};
@@ -88,6 +89,16 @@ impl Context {
     fn temporary(&self) -> PathBuf {
         (self.env)("TMPDIR").filter(|path| !path.is_empty()).map_or_else(|| "/tmp".into(), PathBuf::from)
     }
+}
+
+/// The key files of a set that its source has not, not even as a link that leads nowhere.
+fn lost_key_files(set: &DataSet) -> Vec<Finding> {
+    let lost = |file: &&String| set.source.join(file).symlink_metadata().is_err();
+    let told = |file| {
+        let what = format!("has no {file}, which `key-files` names: no drill would pass");
+        Finding::warning(show(&set.source), what, "mend `key-files`, or put the file back")
+    };
+    set.key_files.iter().filter(lost).map(told).collect()
 }
 
 /// Runs one verb.

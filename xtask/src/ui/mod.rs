@@ -64,7 +64,13 @@ pub struct Ui {
     pub job: Job,
     /// What talk goes through.
     pub veil: Veil,
+    /// How this program is called again, as whoever started it would type it: [`CARGO_XTASK`], or its file and what it
+    /// was told of the repository.
+    pub call: String,
 }
+
+/// How our texts call the program, in records and documents too; talk has [`Ui::call`] in its place.
+pub const CARGO_XTASK: &str = "cargo xtask";
 
 impl Ui {
     /// The one document of this run, printed with `--json` only. The job that runs it is told of it in any case.
@@ -153,7 +159,12 @@ impl Ui {
     }
 
     fn talk(&self, mark: &str, text: &str) {
-        put_talk(mark, &self.veil.over(text));
+        put_talk(mark, &self.veil.over(&self.as_called(text)));
+    }
+
+    /// A text in which the commands, in backticks, are those that can be typed here.
+    fn as_called(&self, text: &str) -> String {
+        text.replace(&format!("`{CARGO_XTASK}"), &format!("`{}", self.call))
     }
 
     fn paint(&self, word: &str, code: &str) -> String {

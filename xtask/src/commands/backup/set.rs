@@ -9,7 +9,7 @@ use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};
 use crate::archive::codec::Codec;
 use crate::cli::BackupArgs as Args;
-use crate::commands::Context;
+use crate::commands::{Context, lost_key_files};
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
 use crate::destination::memory::{Canary, Known, Memory};
@@ -125,6 +125,7 @@ pub(super) fn one(
             entries: survey.entries,
             excluded: survey.excluded,
             live: set.live.clone(),
+            findings: lost_key_files(&set),
             ..Done::default()
         },
         set,
@@ -252,6 +253,12 @@ impl Work<'_> {
             format!("holds none of the {count} backups that were made there: is this the right drive?");
         let repair =
             "look which drive is mounted there; `cargo xtask prune --forget-lost` accepts that they are gone";
+        let place = &one.destination.place;
+        let unasked = place.remote.is_none() && !demanded(self.args, &one.destination);
+        if unasked && count == 0 && !path.exists() {
+            let what = "is not there yet, and will be made";
+            return Some(Finding::info(show(path), format!("{what}; `mount` would ask for a drive")));
+        }
         (count > 0 && !found).then(|| Finding::warning(show(path), what, repair))
     }
 

@@ -80,7 +80,8 @@ fn elsewhere(args: &Args, subject: Subject, url: &str) -> Result<About> {
     subject.check_clean()?;
     subject.check_lock()?;
     subject.check_tarball()?;
-    let findings = subject.replaced(url, args.replace_url)?.into_iter().collect();
+    let findings =
+        subject.replaced(url, args.replace_url)?.into_iter().chain(subject.of_another(url)).collect();
     let (steps, outcome) = match subject.is_recorded(url)? {
         true => (Vec::new(), Outcome::Unchanged),
         false => (vec![Step::Record], Outcome::Recorded),

@@ -9,6 +9,7 @@ use crate::destination::memory::Memory;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::AHEAD;
 use crate::destination::{named, read, release_url};
+use crate::drill::demands::Published;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::restore::{self, Source};
@@ -128,6 +129,16 @@ impl Subject {
             )),
             false => Ok(()),
         }
+    }
+
+    /// What is told of an address that names the tag of something else, as far as one can see.
+    pub fn of_another(&self, url: &str) -> Option<Finding> {
+        let (Published { tag, .. }, lock) = (Published::at(url)?, &self.bundle.lock);
+        let version = lock.version.trim_start_matches('v');
+        let own = tag.contains(version);
+        let what = format!("is of {}, and the address is that of a release {tag}", lock.version);
+        let repair = "`cargo xtask publish --url URL --replace-url` records another";
+        (!own).then(|| Finding::warning(show(&self.bundle.lock_path), what, repair))
     }
 
     /// What is told where the lock has another address, which this one takes the place of.

@@ -88,6 +88,7 @@ pub(super) fn report(recorded: &Recorded, besides: &[Finding], try_later: bool, 
         ctx.ui.result(&format!("{}\nevidence: {path}\n", told.trim_end()));
         evidence.steps.iter().for_each(|step| ctx.ui.detail(&format!("{}: {}", step.name, step.detail)));
     }
+    ctx.ui.say(&format!("to read: {}", show(&recorded.json.with_extension("md"))));
     ctx.ui.findings(&evidence.findings);
     let what = format!("{} drill {}: {}", evidence.kind, evidence.id, evidence.result.word());
     ctx.told.of(&what, &findings);

@@ -21,7 +21,7 @@ use crate::tools::{Tool, preflight};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 use std::path::Path;
-use std::thread::ScopedJoinHandle;
+use std::thread::JoinHandle;
 
 /// Reads the repository and decides what the bundle holds, what it is called and where it goes.
 ///
@@ -54,16 +54,20 @@ pub(super) fn gather(
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
         commit.time = Timestamp::from_second(seconds).map_err(|_| wrong())?;
     }
-    // Three slow questions at a time.
-    let (tags, edited, listing) = std::thread::scope(|scope| {
+    // Three slow questions at a time; for most bundles the last one may be answered when they are made.
+    let edits = Edits::of(&repository);
+    let (tags, listing) = std::thread::scope(|scope| {
         let tags = scope.spawn(|| repository.tags(&commit));
-        let edited = scope.spawn(|| Ok(!repository.is_bare() && repository.is_dirty()?));
         let listing = list(&repository, &commit, take, blobs);
-        (joined(tags), joined(edited), listing)
+        (joined(tags.join()), listing)
     });
-    let (edited, listing) = (edited?, listing?);
+    let listing = listing?;
     commit.tags = tags?;
-    let dirty = (args.allow_dirty && edited) || !release.include.is_empty();
+    let (edited, edits) = match args.allow_dirty {
+        true => (edits.wait()?, None),
+        false => (false, Some(edits)),
+    };
+    let dirty = edited || !release.include.is_empty();
     if dirty && args.rev.is_some() && repository.resolve("HEAD", blobs)?.sha != commit.sha {
         let what = "`include` stages from the working tree, which is not at that revision";
         return Err(Error::refused(
@@ -75,7 +79,7 @@ pub(super) fn gather(
         true => Some(stage(args, &release, &repository, &commit, &listing)?),
         false => None,
     };
-    let version = version(args, &release, &commit, blobs)?;
+    let version = version(args.version.as_deref(), &release, &commit, blobs)?;
     let tagged = Tagged {
         name: &release.name,
         root: &release.root,
@@ -99,6 +103,7 @@ pub(super) fn gather(
         staged,
         findings,
         dirty,
+        edits,
         leftovers: Vec::new(),
         keep: args.keep.or(config.release.keep),
     };
@@ -107,8 +112,27 @@ pub(super) fn gather(
         // No two working trees are the same bundle, not even in one second.
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
     }
-    look_around(args, &mut plan, edited)?;
+    look_around(args, &mut plan)?;
     Ok(plan)
+}
+
+/// Whether the working tree has other files than its commit, asked of git beside all other work: in a fresh clone git reads
+/// every file for the answer.
+pub(super) struct Edits(JoinHandle<Result<bool>>);
+
+impl Edits {
+    fn of(repository: &Repository) -> Self {
+        let repository = repository.clone();
+        Self(std::thread::spawn(move || Ok(!repository.is_bare() && repository.is_dirty()?)))
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn wait(self) -> Result<bool> {
+        joined(self.0.join())
+    }
 }
 
 /// git's own folder is nobody else's: git may remove what it does not know there, and no clone has it.
@@ -122,8 +146,8 @@ fn refuse_git(folder: &Path) -> Result<()> {
     }
 }
 
-/// What is there already, and whether there is anything to bundle. The working tree may be `edited`.
-fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
+/// What is there already, and whether there is anything to bundle.
+fn look_around(args: &Args, plan: &mut Plan) -> Result<()> {
     let whole = plan.lock().exists().then(|| release_lock::read(&plan.lock())).transpose()?;
     if let Some(lock) = &whole {
         super::bundle::check_lock(plan, lock)?;
@@ -138,10 +162,6 @@ fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
         let what = "is there without a lock, and so is no bundle; it is made anew";
         plan.findings.push(Finding::info(show(file), what));
     }
-    if edited && !args.allow_dirty {
-        let what = "has local edits; they are not in the bundle, which holds the commit";
-        plan.findings.push(Finding::info(show(plan.repository.root()), what));
-    }
     if plan.contents().files() == 0 {
         let what = format!(
             "nothing to bundle: commit {} holds no files, or all are excluded",
@@ -155,8 +175,8 @@ fn look_around(args: &Args, plan: &mut Plan, edited: bool) -> Result<()> {
     Ok(())
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+fn joined<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
@@ -246,19 +266,23 @@ fn stage(
 }
 
 /// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
-fn version(args: &Args, release: &Release, commit: &Commit, blobs: &mut Blobs) -> Result<String> {
-    let label = match &args.version {
-        Some(label) => label.clone(),
+pub(in crate::commands) fn version(
+    given: Option<&str>,
+    release: &Release,
+    commit: &Commit,
+    blobs: &mut Blobs,
+) -> Result<String> {
+    let label = match given {
+        Some(label) => label.to_owned(),
         None => release
             .version(&mut |name| blobs.text(&format!("{}:{name}", commit.sha)))?
             .unwrap_or_else(|| format!("git-{}", short(&commit.sha))),
     };
     let good = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    let from_file = args.version.is_none();
     if label.is_empty() || !label.chars().all(good) || label.starts_with(['-', '.']) {
         let what =
             format!("the version {label:?} cannot be part of a file name: use letters, digits and . _ + -");
-        return Err(match from_file {
+        return Err(match given.is_none() {
             true => Error::refused(what, "mend it in the package file, or give --version"),
             false => Error::Usage(what),
         });

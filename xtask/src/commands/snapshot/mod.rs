@@ -33,6 +33,8 @@ use std::path::PathBuf;
 
 pub(super) use again::{listing, of_commit};
 pub(super) use bundle::pack_listing;
+use gather::Edits;
+pub(super) use gather::version;
 use image::Tagging;
 
 /// What a snapshot will do.
@@ -49,6 +51,8 @@ struct Plan {
     /// What there is to say of it; an error refuses it.
     findings: Vec<Finding>,
     dirty: bool,
+    /// What is not asked for, and told at the end.
+    edits: Option<Edits>,
     /// Files of this bundle without a lock: a run was killed before its end, or the lock was taken away.
     leftovers: Vec<PathBuf>,
     keep: Option<u32>,
@@ -70,6 +74,22 @@ impl Plan {
     /// The lock of this bundle, where it is there.
     fn existing(&self) -> Result<Option<ReleaseLock>> {
         self.lock().exists().then(|| release_lock::read(&self.lock())).transpose()
+    }
+
+    /// What the working tree has that the bundle has not.
+    fn left_out(&mut self) -> Option<Finding> {
+        let root = show(self.repository.root());
+        match self.edits.take()?.wait() {
+            Ok(false) => None,
+            Ok(true) => {
+                let what = "has local edits; they are not in the bundle, which holds the commit";
+                Some(Finding::info(root, what))
+            }
+            Err(error) => {
+                let what = format!("could not be compared with its commit: {}", error.chain());
+                Some(Finding::warning(root, what, "the bundle holds the commit; `git status` says more"))
+            }
+        }
     }
 
     /// What goes into the bundle.
@@ -100,10 +120,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration_of(Some(&repository), ctx)?;
     let mut blobs = repository.blobs()?;
     let memory = Memory::at(&config.root);
-    let plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
+    let mut plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
     let planned = plan.existing()?;
     let mut image = image::plan(args, &config, &plan, planned.as_ref())?;
     if args.dry_run || finding::any_error(&plan.findings) {
+        let left_out = plan.left_out();
+        plan.findings.extend(left_out);
         return show_plan(args, ctx, &memory, &plan, image.as_ref());
     }
     memory.open()?;
@@ -132,6 +154,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?
         }
     };
+    outcome.findings.extend(plan.left_out());
     let made = plan.lock();
     let is_new = ["created", "tagged"].contains(&outcome.status);
     // Of a run that was killed between its lock and the list, the list has the lock from before.

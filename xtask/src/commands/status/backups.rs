@@ -5,7 +5,7 @@ use super::{Answer, age, sets_at};
 use crate::commands::overdue;
 use crate::commands::prune::{not_on_record, quota};
 use crate::commands::{Context, free, memory};
-use crate::config::{Config, DataSet, Destination};
+use crate::config::{Config, DataSet, Destination, Encryption, keys};
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::{Known, Memory};
 use crate::destination::names::ArtifactName;
@@ -78,9 +78,21 @@ impl Answer {
             for set in sets_at(config, place) {
                 self.set(config, ctx, set, place, &catalog, &known);
             }
+            self.locked(ctx, place, &catalog);
             self.of_shell(ctx, &catalog);
         }
         Ok(())
+    }
+
+    /// Whether the passphrase of what lies there is at hand. That it is the right one, drills prove, and `doctor`.
+    fn locked(&mut self, ctx: &Context, place: &Destination, catalog: &Catalog) {
+        let encrypted = catalog.complete.iter().any(|artifact| artifact.name.encrypted);
+        let Err(error) = keys::opening(encrypted, place.encryption.as_ref(), ctx.env) else { return };
+        let what = format!("holds encrypted backups, and {}", error.chain());
+        self.findings.push(Finding::warning(&place.name, what, error.next_step().unwrap_or_default()));
+        if let Some(Encryption::Passphrase { variable }) = &place.encryption {
+            self.passphrases.insert(variable.clone());
+        }
     }
 
     /// What the shell tool before this one has left: it restores, and counts for nothing.

@@ -29,7 +29,7 @@ use page::Page;
 use past::{Away, Past};
 use recovery::{Recovery, Targets};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -48,6 +48,8 @@ struct Answer {
     /// As of when each set comes back from a sound backup at a destination that is there: the newest of them.
     sound: BTreeMap<String, Timestamp>,
     away: Vec<Away>,
+    /// The variables of passphrases that a backup needs and that are not set here.
+    passphrases: BTreeSet<String>,
 }
 
 /// Runs the verb.
@@ -92,7 +94,9 @@ impl Answer {
         let sets: Vec<(&str, Option<Timestamp>)> =
             config.data.iter().map(|set| (&*set.name, self.sound.get(&set.name).copied())).collect();
         let targets = Targets { rto: config.drill.rto_target, rpo: config.drill.rpo_target };
-        Recovery::of(&sets, drills, targets, ctx.now)
+        let mut recovery = Recovery::of(&sets, drills, targets, ctx.now);
+        recovery.passphrases.clone_from(&self.passphrases);
+        recovery
     }
 
     fn document(&self, recovery: &Recovery) -> Value {

@@ -14,6 +14,7 @@ use crate::shown::show;
 use crate::ui::span;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,7 +39,12 @@ pub(super) struct Recovery {
     unproven: Vec<String>,
     /// Why it is not possible.
     reasons: Vec<String>,
+    /// The variables of passphrases that it takes and that are not set here.
+    #[serde(skip)]
+    pub passphrases: BTreeSet<String>,
 }
+
+const NO_SET: &str = "no data set is configured";
 
 /// What is aimed at, as configured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,7 +116,7 @@ impl Recovery {
         };
         let mut reasons: Vec<String> = sets.iter().filter_map(lacks).collect();
         if sets.is_empty() {
-            reasons.push("no data set is configured".into());
+            reasons.push(NO_SET.into());
         }
         let to = sets.iter().filter_map(|(_, as_of)| *as_of).min().filter(|_| reasons.is_empty());
         let names: Vec<&str> = sets.iter().map(|(set, _)| *set).collect();
@@ -138,6 +144,7 @@ impl Recovery {
             proven_by: proven.map(|drill| drill.kind.clone()),
             unproven: unproven.into_iter().map(|(set, _)| set.to_owned()).collect(),
             reasons,
+            passphrases: BTreeSet::new(),
         }
     }
 
@@ -145,7 +152,13 @@ impl Recovery {
     pub(super) fn sentence(&self) -> String {
         let ago = |seconds: i64| format!("{} ago", span(SignedDuration::from_secs(seconds)));
         let now = match (&self.to, self.age_seconds) {
-            (Some(to), Some(age)) => format!("yes, to {to} ({})", ago(age)),
+            (Some(to), Some(age)) if self.passphrases.is_empty() => format!("yes, to {to} ({})", ago(age)),
+            (Some(to), Some(age)) => {
+                let names: Vec<&str> = self.passphrases.iter().map(|name| &**name).collect();
+                format!("with the passphrase in {}, to {to} ({})", names.join(" and "), ago(age))
+            }
+            // That is no failure: a repository may have nothing but releases.
+            _ if self.reasons == [NO_SET] => NO_SET.into(),
             _ => format!("NO: {}", self.reasons.join("; ")),
         };
         let fast = match (self.rto_seconds, self.rto_of.as_deref()) {

@@ -68,7 +68,13 @@ fn one_set_without_a_sound_backup_is_enough_for_a_no() {
     assert_eq!((found.possible, &found.to, found.age_seconds), (false, &None, None));
     assert_eq!(found.reasons, ["b has no sound backup at a destination that is there"]);
     assert!(found.sentence().starts_with("could we recover now? NO: b has no sound backup"));
-    assert_eq!(of(&[], &[]).reasons, ["no data set is configured"]);
+    let none = of(&[], &[]);
+    assert_eq!(none.reasons, ["no data set is configured"]);
+    assert!(none.sentence().starts_with("could we recover now? no data set is configured; "));
+    let passphrases = ["A_KEY".to_owned()].into();
+    let locked = Recovery { passphrases, ..of(&[("a", Some(NOW))], &[]) };
+    let words = "could we recover now? with the passphrase in A_KEY, to 2026-03-20T12:00:00Z (0 s ago); ";
+    assert!(locked.sentence().starts_with(words), "{}", locked.sentence());
 }
 
 #[test]

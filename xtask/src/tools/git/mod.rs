@@ -137,6 +137,18 @@ impl Repository {
         Ok(!output_of(listed)?.is_empty())
     }
 
+    /// Whether a folder of the working tree has files that git tracks, and no other.
+    ///
+    /// # Errors
+    /// As [`Self::would_add`].
+    pub fn tracks_all_of(&self, folder: &Path) -> Result<bool> {
+        let listed = |what: &str| {
+            let shell = clean(&self.root)?;
+            output_of(cmd!(shell, "git --literal-pathspecs ls-files -z {what} -- {folder}"))
+        };
+        Ok(!listed("--cached")?.is_empty() && listed("--others")?.is_empty())
+    }
+
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
         let shell = clean(&self.root)?;
         if let Some(borrowed) = self.alternates() {

@@ -2,9 +2,11 @@
 //!
 //! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
 //! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
+mod repository;
+
 use super::environment::values;
 use super::restore_drill::full;
-use super::{Context, memory, notify};
+use super::{Context, lost_key_files, memory, notify};
 use crate::config::live::Consistency;
 use crate::config::{Config, DataSet, Deploy, Destination, Encryption, keys};
 use crate::destination::catalog::Catalog;
@@ -93,30 +95,6 @@ impl Doctor<'_> {
         self.checks.push(Check { part, name, state: State::Failed, seen: error.chain(), next });
     }
 
-    fn repository(&mut self) -> Option<Repository> {
-        let repository = match Repository::discover(&self.ctx.start) {
-            Ok(Some(repository)) => repository,
-            Ok(None) => {
-                let seen =
-                    format!("{} is in no git repository: there is nothing to bundle", show(&self.ctx.start));
-                self.wrong("repository", "git", State::Failed, &seen, "`git init`, or name one with -C");
-                return None;
-            }
-            Err(error) => {
-                self.error("repository", "git", &error);
-                return None;
-            }
-        };
-        match repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs)) {
-            Ok(commit) => {
-                let seen = format!("{}, at commit {:.12}", show(repository.root()), commit.sha);
-                self.add("repository", "git", State::Ok, seen);
-            }
-            Err(error) => self.error("repository", "git", &error),
-        }
-        Some(repository)
-    }
-
     fn configured(&mut self, config: &Config, repository: Option<&Repository>) {
         match &config.file {
             Some(file) => self.add("configuration", "recovery.toml", State::Ok, show(file)),
@@ -139,7 +117,11 @@ impl Doctor<'_> {
         }
         let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
         if let Some(repository) = repository {
-            config.data.iter().for_each(|set| self.kept_out_of(repository, "data", &set.name, &set.source));
+            for set in &config.data {
+                self.kept_out_of(repository, "data", &set.name, &set.source);
+                self.tracked(repository, set);
+            }
+            self.release(repository, config);
             self.kept_out_of(repository, "folder", "releases", &config.release.output_dir);
         }
         let mut needs = needs(config, databases);
@@ -172,10 +154,15 @@ impl Doctor<'_> {
             Ok(survey) => {
                 let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
                 self.add("data", &set.name, State::Ok, seen);
-                for file in set.key_files.iter().filter(|file| !is_there(&set.source.join(file))) {
-                    let seen = format!("{} has no {file}: no drill would pass", show(&set.source));
-                    let next = "mend `key-files`, or put the file back";
-                    self.wrong("data", &format!("{}: key file", set.name), State::Failed, &seen, next);
+                for lost in lost_key_files(set) {
+                    let name = format!("{}: key file", set.name);
+                    self.wrong(
+                        "data",
+                        &name,
+                        State::Failed,
+                        &format!("{} {}", lost.path, lost.what),
+                        &lost.repair,
+                    );
                 }
                 survey.databases
             }
@@ -183,23 +170,6 @@ impl Doctor<'_> {
                 self.error("data", &set.name, &error);
                 false
             }
-        }
-    }
-
-    /// Data and bundles in the working tree are for `.gitignore`: the next `git add` would take them into a commit.
-    fn kept_out_of(&mut self, repository: &Repository, part: &'static str, name: &str, folder: &Path) {
-        let Ok(folder) = folder.canonicalize() else { return };
-        let Ok(below) = folder.strip_prefix(repository.root()) else { return };
-        if repository.would_add(&folder).unwrap_or(false) {
-            let seen =
-                format!("git does not ignore {}: the next `git add` takes it into a commit", show(&folder));
-            // As a pattern of gitignore(5).
-            let mut line = format!("/{}/", show(below));
-            for special in ['\\', '[', '*', '?'] {
-                line = line.replace(special, &format!("\\{special}"));
-            }
-            let next = format!("add {line} to {}", show(&repository.root().join(".gitignore")));
-            self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, &next);
         }
     }
 
@@ -410,11 +380,6 @@ impl Doctor<'_> {
         self.ctx.ui.findings(&findings);
         finding::exit(&findings)
     }
-}
-
-/// Whether anything has this path, a link that leads nowhere too.
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }
 
 /// The shell lines that the configuration has, each with its key.

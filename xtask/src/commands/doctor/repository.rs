@@ -1,0 +1,83 @@
+//! What `doctor` looks at in the repository: its commit, how the bundle of it would be called, and what lies in the working
+//! tree that is not for commits.
+use super::{Doctor, State};
+use crate::commands::snapshot;
+use crate::config::{Config, DataSet};
+use crate::shown::show;
+use crate::tools::git::Repository;
+use std::path::Path;
+
+impl Doctor<'_> {
+    pub(super) fn repository(&mut self) -> Option<Repository> {
+        let repository = match Repository::discover(&self.ctx.start) {
+            Ok(Some(repository)) => repository,
+            Ok(None) => {
+                let seen =
+                    format!("{} is in no git repository: there is nothing to bundle", show(&self.ctx.start));
+                self.wrong("repository", "git", State::Failed, &seen, "`git init`, or name one with -C");
+                return None;
+            }
+            Err(error) => {
+                self.error("repository", "git", &error);
+                return None;
+            }
+        };
+        match repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs)) {
+            Ok(commit) => {
+                let seen = format!("{}, at commit {:.12}", show(repository.root()), commit.sha);
+                self.add("repository", "git", State::Ok, seen);
+            }
+            Err(error) => self.error("repository", "git", &error),
+        }
+        Some(repository)
+    }
+
+    /// Data and bundles in the working tree are for `.gitignore`: the next `git add` would take them into a commit.
+    pub(super) fn kept_out_of(
+        &mut self,
+        repository: &Repository,
+        part: &'static str,
+        name: &str,
+        folder: &Path,
+    ) {
+        let Ok(folder) = folder.canonicalize() else { return };
+        let Ok(below) = folder.strip_prefix(repository.root()) else { return };
+        if repository.would_add(&folder).unwrap_or(false) {
+            let seen =
+                format!("git does not ignore {}: the next `git add` takes it into a commit", show(&folder));
+            if below.as_os_str().is_empty() {
+                let next = "make a folder of its own for the data, and ignore that";
+                return self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, next);
+            }
+            // As a pattern of gitignore(5).
+            let mut line = format!("/{}/", show(below));
+            for special in ['\\', '[', '*', '?'] {
+                line = line.replace(special, &format!("\\{special}"));
+            }
+            let next = format!("add {line} to {}", show(&repository.root().join(".gitignore")));
+            self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, &next);
+        }
+    }
+
+    /// Data that is in commits already is in every bundle, and changes with each checkout.
+    pub(super) fn tracked(&mut self, repository: &Repository, set: &DataSet) {
+        let Ok(folder) = set.source.canonicalize() else { return };
+        if folder.starts_with(repository.root()) && repository.tracks_all_of(&folder).unwrap_or(false) {
+            let seen = format!("git tracks all of {}: it is in every bundle, for all to read", show(&folder));
+            let next = "`git rm -r --cached` takes it out of the next commit; or leave it to git, and take the set out";
+            self.wrong("data", &format!("{}: commits", set.name), State::Warning, &seen, next);
+        }
+    }
+
+    /// How a bundle of the working tree's commit would be called.
+    pub(super) fn release(&mut self, repository: &Repository, config: &Config) {
+        let named = repository.blobs().and_then(|mut blobs| {
+            let commit = repository.resolve("HEAD", &mut blobs)?;
+            snapshot::version(None, &config.release, &commit, &mut blobs)
+        });
+        match named {
+            Ok(version) => self.add("release", &config.release.name, State::Ok, version),
+            Err(error) => self.error("release", &config.release.name, &error),
+        }
+    }
+}
