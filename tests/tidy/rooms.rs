@@ -4,21 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// The rooms from the ground up, each with the rooms that its code may use; `lib.rs` says the same.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("shown", &[]),
     ("archive", &["shown"]),
     ("error", &["archive"]),
     ("finding", &["error"]),
     ("interrupt", &["error"]),
     ("progress", &[]),
+    ("stopwatch", &[]),
+    ("threads", &[]),
     ("tools", &["error", "interrupt"]),
     ("destination", &["shown", "archive", "error", "finding", "tools"]),
     ("source", &["shown", "archive", "error", "finding", "interrupt", "progress", "tools"]),
-    ("restore", &["shown", "archive", "error", "finding", "interrupt", "progress", "tools", "destination"]),
+    (
+        "restore",
+        &["shown", "archive", "error", "finding", "interrupt", "progress", "threads", "tools", "destination"],
+    ),
     ("config", &["archive", "error", "tools", "destination", "source"]),
     (
         "drill",
-        &["shown", "archive", "error", "finding", "interrupt", "tools", "destination", "restore", "config"],
+        &[
+            "shown",
+            "archive",
+            "error",
+            "finding",
+            "interrupt",
+            "stopwatch",
+            "tools",
+            "destination",
+            "restore",
+            "config",
+        ],
     ),
     ("cli", &["archive"]),
     ("ui", &["archive", "finding", "progress"]),
@@ -33,6 +49,8 @@ const ROOMS: &[&str] = &[
     "finding",
     "interrupt",
     "progress",
+    "stopwatch",
+    "threads",
     "archive",
     "tools",
     "destination",

@@ -434,7 +434,7 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
             scope: Scope::default(),
         };
     }
-    let (drilled, verdict) = stage.run(&crate::drill::rooms::RealRooms);
+    let (drilled, verdict) = stage.run(&crate::drill::door::RealRooms);
     assert_eq!(verdict, Verdict::Verified, "{drilled:#?}");
     assert_eq!(drilled.findings, []);
     let control = drilled.runs.iter().find(|run| run.step == Step::NegativeControl(1)).expect("a step");

@@ -171,11 +171,6 @@ impl Source {
     }
 }
 
-/// Threads that pack and unpack: one a core.
-pub fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 impl Skip for File {
     fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
         let bytes = i64::try_from(bytes).map_err(|_| std::io::ErrorKind::UnexpectedEof)?;

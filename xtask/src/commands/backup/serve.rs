@@ -7,16 +7,15 @@ use super::copy::{self, Master};
 use super::set::Work;
 use super::stage::{Archiving, stage};
 use super::store::{Stored, store};
-use super::{Copied, Plan, Ready, moment, room};
+use super::{Copied, Plan, Ready, moment, space};
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
-use crate::drill::evidence::rounded;
-use crate::drill::rooms::Stopwatch as _;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
+use crate::stopwatch::{Stopwatch as _, rounded};
 use crate::tools::gpg::Key;
 use crate::ui::Total;
 use serde_json::json;
@@ -42,7 +41,7 @@ impl Work<'_> {
         has_room(ready, estimate)?;
         let outbox = place.remote.is_some().then(|| self.outbox_folder());
         if let Some(folder) = &outbox {
-            room::enough(&Place::folder(folder.clone()).check(false)?, folder, estimate, OUTBOX_FULL)?;
+            space::enough(&Place::folder(folder.clone()).check(false)?, folder, estimate, OUTBOX_FULL)?;
         }
         let plan = Plan { place: place.clone(), mounted: ready.mounted.clone(), name: self.name() };
         if self.args.dry_run {
@@ -186,7 +185,7 @@ const OUTBOX_FULL: &str =
 fn has_room(ready: &Ready, needed: u64) -> Result<()> {
     ready.mounted.writable()?;
     let next = "free some room there: `cargo xtask prune --dry-run` lists what may go; nothing was written";
-    room::enough(&ready.mounted, &ready.destination.place.path, needed, next)
+    space::enough(&ready.mounted, &ready.destination.place.path, needed, next)
 }
 
 /// A drive that went away makes any error; it is told as what it is.
