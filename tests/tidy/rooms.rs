@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// The rooms from the ground up, each with the rooms that its code may use; `lib.rs` says the same.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("shown", &[]),
+    ("words", &[]),
     ("archive", &["shown"]),
     ("error", &["archive"]),
     ("finding", &["error"]),
@@ -13,12 +14,23 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("progress", &[]),
     ("stopwatch", &[]),
     ("threads", &[]),
-    ("tools", &["error", "interrupt"]),
-    ("destination", &["shown", "archive", "error", "finding", "tools"]),
+    ("tools", &["words", "error", "interrupt"]),
+    ("destination", &["shown", "words", "archive", "error", "finding", "tools"]),
     ("source", &["shown", "archive", "error", "finding", "interrupt", "progress", "tools"]),
     (
         "restore",
-        &["shown", "archive", "error", "finding", "interrupt", "progress", "threads", "tools", "destination"],
+        &[
+            "shown",
+            "words",
+            "archive",
+            "error",
+            "finding",
+            "interrupt",
+            "progress",
+            "threads",
+            "tools",
+            "destination",
+        ],
     ),
     ("config", &["archive", "error", "tools", "destination", "source"]),
     (
@@ -45,6 +57,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
 /// All that `commands` may use.
 const ROOMS: &[&str] = &[
     "shown",
+    "words",
     "error",
     "finding",
     "interrupt",

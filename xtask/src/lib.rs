@@ -7,6 +7,7 @@
 //! | room | owns | may use |
 //! |---|---|---|
 //! | [`shown`] | names made harmless to show | nothing |
+//! | [`words`] | words quoted for a POSIX shell | nothing |
 //! | [`archive`] | the format: blocks, containers, manifest; over `Read`/`Write` only | `shown` |
 //! | [`error`] | what ends a run, its next step and exit code | `archive` (for the `FormatError` that caused it) |
 //! | [`finding`] | what a run finds | `error` |
@@ -14,10 +15,10 @@
 //! | [`progress`] | how far the work at hand has come | nothing |
 //! | [`stopwatch`] | how long something takes | nothing |
 //! | [`threads`] | how many threads pack and unpack | nothing |
-//! | [`tools`] | the only room that starts a process | `error`, `interrupt` |
-//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `shown`, `archive`, `error`, `finding`, `tools` |
+//! | [`tools`] | the only room that starts a process | `words`, `error`, `interrupt` |
+//! | [`destination`] | where artifacts live: names, catalogue, durable writes, mounts, locks, retention | `shown`, `words`, `archive`, `error`, `finding`, `tools` |
 //! | [`source`] | where entries come from: commit, staged work tree, data folder, SQLite | `shown`, `archive`, `error`, `finding`, `interrupt`, `progress`, `tools` |
-//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `shown`, `archive`, `error`, `finding`, `interrupt`, `progress`, `threads`, `tools`, `destination` |
+//! | [`restore`] | from an artifact back to files: check, extract, the recipe | `shown`, `words`, `archive`, `error`, `finding`, `interrupt`, `progress`, `threads`, `tools`, `destination` |
 //! | [`config`] | `recovery.toml` as one resolved value | `archive`, `error`, `tools`, `destination`, `source` (for their types) |
 //! | [`drill`] | the proof: steps, run, evidence | `shown`, `archive`, `error`, `finding`, `interrupt`, `stopwatch`, `tools`, `destination`, `restore`, `config` |
 //! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
@@ -44,5 +45,6 @@ pub mod stopwatch;
 pub mod threads;
 pub mod tools;
 pub mod ui;
+pub mod words;
 
 pub use start::main;

@@ -1,7 +1,6 @@
 //! `init`: a commented `recovery.toml` with what was detected. Guesses are written as comments, never as settings that
 //! could delete or skip anything.
 use super::Context;
-use super::schedule::quote::sh;
 use crate::cli::InitArgs as Args;
 use crate::config::{Config, VersionFrom, beneath};
 use crate::destination::durable::replace;
@@ -9,6 +8,7 @@ use crate::destination::mount::{resolved, unescaped};
 use crate::error::{Error, Exit, Result};
 use crate::shown::show;
 use crate::tools::{cargo, git::Repository};
+use crate::words::word;
 use serde_json::json;
 use std::path::Path;
 
@@ -118,11 +118,11 @@ fn detected(root: &Path, text: &str) -> Result<Config> {
 /// How this program is called again: by its alias where Cargo has started it, else by its file.
 fn call(ctx: &Context, root: &Path) -> String {
     let call = match &ctx.exe {
-        Some(exe) if (ctx.env)("CARGO").is_none() => format!("{} -C {}", sh(&show(exe)), sh(&show(root))),
+        Some(exe) if (ctx.env)("CARGO").is_none() => format!("{} -C {}", word(&show(exe)), word(&show(root))),
         _ => "cargo xtask".to_owned(),
     };
     match &ctx.config_file {
-        Some(file) => format!("{call} --config {}", sh(&show(file))),
+        Some(file) => format!("{call} --config {}", word(&show(file))),
         None => call,
     }
 }
