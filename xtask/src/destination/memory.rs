@@ -71,7 +71,7 @@ pub struct Made {
     pub seconds: Option<f64>,
 }
 
-/// A file of known content in a source: its path there, and SHA-256.
+/// A file of known content, which was written into a source right before its backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
     /// Relative to the source.
