@@ -168,7 +168,7 @@ fn plan<'a>(
     // Held from before the look to the end of the run: what was seen is what is there.
     let lock = match args.dry_run {
         true => None,
-        false => Some(lock::destination(&place.place.path, "prune", ctx.now)?),
+        false => Some(lock::folder(&place.place.path, "prune", ctx.now)?),
     };
     let (mounted, catalog) = place.place.look(false)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);

@@ -229,7 +229,7 @@ pub fn decrypt<R>(
             let _ = std::io::copy(&mut file, &mut cipher);
         }
     });
-    let mut plain = Counted { inner: idle.takes(plain), ended: false };
+    let mut plain = UntilEnd { inner: idle.takes(plain), ended: false };
     let attended = idle.clone();
     let watch = std::thread::spawn(move || attended.attend(pid, PATIENCE));
     let value = body(&mut plain);
@@ -255,12 +255,13 @@ pub fn decrypt<R>(
     }
 }
 
-struct Counted<R> {
+/// A stream of which it is known whether it was read to its end.
+struct UntilEnd<R> {
     inner: R,
     ended: bool,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for UntilEnd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.ended |= count == 0 && !buffer.is_empty();

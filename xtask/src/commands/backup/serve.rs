@@ -101,7 +101,7 @@ impl Work<'_> {
 
     /// Makes the archive; the others are copied from it.
     fn make(&mut self, plan: &Plan) -> Result<Master> {
-        self.sing(plan)?;
+        self.write_canary(plan)?;
         let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
         let staged = stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
         let total = Total { bytes: Some(survey.bytes), entries: Some(survey.entries) };
@@ -114,7 +114,7 @@ impl Work<'_> {
 
     /// Writes the canary, and looks at the folder as it is with it. Without one the backup is as good as ever: only its
     /// drill has less to go by.
-    fn sing(&mut self, plan: &Plan) -> Result<()> {
+    fn write_canary(&mut self, plan: &Plan) -> Result<()> {
         self.canary = match canary::write(&self.set, &plan.name, self.ctx.now) {
             Ok(Some(canary)) => Some(canary),
             Ok(None) => return Ok(()),

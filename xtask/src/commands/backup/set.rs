@@ -216,7 +216,7 @@ impl Work<'_> {
     fn look(&self, destination: &Destination, locks: &mut Locks) -> Result<Ready> {
         let path = &destination.place.path;
         if !self.args.dry_run && !locks.contains_key(path) {
-            locks.insert(path.clone(), super::lock::destination(path, "backup", self.ctx.now)?);
+            locks.insert(path.clone(), super::lock::folder(path, "backup", self.ctx.now)?);
         }
         let (mounted, catalog) = destination.place.look(demanded(self.args, destination))?;
         Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })

@@ -45,7 +45,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.explain {
         return Ok(explain(ctx, &found, &to));
     }
-    let target = restore::resolved(&to)?;
+    let target = restore::without_links(&to)?;
     outside(&target, &config)?;
     found.findings.extend(swept(&target, ctx.now));
     restore::is_free(&target)?;

@@ -261,7 +261,7 @@ fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
 /// # Errors
 /// `Busy` when another drill holds one.
 pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
-    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
+    let lock = |swap: &Swap| lock::folder(&swap.live, "restore-drill", ctx.now);
     journal.swaps.iter().map(lock).collect()
 }
 

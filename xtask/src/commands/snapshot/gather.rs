@@ -11,7 +11,7 @@ use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::release_lock;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::restore::resolved;
+use crate::restore::without_links;
 use crate::shown::{show, show_bytes};
 use crate::source::git::{Except, Take, list};
 use crate::source::policy::Submodules;
@@ -113,7 +113,7 @@ pub(super) fn gather(
 
 /// git's own folder is nobody else's: git may remove what it does not know there, and no clone has it.
 fn refuse_git(folder: &Path) -> Result<()> {
-    match resolved(folder)?.components().any(|part| part.as_os_str() == ".git") {
+    match without_links(folder)?.components().any(|part| part.as_os_str() == ".git") {
         true => {
             let what = format!("bundles cannot go to {}, which is in git's own folder", show(folder));
             Err(Error::refused(what, "give --output-dir another folder, or set `output-dir` of [release]"))
