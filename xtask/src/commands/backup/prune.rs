@@ -9,7 +9,7 @@ use crate::commands::prune::{not_on_record, quota};
 use crate::commands::retain::{self, Removal};
 use crate::config::Config;
 use crate::destination::memory::Memory;
-use crate::destination::retention::Policy;
+use crate::destination::retention::{DEFAULT_KEEP, Policy};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
@@ -52,7 +52,7 @@ fn series(
     let place = &one.destination.place;
     let policy = match args.keep {
         Some(keep) => Policy::newest(keep),
-        None if one.destination.keep == Policy::default() => Policy::newest(3),
+        None if one.destination.keep == Policy::default() => Policy::newest(DEFAULT_KEEP),
         None => one.destination.keep.clone(),
     };
     let mut catalog = place.scan()?;

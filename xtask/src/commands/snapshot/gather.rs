@@ -9,6 +9,7 @@ use crate::config::{Config, Release, beneath};
 use crate::destination::durable;
 use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::release_lock;
+use crate::destination::retention::DEFAULT_KEEP;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::without_links;
@@ -100,7 +101,7 @@ pub(super) fn gather(
         findings,
         dirty,
         leftovers: Vec::new(),
-        keep: args.keep.or(config.release.keep),
+        keep: args.keep.or(config.release.keep).unwrap_or(DEFAULT_KEEP),
     };
     refuse_git(&plan.folder)?;
     while plan.dirty && plan.lock().exists() {

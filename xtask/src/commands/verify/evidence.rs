@@ -40,11 +40,11 @@ fn accept(config: &Config, reason: &str, owner: Option<&str>, ctx: &Context) -> 
     let _lock = lock::repository(memory.root(), "verify", ctx.now)?;
     let folder = &config.drill.evidence_dir;
     if let Some(damage) = memory.damage()?.into_iter().next() {
-        return Err(Error::refused(format!("{} {}", damage.path, damage.what), damage.repair));
+        return Err(Error::refused(damage.line(), damage.repair));
     }
     let (records, damaged) = record::load(folder)?;
     if let Some(damage) = damaged.into_iter().next() {
-        return Err(Error::refused(format!("{}: {}", damage.path, damage.what), damage.repair));
+        return Err(Error::refused(damage.line(), damage.repair));
     }
     let history = memory.history()?;
     let lost = lost::missing(folder, &history, &records)?;
