@@ -80,19 +80,53 @@ pub struct Canary {
     pub sha256: String,
 }
 
+/// What speaks against a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    /// Its last verification, or drill, found damage.
+    Damage,
+    /// It is longer or shorter than it was made.
+    Length,
+    /// Something was not in it from the beginning.
+    Part,
+}
+
+impl Against {
+    /// As it goes on from the path.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Damage => "was found damaged by `verify` or a drill",
+            Self::Length => "has another length than it was made with",
+            Self::Part => "holds only a part: something could not be read when it was made",
+        }
+    }
+}
+
 impl Known {
-    /// What is wrong with a backup, as far as is known: it holds only a part, is damaged, or has another length.
+    /// What speaks against the archive that is shown as `path`, and now has so many `bytes`, as far as they are known.
+    pub fn against(&self, path: &str, bytes: Option<u64>) -> Option<Against> {
+        let made = self.made.get(path);
+        let as_made = made.and_then(|made| made.bytes);
+        if self.damaged.contains(path) {
+            Some(Against::Damage)
+        } else if bytes.zip(as_made).is_some_and(|(found, made)| found != made) {
+            Some(Against::Length)
+        } else {
+            made.filter(|made| made.partial).map(|_| Against::Part)
+        }
+    }
+
+    /// What is wrong with a backup, as far as is known: it is damaged, has another length, or holds only a part.
     pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
         let path = show(&artifact.archive);
-        let made = self.made.get(&path).cloned().unwrap_or_default();
-        let (what, repair) = if self.is_damaged(artifact) {
-            ("is damaged", "restore from another; keep it until a new backup is verified")
-        } else if made.partial {
-            let repair =
-                "let the backup's user read everything, and back up again; `restore --at` names an older one";
-            ("holds only a part: something could not be read when it was made", repair)
-        } else {
-            return None;
+        let (what, repair) = match self.against(&path, Some(artifact.archive_bytes))? {
+            Against::Damage | Against::Length => {
+                ("is damaged", "restore from another; keep it until a new backup is verified")
+            }
+            part @ Against::Part => (
+                part.what(),
+                "let the backup's user read everything, and back up again; `restore --at` names an older one",
+            ),
         };
         Some(Finding::error(path, what, repair))
     }
@@ -105,9 +139,8 @@ impl Known {
 
     /// Whether its last verification found damage, or it has another length than it was made with.
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
-        let path = show(&artifact.archive);
-        let made = self.made.get(&path).and_then(|made| made.bytes);
-        self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
+        let against = self.against(&show(&artifact.archive), Some(artifact.archive_bytes));
+        matches!(against, Some(Against::Damage | Against::Length))
     }
 
     /// Takes note of a backup that a run without `--dry-run` would have made.
