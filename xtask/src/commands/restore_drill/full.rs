@@ -60,7 +60,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(open) = Journal::load(memory.root())? {
         return Err(Error::refused(journal::open(&open), journal::NEXT));
     }
-    if let Some(folder) = asides::strange(&config, &memory.history()?).first() {
+    let history = memory.read()?.records;
+    if let Some(folder) = asides::strange(&config, &history).first() {
         let what = format!("{} was left by a full drill that nothing here remembers", show(folder));
         return Err(Error::refused(
             what,
@@ -68,7 +69,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         ));
     }
     let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
-    findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
+    findings.extend(record::gone(&config.drill.evidence_dir, &history, &records));
     if args.if_due && config.drill.full_every.is_none() {
         let what = "nothing says when a full drill is due";
         return Err(Error::refused(what, "set `full-every` in [drill], or leave out --if-due"));

@@ -122,7 +122,7 @@ fn frame(journal: &Journal, now: Frame) -> Frame {
 /// Folders of drills that no record names, where the configuration can be read, which says where to look.
 fn strange(memory: &Memory, ctx: &Context) -> Vec<Finding> {
     let Ok(config) = crate::commands::configuration(ctx) else { return Vec::new() };
-    let strange = asides::strange(&config, &memory.history().unwrap_or_default()).into_iter();
+    let strange = asides::strange(&config, &memory.read().unwrap_or_default().records).into_iter();
     strange.map(|folder| asides::told(&folder, Severity::Error)).collect()
 }
 

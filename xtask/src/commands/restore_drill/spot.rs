@@ -56,7 +56,7 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
     };
     journal::refuse_open(memory.root())?;
     let (records, mut record_findings) = record::load(&config.drill.evidence_dir)?;
-    record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
+    record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.read()?.records, &records));
     if args.if_due {
         match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
             Due::At(next) => match super::undrilled(&config, &records)? {
@@ -136,7 +136,7 @@ fn drill<'a>(
     let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
-    let history = memory.history()?;
+    let history = memory.read()?.records;
     let (sign_with, known) = (drill.sign_with.as_deref(), (&prepared.records[..], &history[..]));
     let recorded = record::write(&drill.evidence_dir, sign_with, frame, known, evidence)?;
     let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };
