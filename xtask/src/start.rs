@@ -102,6 +102,7 @@ fn clock() -> jiff::Timestamp {
 }
 
 /// The names of all variables that are set.
+#[expect(clippy::disallowed_methods, reason = "the one look at the environment")]
 fn variables() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }

@@ -52,7 +52,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
     // First of all whether docker answers: where it does not, nothing is removed.
     let tags = match args.prune_docker {
-        true => StaleTags::plan(folder, &bundles, memory.as_ref())?,
+        true => StaleTags::plan(folder, &bundles, &known)?,
         false => StaleTags::default(),
     };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
 use super::idle::Idle;
-use super::private::Private;
+use super::private::{self, Private};
 use super::process::{environment, signal};
 use super::{failed, not_started};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl Gpg {
         let home = match secret {
             None => None,
             Some(_) => {
-                let home = Private::new(HOME, &std::env::temp_dir())?;
+                let home = Private::new(HOME, &private::temporary())?;
                 // Once a run is enough.
                 SWEPT.call_once(|| home.sweep_beside(HOME));
                 command.env("GNUPGHOME", home.path());

@@ -182,7 +182,7 @@ fn show_plan(
             let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
             let mut items = prune::except(items, &plan.lock());
             if args.prune_docker {
-                let tags = StaleTags::plan(&plan.folder, &items, Some(memory))?;
+                let tags = StaleTags::plan(&plan.folder, &items, &known)?;
                 items.extend(tags.items());
             }
             items
