@@ -1,5 +1,5 @@
 //! `init`: what it takes for certain, what it leaves alone, and that the file it writes and the commands it prints work.
-use super::support::{Outcome, Stack};
+use super::support::Stack;
 use std::fs;
 
 fn planned(stack: &Stack) -> serde_json::Value {

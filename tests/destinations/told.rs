@@ -78,3 +78,23 @@ fn what_reaches_the_other_machine_is_told_as_it_is_configured() {
     stack.run_with(&[("PATH", path)], &["backup"]).ok();
     stack.run_with(&[("PATH", path)], &["restore", "codex-api", "--to", "../back"]).ok();
 }
+
+/// A machine on which nothing tells what is free: the rest is told all the same, and no number is made up.
+#[test]
+fn free_room_that_nobody_tells_is_null_and_no_number() {
+    let stack = stack("", "");
+    fs::create_dir(stack.path("all but df")).expect("makes a folder");
+    stack.sh("all but df", "ln -s /usr/bin/* /bin/* . 2> ../home/doubles || true; rm df; test -e rsync");
+    let path = format!("PATH=\"{}\"", stack.path("all but df").display());
+    let _sshd = Sshd::with(&stack, &path, "");
+    stack.run(&["backup"]).ok();
+    let status = stack.run(&["status", "--prometheus", "../numbers", "--json"]).ok().json();
+    let far = &status["destinations"][1];
+    assert_eq!((&far["name"], &far["available"]), (&"far".into(), &true.into()), "{status}");
+    assert!(far["free_bytes"].is_null() && far["used_bytes"].as_u64() > Some(0), "{status}");
+    let numbers = fs::read_to_string(stack.path("numbers")).expect("reads");
+    let of_far: Vec<&str> = numbers.lines().filter(|line| line.contains("destination=\"far\"")).collect();
+    assert!(of_far.iter().any(|line| line.starts_with("recovery_destination_used_bytes")), "{numbers}");
+    assert!(!of_far.iter().any(|line| line.starts_with("recovery_destination_free_bytes")), "{numbers}");
+    stack.run(&["status"]).ok().says(&["free room unknown"]);
+}

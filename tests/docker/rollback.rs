@@ -449,6 +449,30 @@ fn one_run_at_a_time() {
     assert_eq!(engine.named("acme-api:latest"), Some('b'));
 }
 
+/// The lock is taken before anything is looked at for the plan: what another run is about to change is no ground for one.
+#[test]
+fn a_run_that_has_to_wait_plans_nothing_and_leaves_nothing() {
+    let stack = Stack::new();
+    let engine = deployed(&stack);
+    // A plan would fail with 3.
+    fs::remove_file(stack.path("repo/docker-compose.yml")).expect("removes");
+    let (before, names) = (stack.world("repo"), engine.names());
+    let path = format!("{}:$PATH", stack.path("bin").display());
+    let xtask = env!("CARGO_BIN_EXE_xtask");
+    let script = format!(
+        "set +e; export PATH=\"{path}\"; flock .recovery/locks/repository '{xtask}' rollback --env prod 2>&1; echo $?"
+    );
+    let said = stack.sh("repo", &script);
+    assert!(said.contains("this repository") && said.ends_with("\n75\n"), "{said}");
+    assert_eq!(
+        engine.calls(),
+        ["version --format {{.Server.Version}}"],
+        "docker is asked whether it is there"
+    );
+    assert_eq!((stack.world("repo"), engine.names()), (before, names));
+    engine.run(&["rollback", "--env", "prod"]).exits(3).says(&["docker-compose.yml: no such file"]);
+}
+
 #[test]
 fn a_lock_that_is_not_the_one_that_was_written_starts_nothing() {
     let stack = Stack::new();

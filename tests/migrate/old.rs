@@ -30,7 +30,12 @@ pub(crate) fn shell_backup(stack: &Stack, stamp: &str, ending: &str) -> String {
 
 /// What the snapshot script did at this time: the working tree, and a lock. (It also took what git ignores.)
 pub(crate) fn shell_bundle(stack: &Stack, version: &str, stamp: &str) -> String {
-    let stem = format!("acme-api-v{version}-{stamp}");
+    shell_bundle_of(stack, "acme-api", version, stamp)
+}
+
+/// The same of a release of this name.
+pub(crate) fn shell_bundle_of(stack: &Stack, release: &str, version: &str, stamp: &str) -> String {
+    let stem = format!("{release}-v{version}-{stamp}");
     stack.sh(
         "repo",
         &format!(

@@ -1,5 +1,6 @@
 //! Locks that are damaged, refuted, or of another tarball: `publish`, `verify FILE` and `restore-drill` each say so.
 use super::{BUNDLE, bundled, publish};
+use crate::migrate::old::shell_bundle_of;
 use crate::support::{Stack, outcome, unprivileged};
 use serde_json::Value;
 use std::fs;
@@ -52,6 +53,34 @@ fn no_older_bundle_is_taken_for_one_whose_lock_is_damaged() {
     stack.sh("repo/releases", "truncate -s 40 acme-api-v2.0.0-*.lock.json");
     publish(&stack, &[]).exits(1).says(&["acme-api-v2.0.0", "name the lock of the bundle"]);
     publish(&stack, &[&format!("releases/{BUNDLE}.lock.json")]).ok();
+}
+
+/// Two releases may share a folder, and locks of the shell tool say by their names alone of which they are. Those of others,
+/// however new and alike, are neither published nor drilled as this one's.
+#[test]
+fn what_the_shell_tool_left_of_another_release_is_not_this_ones() {
+    let stack = Stack::configured();
+    super::forge(&stack);
+    stack.run(&["backup"]).ok();
+    for release in ["acme-api-admin", "other", "api"] {
+        shell_bundle_of(&stack, release, "9.0.0", "2026-03-09T101500Z");
+    }
+    publish(&stack, &[]).exits(3).says(&["there is no bundle of acme-api in"]);
+    full_drills(&stack);
+    let drilled = |args: &[&str]| {
+        let said = stack.run(&[&["restore-drill"], args, &["--json"]].concat()).json();
+        said["steps"].to_string()
+    };
+    for args in [&["spot", "--dry-run"][..], &["full", "--dry-run"]] {
+        let steps = drilled(args);
+        assert!(steps.contains("codex-api") && !steps.contains("v9.0.0"), "{steps}");
+    }
+    stack.run(&["snapshot"]).ok();
+    let steps = drilled(&["spot"]);
+    assert!(steps.contains(&format!("restore: {BUNDLE}")) && !steps.contains("v9.0.0"), "{steps}");
+    let done = publish(&stack, &["--json"]).ok().json();
+    assert_eq!(done["tag"], super::TAG, "{done}");
+    assert!(done["lock"].to_string().contains(BUNDLE), "{done}");
 }
 
 fn edit(stack: &Stack, change: impl FnOnce(&mut Value)) {

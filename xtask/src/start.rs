@@ -5,8 +5,8 @@ use crate::commands::{self, Context, Told};
 use crate::error::{Error, Exit, Result};
 use crate::interrupt;
 use crate::shown::show;
-use crate::tools::ssh::word;
 use crate::ui::{CARGO_XTASK, Job, Ui, Veil, lost_output};
+use crate::words::word;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use serde_json::json;
@@ -122,6 +122,7 @@ fn clock() -> jiff::Timestamp {
 }
 
 /// The names of all variables that are set.
+#[expect(clippy::disallowed_methods, reason = "the one look at the environment")]
 fn variables() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }

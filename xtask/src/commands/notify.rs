@@ -31,7 +31,7 @@ impl Told {
     /// What came of it, and the first error that was found.
     pub(super) fn of(&self, what: &str, findings: &[Finding]) {
         let worst = findings.iter().find(|finding| finding.severity == Severity::Error);
-        let error = worst.map_or(String::new(), |found| format!("; error: {} {}", found.path, found.what));
+        let error = worst.map_or(String::new(), |found| format!("; error: {}", found.line()));
         self.summary.replace(format!("{what}{error}"));
     }
 

@@ -7,7 +7,7 @@ use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable;
 use crate::destination::lock::{self, Lock};
-use crate::destination::memory::{Known, Made, Memory};
+use crate::destination::memory::{Known, Made, Memory, Remembered};
 use crate::destination::mount::{Mounted, resolved};
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
@@ -42,7 +42,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.
     let (bundles_there, mut findings) = releases::scan(folder)?;
-    let mut known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
+    let remembered = memory.as_ref().map(Memory::read).transpose()?.unwrap_or_default();
+    let mut known = remembered.known();
     let bundles = match keep {
         Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, &known, ctx)?,
         None => Vec::new(),
@@ -51,7 +52,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
     // First of all whether docker answers: where it does not, nothing is removed.
     let tags = match args.prune_docker {
-        true => StaleTags::plan(folder, &bundles, memory.as_ref())?,
+        true => StaleTags::plan(folder, &bundles, &known)?,
         false => StaleTags::default(),
     };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
@@ -66,7 +67,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if plans.is_empty() && bundles.is_empty() && findings.is_empty() && !failed.is_empty() {
         return Err(failed.remove(0).1);
     }
-    let mut asides = asides(memory.as_ref(), ctx)?;
+    let mut asides = asides(&remembered, ctx);
     if finding::any_error(&findings) || !failed.is_empty() {
         retain::spare_all(&mut asides);
     }
@@ -168,7 +169,7 @@ fn plan<'a>(
     // Held from before the look to the end of the run: what was seen is what is there.
     let lock = match args.dry_run {
         true => None,
-        false => Some(lock::destination(&place.place.path, "prune", ctx.now)?),
+        false => Some(lock::folder(&place.place.path, "prune", ctx.now)?),
     };
     let (mounted, catalog) = place.place.look(false)?;
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
@@ -201,10 +202,11 @@ fn take_over(
     catalog: &Catalog,
     found: &mut Vec<Finding>,
 ) -> Result<Known> {
-    let (now, mut known) = (ctx.now.to_string(), memory.known()?);
-    let lost = memory.lost(&place.place.path, catalog)?;
+    let (now, remembered) = (ctx.now.to_string(), memory.read()?);
+    let mut known = remembered.known();
+    let lost = known.lost(&place.place.path, catalog);
     // What a damaged line told could be that the newest backup is no good.
-    found.extend(memory.damage()?);
+    found.extend(remembered.damage);
     if !args.dry_run {
         memory.settle(&mut known, &place.place.path, &catalog.archives(), &now)?;
     }
@@ -279,8 +281,7 @@ fn halves(folder: &Path, known: &Known) -> Result<Vec<Item>> {
 }
 
 /// What full drills have left aside, and whether it has had its time.
-fn asides(memory: Option<&Memory>, ctx: &Context) -> Result<Vec<Item>> {
-    let history = memory.map(Memory::history).transpose()?.unwrap_or_default();
+fn asides(remembered: &Remembered, ctx: &Context) -> Vec<Item> {
     let item = |aside: Aside| {
         let Aside { id, live, until, folder } = &aside;
         // A link, or whoever moved it, may have made it the live folder.
@@ -297,7 +298,7 @@ fn asides(memory: Option<&Memory>, ctx: &Context) -> Result<Vec<Item>> {
         let bytes = fs_extra::dir::get_size(folder).unwrap_or(0);
         Item { id: show(folder), decision, reasons: vec![reason], bytes }
     };
-    Ok(asides::there(&history).into_iter().map(item).collect())
+    asides::there(&remembered.records).into_iter().map(item).collect()
 }
 
 /// Removes those that have had their time: folders that a drill has made, by their names.

@@ -6,7 +6,7 @@
 //! one that does not answer stops the run there.
 use super::retain::{Removal, removed};
 use crate::destination::images;
-use crate::destination::memory::Memory;
+use crate::destination::memory::{Known, Memory};
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item};
 use crate::error::Result;
@@ -44,7 +44,7 @@ impl StaleTags {
     /// # Errors
     /// When docker is missing, does not answer or fails, or the folder cannot be read. Docker is not asked where there is
     /// no tag to decide about.
-    pub(super) fn plan(folder: &Path, bundles: &[Item], memory: Option<&Memory>) -> Result<Self> {
+    pub(super) fn plan(folder: &Path, bundles: &[Item], known: &Known) -> Result<Self> {
         let doomed = removed(bundles);
         let mut candidates: Vec<(String, String, Option<String>)> = Vec::new();
         for bundle in releases::scan(folder)?.0 {
@@ -56,8 +56,7 @@ impl StaleTags {
             }
         }
         // Behind the new ones: a tag that docker does not let go stands in no other's way.
-        let left = memory.map(Memory::known).transpose()?.unwrap_or_default().untagging;
-        candidates.extend(left.into_iter().map(|(tag, id)| (tag, id, None)));
+        candidates.extend(known.untagging.iter().map(|(tag, id)| (tag.clone(), id.clone(), None)));
         let mut tags = Self::default();
         if candidates.is_empty() {
             return Ok(tags);

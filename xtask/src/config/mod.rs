@@ -231,7 +231,7 @@ impl Config {
     fn check(&self) -> Result<(), (String, String)> {
         for set in &self.data {
             good_name("a data set", &set.name)?;
-            set.can_sing()?;
+            set.check_canary()?;
             for other in &self.data {
                 if other.name.starts_with(&format!("{}-", set.name)) {
                     let what = format!(

@@ -53,7 +53,7 @@ impl DataSet {
     ///
     /// # Errors
     /// What is wrong, and what to write.
-    pub(super) fn can_sing(&self) -> Result<(), (String, String)> {
+    pub(super) fn check_canary(&self) -> Result<(), (String, String)> {
         let Some(canary) = &self.proof.canary else { return Ok(()) };
         let key = format!("data.{}.canary", self.name);
         let path = Path::new(canary);

@@ -1,4 +1,4 @@
-//! One run at a time, a repository and a destination: `flock` on local disk.
+//! One run at a time, a repository and a folder (a destination, or live data in a full drill): `flock` on local disk.
 //!
 //! The kernel drops the lock with its process, so it is never stale. The file's content only names the holder for
 //! people; it is never trusted.
@@ -54,18 +54,18 @@ pub fn holder_of(memory: &Path) -> Option<String> {
     held.then(|| holder(&mut file))
 }
 
-/// Where locks of destinations lie: folders of this machine's own disk that everybody may write to. Always the same
+/// Where locks of folders lie: folders of this machine's own disk that everybody may write to. Always the same
 /// one, whoever runs, from a terminal or from cron.
 const PLACES: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
 
 /// How often it is looked who holds a lock, 5 ms apart.
 const LOOKS: u32 = 20;
 
-/// The lock of a destination, for every user of this machine.
+/// The lock of a folder that other repositories and users of this machine may work on as well.
 ///
 /// # Errors
-/// [`Error::Busy`] names the holder; [`Error::NotMounted`] when the destination is on a mount that has died or hangs.
-pub fn destination(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
+/// [`Error::Busy`] names the holder; [`Error::NotMounted`] when it is on a mount that has died or hangs.
+pub fn folder(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     let shared = |place: &&str| fs::metadata(place).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o2 != 0);
     let place = PLACES.into_iter().find(shared).unwrap_or("/tmp");
     check(path, None, false)?;
@@ -148,13 +148,13 @@ mod tests {
         );
         drop(held);
         let place = home.path().join("drive");
-        let held = destination(&place, "backup", Timestamp::UNIX_EPOCH).expect("free");
-        let busy = destination(&place, "prune", Timestamp::UNIX_EPOCH).expect_err("held");
+        let held = folder(&place, "backup", Timestamp::UNIX_EPOCH).expect("free");
+        let busy = folder(&place, "prune", Timestamp::UNIX_EPOCH).expect_err("held");
         assert!(busy.to_string().contains("`backup` (process "), "{busy}");
         let file = held.passing.clone().expect("a file");
         drop(held);
         assert!(!file.exists(), "nothing is left");
-        assert!(destination(&place, "prune", Timestamp::UNIX_EPOCH).is_ok());
+        assert!(folder(&place, "prune", Timestamp::UNIX_EPOCH).is_ok());
         assert!(repository(home.path(), "prune", Timestamp::UNIX_EPOCH).is_ok());
     }
 }

@@ -25,6 +25,15 @@ pub struct Memory {
     root: PathBuf,
 }
 
+/// The history as it was when it was read. What is recorded since is not in it.
+#[derive(Debug, Default, Clone)]
+pub struct Remembered {
+    /// Every record that parses, oldest first; a torn line is passed over.
+    pub records: Vec<Value>,
+    /// The lines that are not what was written: what they told may be forgotten, or wrong.
+    pub damage: Option<Finding>,
+}
+
 /// What the history says of artifacts, by the path of the archive.
 #[derive(Debug, Default, Clone)]
 pub struct Known {
@@ -71,7 +80,7 @@ pub struct Made {
     pub seconds: Option<f64>,
 }
 
-/// A file of known content in a source: its path there, and SHA-256.
+/// A file of known content, which was written into a source right before its backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
     /// Relative to the source.
@@ -80,19 +89,53 @@ pub struct Canary {
     pub sha256: String,
 }
 
+/// What speaks against a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    /// Its last verification, or drill, found damage.
+    Damage,
+    /// It is longer or shorter than it was made.
+    Length,
+    /// Something was not in it from the beginning.
+    Part,
+}
+
+impl Against {
+    /// As it goes on from the path.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Damage => "was found damaged by `verify` or a drill",
+            Self::Length => "has another length than it was made with",
+            Self::Part => "holds only a part: something could not be read when it was made",
+        }
+    }
+}
+
 impl Known {
-    /// What is wrong with a backup, as far as is known: it holds only a part, is damaged, or has another length.
+    /// What speaks against the archive that is shown as `path`, and now has so many `bytes`, as far as they are known.
+    pub fn against(&self, path: &str, bytes: Option<u64>) -> Option<Against> {
+        let made = self.made.get(path);
+        let as_made = made.and_then(|made| made.bytes);
+        if self.damaged.contains(path) {
+            Some(Against::Damage)
+        } else if bytes.zip(as_made).is_some_and(|(found, made)| found != made) {
+            Some(Against::Length)
+        } else {
+            made.filter(|made| made.partial).map(|_| Against::Part)
+        }
+    }
+
+    /// What is wrong with a backup, as far as is known: it is damaged, has another length, or holds only a part.
     pub fn wrong_with(&self, artifact: &Artifact) -> Option<Finding> {
         let path = show(&artifact.archive);
-        let made = self.made.get(&path).cloned().unwrap_or_default();
-        let (what, repair) = if self.is_damaged(artifact) {
-            ("is damaged", "restore from another; keep it until a new backup is verified")
-        } else if made.partial {
-            let repair =
-                "let the backup's user read everything, and back up again; `restore --at` names an older one";
-            ("holds only a part: something could not be read when it was made", repair)
-        } else {
-            return None;
+        let (what, repair) = match self.against(&path, Some(artifact.archive_bytes))? {
+            Against::Damage | Against::Length => {
+                ("is damaged", "restore from another; keep it until a new backup is verified")
+            }
+            part @ Against::Part => (
+                part.what(),
+                "let the backup's user read everything, and back up again; `restore --at` names an older one",
+            ),
         };
         Some(Finding::error(path, what, repair))
     }
@@ -105,9 +148,25 @@ impl Known {
 
     /// Whether its last verification found damage, or it has another length than it was made with.
     pub fn is_damaged(&self, artifact: &Artifact) -> bool {
-        let path = show(&artifact.archive);
-        let made = self.made.get(&path).and_then(|made| made.bytes);
-        self.damaged.contains(&path) || made.is_some_and(|bytes| bytes != artifact.archive_bytes)
+        let against = self.against(&show(&artifact.archive), Some(artifact.archive_bytes));
+        matches!(against, Some(Against::Damage | Against::Length))
+    }
+
+    /// Backups under `destination` that were complete, were not pruned, and are not in its `catalog`. Whoever does not hold
+    /// the locks reads the history after the catalogue: what is removed meanwhile is on record before it goes.
+    pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Vec<Finding> {
+        let there = catalog.archives();
+        let expected = self.made.keys().filter(|path| !self.doomed.contains(*path));
+        let lost = expected.filter(|path| Path::new(path).starts_with(destination) && !there.contains(*path));
+        lost.map(|path| {
+            let what = match Path::new(path).exists() {
+                true => "was a complete backup and has lost its marker, though nothing pruned it",
+                false => "was a complete backup and is gone, though nothing pruned it",
+            };
+            let repair = "look who else writes to this drive, and make a new backup; `cargo xtask prune --forget-lost` accepts the loss";
+            Finding::error(path, what, repair)
+        })
+        .collect()
     }
 
     /// Takes note of a backup that a run without `--dry-run` would have made.
@@ -187,39 +246,69 @@ impl Memory {
         }
     }
 
-    /// Every record that parses; a torn line is passed over.
+    /// Reads the history.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn history(&self) -> Result<Vec<Value>> {
-        Ok(history::read(&self.bytes()?).0)
+    pub fn read(&self) -> Result<Remembered> {
+        let (records, lines) = history::read(&self.bytes()?);
+        Ok(Remembered { records, damage: damaged(&self.file(), &lines) })
     }
 
-    /// The lines of the history that are not what was written: what they told may be forgotten, or wrong.
+    /// What the history says now of artifacts, for who asks nothing else of it.
     ///
     /// # Errors
-    /// As [`Memory::history`].
-    pub fn damage(&self) -> Result<Vec<Finding>> {
-        let lines: Vec<String> =
-            history::read(&self.bytes()?).1.iter().map(|number| number.to_string()).collect();
-        let what = match lines.len() {
-            0 => return Ok(Vec::new()),
-            1 => format!("is damaged in line {}", lines[0]),
-            2..=20 => format!("is damaged in the lines {}", lines.join(", ")),
-            many => format!("is damaged in {many} lines, first in line {}", lines[0]),
-        };
-        let repair = "bring it back from a copy, or remove these lines: what they told is forgotten then, and \
-                      `cargo xtask prune --adopt` takes over backups that no line names";
-        Ok(vec![Finding::error(show(&self.file()), what, repair)])
-    }
-
-    /// What is known of the artifacts that are still there as far as this repository remembers.
-    ///
-    /// # Errors
-    /// As [`Memory::history`].
+    /// As [`Memory::read`].
     pub fn known(&self) -> Result<Known> {
+        self.read().map(|remembered| remembered.known())
+    }
+
+    /// Ends the records of removals below `folder` that a kill has cut off: what is not `there` is gone. Whoever calls it
+    /// holds the lock of what lies there.
+    ///
+    /// # Errors
+    /// When a record cannot be written.
+    pub fn settle(
+        &self,
+        known: &mut Known,
+        folder: &Path,
+        there: &HashSet<String>,
+        time: &str,
+    ) -> Result<()> {
+        let open: Vec<String> =
+            known.doomed.iter().filter(|path| Path::new(path).starts_with(folder)).cloned().collect();
+        for path in open {
+            known.doomed.remove(&path);
+            let kind = if there.contains(&path) { "spared" } else { "pruned" };
+            self.event(kind, time, Path::new(&path))?;
+            if kind == "pruned" {
+                known.made.remove(&path);
+                known.pruned.insert(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a history that are not what was written.
+fn damaged(file: &Path, lines: &[usize]) -> Option<Finding> {
+    let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+    let what = match lines.len() {
+        0 => return None,
+        1 => format!("is damaged in line {}", lines[0]),
+        2..=20 => format!("is damaged in the lines {}", lines.join(", ")),
+        many => format!("is damaged in {many} lines, first in line {}", lines[0]),
+    };
+    let repair = "bring it back from a copy, or remove these lines: what they told is forgotten then, and \
+                  `cargo xtask prune --adopt` takes over backups that no line names";
+    Some(Finding::error(show(file), what, repair))
+}
+
+impl Remembered {
+    /// What is known of the artifacts that are still there as far as this repository remembers.
+    pub fn known(&self) -> Known {
         let mut known = Known::default();
-        for record in self.history()? {
+        for record in &self.records {
             let time = record["time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
             if let ("snapshot", Some(lock)) =
                 (record["kind"].as_str().unwrap_or_default(), record["lock"].as_str())
@@ -299,55 +388,7 @@ impl Memory {
                 _ => {}
             }
         }
-        Ok(known)
-    }
-
-    /// Backups under `destination` that were complete, were not pruned, and are not in its catalogue.
-    ///
-    /// # Errors
-    /// As [`Memory::history`].
-    pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Result<Vec<Finding>> {
-        let there = catalog.archives();
-        let Known { made, doomed, .. } = self.known()?;
-        let expected = made.into_keys().filter(|path| !doomed.contains(path));
-        let lost = expected.filter(|path| Path::new(path).starts_with(destination));
-        Ok(lost
-            .filter(|path| !there.contains(path))
-            .map(|path| {
-                let what = match Path::new(&path).exists() {
-                    true => "was a complete backup and has lost its marker, though nothing pruned it",
-                    false => "was a complete backup and is gone, though nothing pruned it",
-                };
-                let repair = "look who else writes to this drive, and make a new backup; `cargo xtask prune --forget-lost` accepts the loss";
-                Finding::error(path, what, repair)
-            })
-            .collect())
-    }
-
-    /// Ends the records of removals below `folder` that a kill has cut off: what is not `there` is gone. Whoever calls it
-    /// holds the lock of what lies there.
-    ///
-    /// # Errors
-    /// When a record cannot be written.
-    pub fn settle(
-        &self,
-        known: &mut Known,
-        folder: &Path,
-        there: &HashSet<String>,
-        time: &str,
-    ) -> Result<()> {
-        let open: Vec<String> =
-            known.doomed.iter().filter(|path| Path::new(path).starts_with(folder)).cloned().collect();
-        for path in open {
-            known.doomed.remove(&path);
-            let kind = if there.contains(&path) { "spared" } else { "pruned" };
-            self.event(kind, time, Path::new(&path))?;
-            if kind == "pruned" {
-                known.made.remove(&path);
-                known.pruned.insert(path);
-            }
-        }
-        Ok(())
+        known
     }
 }
 
@@ -383,14 +424,13 @@ mod tests {
             memory.event("backup", "t", &drive.join(name)).expect("records");
         }
         memory.event("pruned", "t", &drive.join("a")).expect("records");
-        let lost = memory.lost(&drive, &Catalog::default()).expect("reads");
-        assert_eq!(lost.len(), 1);
-        assert!(lost[0].path.ends_with("/b"), "{lost:?}");
+        let lost = || memory.known().expect("reads").lost(&drive, &Catalog::default());
+        assert!(lost().len() == 1 && lost()[0].path.ends_with("/b"), "{:?}", lost());
         // A removal that was begun is no loss, until somebody has seen the backup again.
         memory.event("pruning", "t", &drive.join("b")).expect("records");
-        assert_eq!(memory.lost(&drive, &Catalog::default()).expect("reads"), []);
+        assert_eq!(lost(), []);
         memory.event("spared", "t", &drive.join("b")).expect("records");
-        assert_eq!(memory.lost(&drive, &Catalog::default()).expect("reads").len(), 1);
+        assert_eq!(lost().len(), 1);
         let mut known = memory.known().expect("reads");
         assert!(known.made.len() == 1 && known.doomed.is_empty(), "{known:?}");
         memory.event("pruning", "t", &drive.join("b")).expect("records");
@@ -398,7 +438,7 @@ mod tests {
         memory.settle(&mut known, &drive, &HashSet::new(), "t").expect("records");
         assert!(known.made.is_empty() && known.pruned.len() == 2, "{known:?}");
         assert_eq!(memory.known().expect("reads").made.len(), 0);
-        assert_eq!(memory.damage().expect("reads"), []);
+        assert_eq!(memory.read().expect("reads").damage, None);
         assert_eq!(fs::read_to_string(home.path().join(".recovery/.gitignore")).expect("there"), "*\n");
     }
 }

@@ -28,6 +28,9 @@ pub struct Policy {
     pub min_age: SignedDuration,
 }
 
+/// How many `--prune` keeps where neither the call nor the configuration says so.
+pub const DEFAULT_KEEP: u32 = 3;
+
 impl Policy {
     /// The newest `keep`.
     pub fn newest(keep: u32) -> Self {

@@ -5,7 +5,7 @@
 //! the record of digests beside the copy, as `verify` works, and on the content alone, as a recovery works
 //! when that record is lost. The original is only read.
 use super::done::Done;
-use super::rooms::Rooms;
+use super::door::Rooms;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::{Located, Source};

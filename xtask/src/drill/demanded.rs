@@ -95,7 +95,7 @@ impl Spot<'_> {
         let wrong: Vec<Finding> = wrong.map(not_its).collect();
         let detail = match wrong.first() {
             None => format!("{} entries, as commit {commit:.12} has them", compared.entries),
-            Some(first) => format!("{} {}", first.path, first.what),
+            Some(first) => first.line(),
         };
         Ok(Done::looked(compared.entries, detail, wrong).through(compared.bytes))
     }

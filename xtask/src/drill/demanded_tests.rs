@@ -1,6 +1,6 @@
 //! Tests of what not every artifact is asked for; a part of those in `run_tests.rs`, whose stage and rooms they use.
 use super::*;
-use crate::drill::rooms::RealRooms;
+use crate::drill::door::RealRooms;
 
 /// What a download comes to, how the step ends, and what it says.
 type Row = (Option<(Download, &'static [u8])>, Outcome, &'static str);

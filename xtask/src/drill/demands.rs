@@ -2,6 +2,7 @@
 //! published release.
 //!
 //! Pure: values that [`super::pick`] fills in and the steps are made of.
+use crate::destination::memory::Canary;
 
 /// What not every artifact has to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,7 +13,7 @@ pub struct Demands {
     pub copy: Option<String>,
     /// The share that is restored; all of it without one.
     pub sample: Option<Share>,
-    /// What was written into the source right before the backup.
+    /// What was written into the source right before the backup, and must come back as it was.
     pub canary: Option<Canary>,
     /// The commit that a bundle must hold.
     pub commit: Option<String>,
@@ -27,15 +28,6 @@ pub struct Share {
     pub number: u32,
     /// Of how many.
     pub of: u32,
-}
-
-/// A file that must come back with the content that it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Canary {
-    /// Its path, relative to the set's source folder.
-    pub path: String,
-    /// SHA-256 of its content.
-    pub sha256: String,
 }
 
 /// A release on a forge's page.

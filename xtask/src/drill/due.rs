@@ -9,6 +9,7 @@
 //! those before them too, and shows that damage is noticed.
 use super::evidence::chain::{Stored, newest};
 use super::evidence::{Evidence, Verdict};
+use super::steps::Role;
 use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
@@ -127,6 +128,24 @@ pub fn drill(records: &[Stored], kind: &str, every: Option<SignedDuration>, now:
     }
 }
 
+/// The first of these sets that has a backup here, and that no drill on record has had: what others have proven says nothing
+/// of it.
+pub fn undrilled<'a>(
+    sets: impl IntoIterator<Item = &'a str>,
+    known: &Known,
+    records: &[Stored],
+) -> Option<&'a str> {
+    let has_backup = |set: &str| {
+        let series = |path: &String| ArtifactName::parse(Path::new(path).file_name()?.to_str()?);
+        known.made.keys().filter_map(series).any(|name| name.series == set)
+    };
+    let was_drilled = |set: &str| {
+        let mut had = records.iter().flat_map(|record| &record.evidence.artifacts);
+        had.any(|artifact| artifact.role == Role::Data && artifact.set == set)
+    };
+    sets.into_iter().find(|set| has_backup(set) && !was_drilled(set))
+}
+
 /// Whether the user has said that live data may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
@@ -194,9 +213,9 @@ pub fn read_back(known: &Known, archive: &str, made: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
     use crate::destination::memory::Made;
-    use crate::drill::evidence::Lost;
     use crate::drill::evidence::chain::LOST;
     use crate::drill::evidence::tests::{chain, sample, stored};
+    use crate::drill::evidence::{ArtifactRecord, Lost};
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -313,6 +332,29 @@ mod tests {
         let mut records = chain();
         records[0].evidence.previous_sha256 = Some(records[2].sha256.clone());
         assert_eq!(last(&records, FULL), None);
+    }
+
+    #[test]
+    fn a_set_with_a_backup_that_no_drill_has_had_is_told() {
+        let mut known = Known::default();
+        let mut make = |series: &str| {
+            let path = format!("/d/2026/03-01/{series}-2026-03-01T000000Z.tar.gz");
+            known.made.insert(path, Made::default());
+            known.clone()
+        };
+        let (db, files, logs) = (make("db"), make("files-cold"), make("logs"));
+        let sets = ["db", "files", "logs"];
+        let mut records = chain();
+        assert_eq!(undrilled(sets, &db, &[]), Some("db"), "no drill at all");
+        assert_eq!(undrilled(sets, &db, &records), None, "the only one that has a backup was drilled");
+        assert_eq!(undrilled(sets, &files, &records), None, "a series of another name is not the set's");
+        assert_eq!(undrilled(sets, &logs, &records), Some("logs"));
+        let had = records[1].evidence.artifacts[0].clone();
+        let release = ArtifactRecord { set: "logs".into(), role: Role::Release, ..had.clone() };
+        records[1].evidence.artifacts.push(release);
+        assert_eq!(undrilled(sets, &logs, &records), Some("logs"), "a release of that name is no data");
+        records[0].evidence.artifacts.push(ArtifactRecord { set: "logs".into(), ..had });
+        assert_eq!(undrilled(sets, &logs, &records), None, "once is enough");
     }
 
     #[test]

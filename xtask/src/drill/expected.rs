@@ -56,7 +56,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::demands::{Canary, Published};
+    use crate::destination::memory::Canary;
+    use crate::drill::demands::Published;
     use crate::drill::times::tests::three;
 
     #[test]

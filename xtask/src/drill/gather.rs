@@ -4,7 +4,6 @@
 //! Only reads. A drive that is not mounted or a passphrase that is not set does not end the command here: it
 //! becomes a blocker, the preflight fails with it, and the evidence says that the drill could not run.
 use super::copies::Copies;
-use super::demands::Canary;
 use super::evidence::chain::{Stored, check_chain};
 use super::pick::{self, Choice, Known, Set, Taken};
 use super::rotation::{Past, Stock};
@@ -13,7 +12,7 @@ use super::subject::{Digests, Subject};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::{self, Memory};
+use crate::destination::memory::{self, Canary, Memory};
 use crate::destination::mount::Durability;
 use crate::destination::named;
 use crate::destination::names::ArtifactName;
@@ -218,8 +217,7 @@ fn sets(config: &Config) -> Vec<Set> {
 
 /// What was written into the source right before a backup, as far as is on record.
 fn canary(known: &memory::Known, backup: &Artifact) -> Option<Canary> {
-    let memory::Canary { path, sha256 } = known.made.get(&show(&backup.archive))?.canary.clone()?;
-    Some(Canary { path, sha256 })
+    known.made.get(&show(&backup.archive))?.canary.clone()
 }
 
 /// Latest backups that should have a canary, and have none on record.

@@ -5,10 +5,11 @@
 use super::done::StepRun;
 use super::evidence::coverage::Coverage;
 use super::evidence::frame::Frame;
-use super::evidence::{ArtifactRecord, Evidence, SCHEMA_VERSION, StepRecord, ToolVersion, rounded};
+use super::evidence::{ArtifactRecord, Evidence, SCHEMA_VERSION, StepRecord, ToolVersion};
 use super::steps::Plan;
 use super::verdict::{Judgement, missed};
 use crate::finding::Finding;
+use crate::stopwatch::rounded;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 

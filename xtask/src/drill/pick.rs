@@ -1,10 +1,11 @@
 //! Which artifacts a drill takes: of each kind the latest, and one older by rotation.
 //!
 //! Pure: catalogs, bundles and former records in, choices out.
-use super::demands::{Canary, Demands, Published};
+use super::demands::{Demands, Published};
 use super::rotation::{Past, Retained, Stock};
 use super::steps::{Kind, Pick, Planned, Role};
 use crate::destination::catalog::Artifact;
+use crate::destination::memory::Canary;
 use crate::destination::release_lock::ReleaseLock;
 use crate::destination::releases::Bundle;
 use jiff::Timestamp;

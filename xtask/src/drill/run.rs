@@ -6,11 +6,11 @@
 //! it is not reached.
 use super::control;
 use super::done::{Done, StepRun, told};
+use super::door::Rooms;
 use super::evidence::coverage::Part;
-use super::evidence::{ArtifactRecord, Outcome, rounded};
+use super::evidence::{ArtifactRecord, Outcome};
 use super::key_files::looked;
 use super::redact::Redaction;
-use super::rooms::{Rooms, Stopwatch};
 use super::steps::{Plan, Step};
 use super::subject::{Digests, Subject, on_record};
 use super::verdict::{Interrupted, proven};
@@ -20,6 +20,7 @@ use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{self, Owner, Scratch};
 use crate::restore::{Located, Source, digest_file};
 use crate::shown::show;
+use crate::stopwatch::{Stopwatch, rounded};
 use crate::tools::Tool;
 use crate::tools::shell;
 use jiff::Timestamp;

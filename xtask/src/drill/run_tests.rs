@@ -8,10 +8,11 @@ use crate::archive::manifest::{Header, Record};
 use crate::archive::sha256_hex;
 use crate::archive::writer::Sinks;
 use crate::destination::catalog::Artifact;
+use crate::destination::memory::Canary;
 use crate::destination::names::ArtifactName;
 use crate::destination::remote::Remote;
 use crate::drill::compare::{Compared, compare};
-use crate::drill::demands::{Canary, Demands, Published, Share};
+use crate::drill::demands::{Demands, Published, Share};
 use crate::drill::evidence::Verdict;
 use crate::drill::steps::{Kind, Pick, Planned, Role};
 use crate::drill::subject::Digests;
@@ -434,7 +435,7 @@ fn the_real_rooms_pass_and_find_the_changed_byte() {
             scope: Scope::default(),
         };
     }
-    let (drilled, verdict) = stage.run(&crate::drill::rooms::RealRooms);
+    let (drilled, verdict) = stage.run(&crate::drill::door::RealRooms);
     assert_eq!(verdict, Verdict::Verified, "{drilled:#?}");
     assert_eq!(drilled.findings, []);
     let control = drilled.runs.iter().find(|run| run.step == Step::NegativeControl(1)).expect("a step");

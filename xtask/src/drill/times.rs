@@ -3,9 +3,10 @@
 //! Pure: the plan, the steps that were taken and the times of backups in, seconds out. What is too long is for
 //! [`super::verdict`].
 use super::done::StepRun;
-use super::evidence::{Outcome, rounded};
+use super::evidence::Outcome;
 use super::steps::{Pick, Plan, Planned, Role, Step};
 use crate::destination::retention::AHEAD;
+use crate::stopwatch::rounded;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 

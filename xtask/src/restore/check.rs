@@ -5,7 +5,7 @@
 use super::layout::{Layout, held, leads_out};
 use super::select::Window;
 use super::tree::unvouched;
-use super::{Listed, Source, Trouble, damaged, differs, digest_file, workers};
+use super::{Listed, Source, Trouble, damaged, differs, digest_file};
 use crate::archive::content::Tar;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::manifest::{Group, Record};
@@ -19,6 +19,7 @@ use crate::finding::{Finding, Severity, any_error};
 use crate::interrupt::interrupted;
 use crate::progress;
 use crate::shown::{show, show_bytes};
+use crate::threads::workers;
 use crate::tools::gpg::Secret;
 use std::collections::HashSet;
 use std::io::Read;

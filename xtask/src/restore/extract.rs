@@ -10,7 +10,7 @@
 use super::check::unmasked;
 use super::select::{Select, Selection, Wanted, Window};
 use super::tree::{Files, Tree};
-use super::{Listed, Source, Trouble, damaged, differs, workers};
+use super::{Listed, Source, Trouble, damaged, differs};
 use crate::archive::FormatError;
 use crate::archive::codec::Codec;
 use crate::archive::content::Tar;
@@ -22,6 +22,7 @@ use crate::finding::Finding;
 use crate::interrupt::interrupted;
 use crate::progress;
 use crate::shown::{show, show_bytes};
+use crate::threads::workers;
 use crate::tools::gpg::Secret;
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, Read};

@@ -33,7 +33,7 @@ pub use check::{Checked, check, check_part, check_stored};
 pub use extract::{Extracted, extract, extract_part, extract_whole};
 pub use sample::{Located, locate, with_part};
 pub use select::{Select, Window};
-pub use tree::{is_free, open_folders, resolved};
+pub use tree::{is_free, open_folders, without_links};
 
 /// An archive to read, with what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,11 +169,6 @@ impl Source {
         let text = read::small(path)?;
         Ok(Some(marker::parse(&String::from_utf8_lossy(&text))))
     }
-}
-
-/// Threads that pack and unpack: one a core.
-pub fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Skip for File {

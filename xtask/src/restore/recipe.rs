@@ -1,7 +1,7 @@
 //! The way back with plain tools, for the day when this one is not at hand.
 use super::Source;
 use crate::archive::codec::Codec;
-use crate::tools::ssh::{quoted, word};
+use crate::words::word;
 use std::path::Path;
 
 /// Shell lines that check an archive and unpack it into `to` with `sha256sum`, `gpg`, `zstd` and `tar`; `variable`
@@ -38,8 +38,19 @@ pub fn recipe(source: &Source, fetch: Option<&str>, to: &Path, variable: Option<
     lines
 }
 
-/// A word for a POSIX shell, never taken for an option.
+/// A path as a word that no tool takes for an option.
 fn quote(path: &Path) -> String {
     let text = path.to_string_lossy();
-    if text.starts_with('-') { quoted(&text) } else { word(&text) }
+    if text.starts_with('-') { word(&format!("./{text}")) } else { word(&text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_option() {
+        assert_eq!(quote(Path::new("-a b.tar.gz")), "'./-a b.tar.gz'");
+        assert_eq!(quote(Path::new("/srv/-a")), "/srv/-a");
+    }
 }

@@ -1,5 +1,5 @@
-//! The private folder of a drill, a backup, a restore or a rebuild: everything that is restored, staged, fetched or cloned lives in it, and it
-//! goes away with its owner.
+//! The private folder of a drill, a backup, a restore, a rebuild or a publish: everything that is restored, staged, fetched,
+//! cloned or laid out for an upload lives in it, and it goes away with its owner.
 //!
 //! What lies in it is as confidential as the live data, and of an encrypted backup it lies here in the clear:
 //! mode 0700, and removed on success, failure and panic alike. Folders that the data set made unwritable are

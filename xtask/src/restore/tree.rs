@@ -52,7 +52,7 @@ impl Tree {
     /// A hidden folder beside `target`, which must be new or an empty folder; in it, when that is a file system of its
     /// own.
     pub(super) fn beside(target: &Path) -> Result<Self> {
-        let target = resolved(target)?;
+        let target = without_links(target)?;
         is_free(&target)?;
         let Some(parent) = target.parent() else {
             let what = format!("{} cannot be restored into", target.display());
@@ -410,7 +410,7 @@ impl Drop for Tree {
 ///
 /// # Errors
 /// When it leads over a link that leads nowhere, or cannot be looked at.
-pub fn resolved(to: &Path) -> Result<PathBuf> {
+pub fn without_links(to: &Path) -> Result<PathBuf> {
     let whole = std::path::absolute(to).map_err(Error::io("resolve", to))?;
     let (mut there, mut missing) = (whole.as_path(), Vec::new());
     loop {

@@ -85,6 +85,7 @@ fn room(reading: Option<&Reading>, path: &Path) -> Result<TempDir> {
             "name a folder with more room: `stage-dir` of the data set",
         ));
     }
+    #[expect(clippy::disallowed_methods, reason = "inside of the set's own private folder, and goes with it")]
     tempfile::tempdir_in(parent).map_err(Error::io("make a private folder in", parent))
 }
 

@@ -5,7 +5,7 @@ use super::{Content, Item, Listing, patterns};
 use crate::archive::entry::{Entry, Kind, Mtime};
 use crate::error::{Error, Result};
 use crate::shown::show_bytes;
-use crate::tools::rsync;
+use crate::tools::{private, rsync};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,7 +32,9 @@ pub fn stage(
     time: Mtime,
     (rules, substituted): (&Policy, &HashSet<Vec<u8>>),
 ) -> Result<Staged> {
-    let folder = tempfile::tempdir().map_err(Error::io("create", &std::env::temp_dir()))?;
+    let temporary = private::temporary();
+    #[expect(clippy::disallowed_methods, reason = "holds what is released anyway, and no data set")]
+    let folder = tempfile::tempdir_in(&temporary).map_err(Error::io("create", &temporary))?;
     let exclude = patterns(exclude)?;
     let mut listing = Listing::default();
     let mut wanted = Vec::new();

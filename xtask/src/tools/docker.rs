@@ -6,6 +6,7 @@
 use super::process::{self, expression};
 use super::{DEADLINE, OnInterrupt, Tool, failed, finish, finish_for, preflight, shell_in};
 use crate::error::{Error, Result};
+use crate::words::words;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -159,9 +160,7 @@ impl Compose {
 
     /// The command line that starts the service, for people.
     pub fn line(&self) -> String {
-        let words = self.up_args();
-        let words = words.iter().map(|word| super::ssh::word(word)).collect::<Vec<_>>().join(" ");
-        format!("docker {words}")
+        format!("docker {}", words(self.up_args()))
     }
 
     /// Whether compose is there, and understands the files.

@@ -4,7 +4,7 @@
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
 use super::idle::Idle;
-use super::private::Private;
+use super::private::{self, Private};
 use super::process::{environment, signal};
 use super::{failed, not_started};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl Gpg {
         let home = match secret {
             None => None,
             Some(_) => {
-                let home = Private::new(HOME, &std::env::temp_dir())?;
+                let home = Private::new(HOME, &private::temporary())?;
                 // Once a run is enough.
                 SWEPT.call_once(|| home.sweep_beside(HOME));
                 command.env("GNUPGHOME", home.path());
@@ -229,7 +229,7 @@ pub fn decrypt<R>(
             let _ = std::io::copy(&mut file, &mut cipher);
         }
     });
-    let mut plain = Counted { inner: idle.takes(plain), ended: false };
+    let mut plain = UntilEnd { inner: idle.takes(plain), ended: false };
     let attended = idle.clone();
     let watch = std::thread::spawn(move || attended.attend(pid, PATIENCE));
     let value = body(&mut plain);
@@ -255,12 +255,13 @@ pub fn decrypt<R>(
     }
 }
 
-struct Counted<R> {
+/// A stream of which it is known whether it was read to its end.
+struct UntilEnd<R> {
     inner: R,
     ended: bool,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for UntilEnd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.ended |= count == 0 && !buffer.is_empty();

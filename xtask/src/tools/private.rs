@@ -41,6 +41,7 @@ impl Private {
     /// # Errors
     /// As [`Private::new`].
     pub fn of(prefix: &str, parent: &Path, whose: &str) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "the door itself")]
         let folder = tempfile::Builder::new()
             .prefix(prefix)
             .permissions(Permissions::from_mode(0o700))
@@ -80,6 +81,12 @@ impl Drop for Private {
     fn drop(&mut self) {
         let _ = empty(self.path());
     }
+}
+
+/// Where folders lie that need no place of their own: the user's `TMPDIR`, or `/tmp`.
+#[expect(clippy::disallowed_methods, reason = "the one look at it")]
+pub fn temporary() -> PathBuf {
+    std::env::temp_dir()
 }
 
 /// Removes a private folder. Its lock goes last: a kill in between leaves what the next run finds.

@@ -71,6 +71,7 @@ const HANDED_ON: [&str; 17] = [
 const FAMILIES: [&str; 3] = ["LC_", "XDG_", "GIT_CONFIG"];
 
 /// The environment of a tool.
+#[expect(clippy::disallowed_methods, reason = "what is on the list is handed on; no setting is read")]
 pub(super) fn environment() -> BTreeMap<OsString, OsString> {
     let handed_on = |name: &OsStr| {
         let name = name.to_string_lossy();
@@ -80,11 +81,13 @@ pub(super) fn environment() -> BTreeMap<OsString, OsString> {
 }
 
 /// What one tool alone may see besides, of our environment.
+#[expect(clippy::disallowed_methods, reason = "what is named is handed on; no setting is read")]
 pub(super) fn besides(names: &[&str]) -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| names.contains(&&*name.to_string_lossy())).collect()
 }
 
 /// All of our environment but these variables: for the one tool whose files may ask for any.
+#[expect(clippy::disallowed_methods, reason = "what is not hidden is handed on; no setting is read")]
 pub(super) fn all_but(hidden: &[String]) -> Vec<(OsString, OsString)> {
     let shown = |name: &OsStr| !hidden.iter().any(|hidden| *hidden == name.to_string_lossy());
     std::env::vars_os().filter(|(name, _)| shown(name)).collect()

@@ -6,6 +6,7 @@
 use super::process::{self, OnInterrupt};
 use super::{Tool, failed, finish_for, preflight, shell_in};
 use crate::error::{Error, Result};
+use crate::words::{quoted, words};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xshell::cmd;
@@ -113,15 +114,7 @@ impl Host {
 
     /// The line with which a user sees whether it can be reached.
     pub fn attempt(&self) -> String {
-        let plain = |word: &str| {
-            !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%+,-./:=@_~".contains(&byte))
-        };
-        let words = self.ssh.iter().map(String::as_str).chain([&*self.name, "true"]);
-        words
-            .map(|word| if plain(word) { word.to_owned() } else { quoted(word) })
-            .collect::<Vec<_>>()
-            .join(" ")
+        words(self.ssh.iter().map(String::as_str).chain([&*self.name, "true"]))
     }
 
     pub(super) fn unreachable(&self, said: &str) -> Error {
@@ -148,17 +141,6 @@ impl Answer {
         let before = String::from_utf8_lossy(&output[..at]).trim().to_owned();
         Some(Self { before, said: output[at + mark.len()..].to_owned() })
     }
-}
-
-/// A word for a POSIX shell, whatever stands in it.
-pub fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// The same, in quotes only where it needs them.
-pub fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { quoted(text) }
 }
 
 #[cfg(test)]

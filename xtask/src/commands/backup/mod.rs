@@ -10,10 +10,10 @@ mod copy;
 mod due;
 mod hooks;
 mod prune;
-mod room;
 mod select;
 mod serve;
 mod set;
+mod space;
 pub(super) mod stage;
 mod store;
 mod unchanged;
@@ -291,7 +291,7 @@ fn make(
 /// What full drills have left beside the sources, or in them, and nobody remembers: live data may lie in it, and no backup
 /// has that. What cannot be read of the memory is told elsewhere.
 fn strange(config: &Config, memory: Option<&Memory>) -> Vec<Finding> {
-    let history = memory.and_then(|memory| memory.history().ok()).unwrap_or_default();
+    let history = memory.and_then(|memory| memory.read().ok()).unwrap_or_default().records;
     let strange = asides::strange(config, &history).into_iter();
     strange.map(|folder| asides::told(&folder, Severity::Warning)).collect()
 }

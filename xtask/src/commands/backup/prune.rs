@@ -8,8 +8,8 @@ use crate::commands::Context;
 use crate::commands::prune::{not_on_record, quota};
 use crate::commands::retain::{self, Removal};
 use crate::config::Config;
-use crate::destination::memory::Memory;
-use crate::destination::retention::Policy;
+use crate::destination::memory::{Memory, Remembered};
+use crate::destination::retention::{DEFAULT_KEEP, Policy};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
@@ -52,17 +52,18 @@ fn series(
     let place = &one.destination.place;
     let policy = match args.keep {
         Some(keep) => Policy::newest(keep),
-        None if one.destination.keep == Policy::default() => Policy::newest(3),
+        None if one.destination.keep == Policy::default() => Policy::newest(DEFAULT_KEEP),
         None => one.destination.keep.clone(),
     };
     let mut catalog = place.scan()?;
     // A drive that went away meanwhile has lost nothing.
     place.recheck(&one.mounted)?;
-    let mut known = memory.map(Memory::known).transpose()?;
+    let remembered = memory.map(Memory::read).transpose()?;
+    let mut known = remembered.as_ref().map(Remembered::known);
     let mut wrong = catalog.findings.clone();
-    if let (Some(memory), Some(known)) = (memory, &known) {
-        wrong.extend(memory.lost(&place.path, &catalog)?);
-        wrong.extend(memory.damage()?);
+    if let (Some(remembered), Some(known)) = (remembered, &known) {
+        wrong.extend(known.lost(&place.path, &catalog));
+        wrong.extend(remembered.damage);
         found.extend(not_on_record(config, &one.destination, known, &catalog));
     }
     wrong.retain(|finding| finding.severity == Severity::Error);

@@ -7,16 +7,15 @@ use super::copy::{self, Master};
 use super::set::Work;
 use super::stage::{Archiving, stage};
 use super::store::{Stored, store};
-use super::{Copied, Plan, Ready, moment, room};
+use super::{Copied, Plan, Ready, moment, space};
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
-use crate::drill::evidence::rounded;
-use crate::drill::rooms::Stopwatch as _;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::interrupt::interrupted;
 use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
+use crate::stopwatch::{Stopwatch as _, rounded};
 use crate::tools::gpg::Key;
 use crate::ui::Total;
 use serde_json::json;
@@ -42,7 +41,7 @@ impl Work<'_> {
         has_room(ready, estimate)?;
         let outbox = place.remote.is_some().then(|| self.outbox_folder());
         if let Some(folder) = &outbox {
-            room::enough(&Place::folder(folder.clone()).check(false)?, folder, estimate, OUTBOX_FULL)?;
+            space::enough(&Place::folder(folder.clone()).check(false)?, folder, estimate, OUTBOX_FULL)?;
         }
         let plan = Plan { place: place.clone(), mounted: ready.mounted.clone(), name: self.name() };
         if self.args.dry_run {
@@ -102,7 +101,7 @@ impl Work<'_> {
 
     /// Makes the archive; the others are copied from it.
     fn make(&mut self, plan: &Plan) -> Result<Master> {
-        self.sing(plan)?;
+        self.write_canary(plan)?;
         let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
         let staged = stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
         let total = Total { bytes: Some(survey.bytes), entries: Some(survey.entries) };
@@ -115,7 +114,7 @@ impl Work<'_> {
 
     /// Writes the canary, and looks at the folder as it is with it. Without one the backup is as good as ever: only its
     /// drill has less to go by.
-    fn sing(&mut self, plan: &Plan) -> Result<()> {
+    fn write_canary(&mut self, plan: &Plan) -> Result<()> {
         self.canary = match canary::write(&self.set, &plan.name, self.ctx.now) {
             Ok(Some(canary)) => Some(canary),
             Ok(None) => return Ok(()),
@@ -186,7 +185,7 @@ const OUTBOX_FULL: &str =
 fn has_room(ready: &Ready, needed: u64) -> Result<()> {
     ready.mounted.writable()?;
     let next = "free some room there: `cargo xtask prune --dry-run` lists what may go; nothing was written";
-    room::enough(&ready.mounted, &ready.destination.place.path, needed, next)
+    space::enough(&ready.mounted, &ready.destination.place.path, needed, next)
 }
 
 /// A drive that went away makes any error; it is told as what it is.

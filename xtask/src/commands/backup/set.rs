@@ -16,13 +16,13 @@ use crate::destination::memory::{Canary, Known, Memory};
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
 use crate::destination::retention::AHEAD;
-use crate::drill::rooms::Monotonic;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
 use crate::restore::scratch::Scratch;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
+use crate::stopwatch::Monotonic;
 use crate::tools::gpg::Key;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -217,7 +217,7 @@ impl Work<'_> {
     fn look(&self, destination: &Destination, locks: &mut Locks) -> Result<Ready> {
         let path = &destination.place.path;
         if !self.args.dry_run && !locks.contains_key(path) {
-            locks.insert(path.clone(), super::lock::destination(path, "backup", self.ctx.now)?);
+            locks.insert(path.clone(), super::lock::folder(path, "backup", self.ctx.now)?);
         }
         let (mounted, catalog) = destination.place.look(demanded(self.args, destination))?;
         Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })

@@ -13,13 +13,13 @@ use crate::destination::names::whole_seconds;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Kind, Severity};
 use crate::interrupt::interrupted;
-use crate::restore::workers;
 use crate::shown::show_bytes;
 use crate::source::folder::told;
 use crate::source::live::{Reading, TRIES};
 use crate::source::rules::Excluded;
 use crate::source::walk::Met;
 use crate::source::{Pour, PourError};
+use crate::threads::workers;
 use crate::tools::gpg;
 use std::collections::HashSet;
 

@@ -317,9 +317,9 @@ impl Doctor<'_> {
 
     fn memory(&mut self, memory: &Memory) {
         self.folder("folder", "memory", memory.root());
-        match memory.damage() {
-            Ok(findings) => {
-                for one in findings {
+        match memory.read() {
+            Ok(remembered) => {
+                if let Some(one) = remembered.damage {
                     self.wrong("memory", &one.path, State::Failed, &one.what, &one.repair);
                 }
             }

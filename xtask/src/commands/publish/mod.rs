@@ -178,7 +178,7 @@ impl About {
 fn is_noted(memory: &Memory, url: &str, lock: &Path) -> bool {
     let (kind, lock) = ("published", show(lock));
     let is_it = |line: &Value| line["kind"] == kind && line["url"] == url && line["lock"] == *lock;
-    memory.history().map_or(true, |lines| lines.iter().any(is_it))
+    memory.read().map_or(true, |remembered| remembered.records.iter().any(is_it))
 }
 
 fn report(args: &Args, about: &About, steps: &[String], ctx: &Context) {

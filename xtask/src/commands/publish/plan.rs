@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::tools::gh::release::{self, Notes, Release};
-use crate::tools::ssh::word;
+use crate::words::word;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,7 @@ pub(super) fn choose(named: Option<&Path>, config: &Config, ctx: &Context) -> Re
 /// with the former.
 fn former(memory: &Memory, lock: &Path) -> Vec<String> {
     let lock = show(lock);
-    let lines = memory.history().unwrap_or_default();
+    let lines = memory.read().unwrap_or_default().records;
     let of_it = lines.iter().filter(|line| line["kind"] == "published" && line["lock"] == *lock);
     of_it.filter_map(|line| line["url"].as_str().map(str::to_owned)).collect()
 }

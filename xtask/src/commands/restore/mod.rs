@@ -45,7 +45,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.explain {
         return Ok(explain(ctx, &found, &to));
     }
-    let target = restore::resolved(&to)?;
+    let target = restore::without_links(&to)?;
     outside(&target, &config)?;
     found.findings.extend(swept(&target, ctx.now));
     restore::is_free(&target)?;
@@ -214,18 +214,8 @@ fn time(text: &str) -> Result<Timestamp> {
 /// What is on record against an archive: what was restored may not be all, or not what it was.
 fn said_of(known: &Known, archive: &Path) -> Option<Finding> {
     let path = show(archive);
-    let made = known.made.get(&path);
-    let length = std::fs::metadata(archive).map(|meta| meta.len()).ok();
-    let other = length.zip(made.and_then(|made| made.bytes)).is_some_and(|(found, made)| found != made);
-    let what = if known.damaged.contains(&path) {
-        "was found damaged by `verify` or a drill"
-    } else if other {
-        "has another length than it was made with"
-    } else if made.is_some_and(|made| made.partial) {
-        "holds only a part: something could not be read when it was made"
-    } else {
-        return None;
-    };
+    let bytes = std::fs::metadata(archive).map(|meta| meta.len()).ok();
+    let what = known.against(&path, bytes)?.what();
     Some(Finding::warning(path, what, "`--at` restores an older one"))
 }
 

@@ -67,7 +67,7 @@ impl Closing<'_> {
             };
             let evidence = measured::evidence(self.frame, measured).redacted(self.redaction);
             let (folder, sign_with) = (&journal.evidence_dir, journal.sign_with.as_deref());
-            let history = self.memory.history()?;
+            let history = self.memory.read()?.records;
             let recorded = record::write(folder, sign_with, self.frame, (&records, &history), evidence)?;
             let shown = shown.iter().map(|one| Shown {
                 what: if one.whole { What::Verified } else { What::Damaged },

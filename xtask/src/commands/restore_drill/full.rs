@@ -14,6 +14,7 @@ use crate::destination::lock::{self, Lock};
 use crate::destination::memory::Memory;
 use crate::destination::mount::resolved;
 use crate::destination::releases;
+use crate::drill::door::RealRooms;
 use crate::drill::due::{self, Due, FULL};
 use crate::drill::evidence::chain::{Stored, check_chain};
 use crate::drill::evidence::frame::Frame;
@@ -28,7 +29,6 @@ use crate::drill::full::swap::Swap;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured;
 use crate::drill::redact::Redaction;
-use crate::drill::rooms::{Monotonic, RealRooms, Stopwatch as _};
 use crate::drill::steps::{Kind, Pick, Role};
 use crate::drill::times;
 use crate::drill::verdict::from_the_future;
@@ -36,6 +36,7 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, Severity};
 use crate::restore::scratch;
 use crate::shown::show;
+use crate::stopwatch::{Monotonic, Stopwatch as _};
 use crate::tools::Tool;
 use crate::ui::{Total, Veil};
 use jiff::Timestamp;
@@ -59,7 +60,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     if let Some(open) = Journal::load(memory.root())? {
         return Err(Error::refused(journal::open(&open), journal::NEXT));
     }
-    if let Some(folder) = asides::strange(&config, &memory.history()?).first() {
+    let history = memory.read()?.records;
+    if let Some(folder) = asides::strange(&config, &history).first() {
         let what = format!("{} was left by a full drill that nothing here remembers", show(folder));
         return Err(Error::refused(
             what,
@@ -67,7 +69,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         ));
     }
     let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
-    findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
+    findings.extend(record::gone(&config.drill.evidence_dir, &history, &records));
     if args.if_due && config.drill.full_every.is_none() {
         let what = "nothing says when a full drill is due";
         return Err(Error::refused(what, "set `full-every` in [drill], or leave out --if-due"));
@@ -260,7 +262,7 @@ fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
 /// # Errors
 /// `Busy` when another drill holds one.
 pub(super) fn folders(journal: &Journal, ctx: &Context) -> Result<Vec<Lock>> {
-    let lock = |swap: &Swap| lock::destination(&swap.live, "restore-drill", ctx.now);
+    let lock = |swap: &Swap| lock::folder(&swap.live, "restore-drill", ctx.now);
     journal.swaps.iter().map(lock).collect()
 }
 

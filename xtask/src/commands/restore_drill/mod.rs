@@ -11,19 +11,15 @@ mod spot;
 use super::environment::all;
 use super::{Context, memory};
 use crate::cli::{DrillKind, RestoreDrillArgs as Args};
-use crate::config::{Config, DataSet};
-use crate::destination::names::ArtifactName;
+use crate::config::Config;
 use crate::drill::due::{self, Consent, Due, SPOT, Turn, turn};
 use crate::drill::evidence::chain::Stored;
 use crate::drill::evidence::record;
 use crate::drill::redact::Redaction;
-use crate::drill::steps::Role;
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::collections::HashSet;
-use std::path::Path;
 
 /// Runs the verb.
 ///
@@ -80,18 +76,10 @@ fn by_turn(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     }
 }
 
-/// A set that has a backup, and that no drill has had: what others have proven says nothing of it.
-fn undrilled(config: &Config, records: &[Stored]) -> Result<Option<String>> {
+/// A set that is due whatever others have proven.
+fn undrilled<'a>(config: &'a Config, records: &[Stored]) -> Result<Option<&'a str>> {
     let Some(memory) = memory(config) else { return Ok(None) };
-    let known = memory.known()?;
-    let of = |path: &String| ArtifactName::parse(Path::new(path).file_name()?.to_str()?);
-    let series: HashSet<String> = known.made.keys().filter_map(of).map(|name| name.series).collect();
-    let drilled = |set: &str| {
-        let mut had = records.iter().flat_map(|record| &record.evidence.artifacts);
-        had.any(|artifact| artifact.role == Role::Data && artifact.set == set)
-    };
-    let new = |set: &&DataSet| series.contains(&set.name) && !drilled(&set.name);
-    Ok(config.data.iter().find(new).map(|set| set.name.clone()))
+    Ok(due::undrilled(config.data.iter().map(|set| &*set.name), &memory.known()?, records))
 }
 
 /// The spot drill where that is due, for a full one that cannot begin: what is `missing` for that is no reason to prove

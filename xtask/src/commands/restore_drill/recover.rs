@@ -19,10 +19,10 @@ use crate::drill::full::run::Drilled;
 use crate::drill::full::written::written;
 use crate::drill::measured;
 use crate::drill::redact::Redaction;
-use crate::drill::rooms::{Monotonic, Stopwatch as _};
 use crate::error::{Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
+use crate::stopwatch::{Monotonic, Stopwatch as _};
 use jiff::SignedDuration;
 use serde_json::json;
 use std::path::Path;
@@ -122,7 +122,7 @@ fn frame(journal: &Journal, now: Frame) -> Frame {
 /// Folders of drills that no record names, where the configuration can be read, which says where to look.
 fn strange(memory: &Memory, ctx: &Context) -> Vec<Finding> {
     let Ok(config) = crate::commands::configuration(ctx) else { return Vec::new() };
-    let strange = asides::strange(&config, &memory.history().unwrap_or_default()).into_iter();
+    let strange = asides::strange(&config, &memory.read().unwrap_or_default().records).into_iter();
     strange.map(|folder| asides::told(&folder, Severity::Error)).collect()
 }
 

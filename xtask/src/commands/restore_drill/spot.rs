@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
+use crate::drill::door::RealRooms;
 use crate::drill::due::{self, Due, SPOT};
 use crate::drill::evidence::coverage::{Coverage, Part};
 use crate::drill::evidence::frame::Frame;
@@ -23,7 +24,6 @@ use crate::drill::full::journal;
 use crate::drill::gather::{self, Prepared};
 use crate::drill::measured::{self, Measured};
 use crate::drill::redact::Redaction;
-use crate::drill::rooms::{Monotonic, RealRooms};
 use crate::drill::rotation::Took;
 use crate::drill::run::{Drilled, Spot};
 use crate::drill::steps::{Kind, Role};
@@ -31,6 +31,7 @@ use crate::drill::times;
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
 use crate::finding::Finding;
+use crate::stopwatch::Monotonic;
 use crate::tools::gh;
 use crate::ui::Total;
 use serde_json::json;
@@ -55,7 +56,7 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
     };
     journal::refuse_open(memory.root())?;
     let (records, mut record_findings) = record::load(&config.drill.evidence_dir)?;
-    record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.history()?, &records));
+    record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.read()?.records, &records));
     if args.if_due {
         match due::drill(&records, SPOT, config.drill.spot_every, ctx.now) {
             Due::At(next) => match super::undrilled(&config, &records)? {
@@ -135,7 +136,7 @@ fn drill<'a>(
     let damaged = damaged(&prepared.plan, &drilled.runs);
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
-    let history = memory.history()?;
+    let history = memory.read()?.records;
     let (sign_with, known) = (drill.sign_with.as_deref(), (&prepared.records[..], &history[..]));
     let recorded = record::write(&drill.evidence_dir, sign_with, frame, known, evidence)?;
     let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };

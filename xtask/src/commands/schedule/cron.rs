@@ -1,7 +1,8 @@
 //! The lines for a crontab. Pure: a plan in, text out.
 use super::Plan;
-use super::quote::{crontab, sh, sh_words};
+use super::quote::crontab;
 use crate::error::{Error, Result};
+use crate::words::{word, words};
 
 /// How the lines get into a crontab.
 pub(super) const INSTALL: &str = "(crontab -l; cargo xtask schedule cron) | crontab -";
@@ -32,11 +33,11 @@ pub(super) fn lines(plan: &Plan) -> Result<Vec<String>> {
 /// is printed is what cron mails.
 fn quiet(plan: &Plan) -> String {
     let file = plan.env_file.as_ref();
-    let file = file.map_or(String::new(), |file| format!("; set -a; . {}; set +a", sh(file)));
+    let file = file.map_or(String::new(), |file| format!("; set -a; . {}; set +a", word(file)));
     format!(
         "PATH={}; export PATH{file}; x() {{ o=$({} -q \"$@\" 2>&1) || case $? in 75) ;; *) printf '%s\\n' \"$o\" ;; esac; }}",
-        sh(&plan.path),
-        sh_words(&plan.call)
+        word(&plan.path),
+        words(&plan.call)
     )
 }
 

@@ -4,7 +4,7 @@
 //! drills; and, apart from that, `status`. A run that has to be tried again later (75) is no trouble: it is quiet, and
 //! `status` tells when something was put off for too long.
 mod cron;
-pub(super) mod quote;
+mod quote;
 mod systemd;
 
 use super::Context;
@@ -75,12 +75,12 @@ fn gather(args: &Args, ctx: &Context, config: &Config) -> Result<Plan> {
         Error::refused(what, "build it again, and call it from where it is to stay")
     })?;
     let mut call = vec![
-        writable(exe)?,
+        on_a_line(exe)?,
         "-C".into(),
-        writable(&std::path::absolute(&config.root).map_err(Error::io("find", &config.root))?)?,
+        on_a_line(&std::path::absolute(&config.root).map_err(Error::io("find", &config.root))?)?,
     ];
     if let Some(file) = &ctx.config_file {
-        call.extend(["--config".into(), writable(file)?]);
+        call.extend(["--config".into(), on_a_line(file)?]);
     }
     let mut steps = Vec::new();
     if !config.data.is_empty() {
@@ -94,7 +94,7 @@ fn gather(args: &Args, ctx: &Context, config: &Config) -> Result<Plan> {
     Ok(Plan {
         call,
         path: search_path((ctx.env)("PATH").as_deref().unwrap_or_default()),
-        env_file: args.env_file.as_ref().map(|file| writable(&ctx.path(file))).transpose()?,
+        env_file: args.env_file.as_ref().map(|file| on_a_line(&ctx.path(file))).transpose()?,
         at: args.at,
         name: config.release.name.clone(),
         user: if uid.is_root() { "root".into() } else { uid.as_raw().to_string() },
@@ -102,8 +102,8 @@ fn gather(args: &Args, ctx: &Context, config: &Config) -> Result<Plan> {
     })
 }
 
-/// A path that a line of text can hold.
-fn writable(path: &Path) -> Result<String> {
+/// A path that a line of text can hold, as text.
+fn on_a_line(path: &Path) -> Result<String> {
     let text = path.to_str().filter(|text| !text.chars().any(char::is_control) && !text.ends_with('\\'));
     text.map(str::to_owned).ok_or_else(|| {
         let what = format!("{path:?} has a name that no line of a schedule can hold");
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn a_name_that_breaks_lines_is_refused() {
         for name in ["/a\nb", "/a\u{7f}", "/a\\"] {
-            assert!(writable(Path::new(name)).is_err(), "{name:?}");
+            assert!(on_a_line(Path::new(name)).is_err(), "{name:?}");
         }
-        assert_eq!(writable(Path::new("/a b'%\"$")).expect("is fine"), "/a b'%\"$");
+        assert_eq!(on_a_line(Path::new("/a b'%\"$")).expect("is fine"), "/a b'%\"$");
     }
 }

@@ -1,18 +1,4 @@
-//! Words as a shell, a crontab and a unit of systemd want them. Pure.
-
-/// A word for `sh`, as it is where it is plain.
-pub(in crate::commands) fn sh(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@,+-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Words for `sh`.
-pub(super) fn sh_words(words: &[String]) -> String {
-    words.iter().map(|word| sh(word)).collect::<Vec<_>>().join(" ")
-}
+//! Words and commands as a crontab and a unit of systemd want them. Pure.
 
 /// A command for a crontab (crontab(5)): a bare `%` would end it. cron takes away the backslash in front of one, and does
 /// not count backslashes: of a pair in front of it, it takes none. So nothing but our own may stand there; a backslash of
@@ -68,9 +54,6 @@ mod tests {
 
     #[test]
     fn odd_words_are_quoted_and_plain_ones_are_not() {
-        for (text, quoted) in [("/a/b-c", "/a/b-c"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("", "''")] {
-            assert_eq!(sh(text), quoted);
-        }
         for (text, quoted) in [
             ("/a/b", "/a/b"),
             ("a b", "'a b'"),
@@ -87,11 +70,6 @@ mod tests {
     fn a_percent_sign_gets_a_backslash_of_its_own() {
         assert_eq!(crontab("'5%'"), "'5\\%'");
         assert_eq!(crontab("'a\\%'"), "'a\\''\\%'");
-    }
-
-    #[test]
-    fn words_of_a_call_are_quoted_one_by_one() {
-        assert_eq!(sh_words(&["/opt/x".to_owned(), "a b".to_owned()]), "/opt/x 'a b'");
     }
 
     #[test]

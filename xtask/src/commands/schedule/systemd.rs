@@ -3,7 +3,8 @@
 //! A run that has to be tried again later is a success to systemd (`SuccessExitStatus=75`), and the other steps of a run go
 //! on behind one that fails: a backup with a problem is no reason to leave out the drill.
 use super::Plan;
-use super::quote::{In, sh_words, unit, unit_path};
+use super::quote::{In, unit, unit_path};
+use crate::words::words;
 
 /// One unit.
 pub(super) struct Unit {
@@ -21,10 +22,10 @@ pub(super) fn units(plan: &Plan) -> Vec<Unit> {
     let base = base(plan);
     let daily = shell(&format!(
         "e=0; x() {{ {} -q \"$@\"; s=$?; case $s in 0) ;; 75) [ $e != 0 ] || e=75 ;; *) e=$s ;; esac; }}; {}; exit $e",
-        sh_words(&plan.call),
+        words(&plan.call),
         plan.steps.iter().map(|step| format!("x {step}")).collect::<Vec<_>>().join("; ")
     ));
-    let status = shell(&format!("exec {} -q status", sh_words(&plan.call)));
+    let status = shell(&format!("exec {} -q status", words(&plan.call)));
     vec![
         service(plan, &base, "what is due of backup, verification and drills", &daily),
         timer(&base, "what is due, each day", plan.at),

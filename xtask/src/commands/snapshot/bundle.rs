@@ -14,9 +14,10 @@ use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
 use crate::finding::{self, Finding};
 use crate::interrupt::interrupted;
-use crate::restore::{Source, check, workers};
+use crate::restore::{Source, check};
 use crate::shown::show;
 use crate::source::{Listing, Pour, PourError};
+use crate::threads::workers;
 use crate::tools::git::Blobs;
 use std::io;
 use std::path::Path;
@@ -110,7 +111,7 @@ pub(super) fn create(
     all.extend(findings);
     if finding::any_error(&all) {
         let worst = all.iter().find(|f| f.severity == finding::Severity::Error);
-        let what = worst.map_or(String::new(), |f| format!("{} {}", f.path, f.what));
+        let what = worst.map(Finding::line).unwrap_or_default();
         return Err(Error::refused(what, "a bundle is whole or not made at all"));
     }
     let mut lock = lock_of(args, plan, &summary, (sha256, manifest_sha256), &all);
@@ -191,7 +192,7 @@ fn lock_of(
         image_id: None,
         repo_digests: Vec::new(),
         release_url: None,
-        keep: Some(plan.keep.unwrap_or(3)),
+        keep: Some(plan.keep),
         name: plan.name.name.clone(),
         git_commit: Some(plan.commit.sha.clone()),
         git_tree: Some(plan.commit.tree.clone()),

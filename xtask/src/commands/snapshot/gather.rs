@@ -9,9 +9,10 @@ use crate::config::{Config, Release, beneath};
 use crate::destination::durable;
 use crate::destination::names::{BundleName, whole_seconds};
 use crate::destination::release_lock;
+use crate::destination::retention::DEFAULT_KEEP;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::restore::resolved;
+use crate::restore::without_links;
 use crate::shown::{show, show_bytes};
 use crate::source::git::{Except, Take, list};
 use crate::source::policy::Submodules;
@@ -105,7 +106,7 @@ pub(super) fn gather(
         dirty,
         edits,
         leftovers: Vec::new(),
-        keep: args.keep.or(config.release.keep),
+        keep: args.keep.or(config.release.keep).unwrap_or(DEFAULT_KEEP),
     };
     refuse_git(&plan.folder)?;
     while plan.dirty && plan.lock().exists() {
@@ -137,7 +138,7 @@ impl Edits {
 
 /// git's own folder is nobody else's: git may remove what it does not know there, and no clone has it.
 fn refuse_git(folder: &Path) -> Result<()> {
-    match resolved(folder)?.components().any(|part| part.as_os_str() == ".git") {
+    match without_links(folder)?.components().any(|part| part.as_os_str() == ".git") {
         true => {
             let what = format!("bundles cannot go to {}, which is in git's own folder", show(folder));
             Err(Error::refused(what, "give --output-dir another folder, or set `output-dir` of [release]"))

@@ -55,7 +55,7 @@ struct Plan {
     edits: Option<Edits>,
     /// Files of this bundle without a lock: a run was killed before its end, or the lock was taken away.
     leftovers: Vec<PathBuf>,
-    keep: Option<u32>,
+    keep: u32,
 }
 
 impl Plan {
@@ -164,7 +164,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
-            let (name, keep, docker) = (&plan.name.name, plan.keep.unwrap_or(3), args.prune_docker.into());
+            let (name, keep, docker) = (&plan.name.name, plan.keep, args.prune_docker.into());
             prune::prune(&plan.folder, name, keep, &made, docker, &memory, ctx)?
         }
         false => Default::default(),
@@ -201,11 +201,11 @@ fn show_plan(
                 pinned: false,
                 bytes: 0,
             });
-            let (keep, known) = (plan.keep.unwrap_or(3), memory.known()?);
+            let (keep, known) = (plan.keep, memory.known()?);
             let items = retain::plan_bundles(&plan.folder, &plan.name.name, keep, extra, &known, ctx)?;
             let mut items = prune::except(items, &plan.lock());
             if args.prune_docker {
-                let tags = StaleTags::plan(&plan.folder, &items, Some(memory))?;
+                let tags = StaleTags::plan(&plan.folder, &items, &known)?;
                 items.extend(tags.items());
             }
             items

@@ -28,9 +28,10 @@ pub(super) fn prune(
 ) -> Result<(Vec<String>, Vec<Finding>)> {
     let (_, mut wrong) = releases::scan(folder)?;
     wrong.retain(|finding| finding.severity == Severity::Error);
-    let items = except(retain::plan_bundles(folder, name, keep, None, &memory.known()?, ctx)?, protect);
+    let known = memory.known()?;
+    let items = except(retain::plan_bundles(folder, name, keep, None, &known, ctx)?, protect);
     let tags = match docker {
-        DockerTags::Prune => StaleTags::plan(folder, &items, Some(memory))?,
+        DockerTags::Prune => StaleTags::plan(folder, &items, &known)?,
         DockerTags::Leave => StaleTags::default(),
     };
     let mut removal = Removal::default();

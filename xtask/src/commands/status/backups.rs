@@ -7,7 +7,7 @@ use crate::commands::prune::{not_on_record, quota};
 use crate::commands::{Context, free, memory};
 use crate::config::{Config, DataSet, Destination, Encryption, keys};
 use crate::destination::catalog::{Artifact, Catalog};
-use crate::destination::memory::{Known, Memory};
+use crate::destination::memory::Known;
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use crate::drill::due;
@@ -22,10 +22,8 @@ use std::path::Path;
 
 impl Answer {
     /// Looks at each destination.
-    pub(super) fn backups(&mut self, config: &Config, ctx: &Context) -> Result<()> {
+    pub(super) fn backups(&mut self, config: &Config, known: &Known, ctx: &Context) -> Result<()> {
         let memory = memory(config);
-        let known = memory.as_ref().map(Memory::known).transpose()?.unwrap_or_default();
-        self.findings.extend(memory.as_ref().map(Memory::damage).transpose()?.unwrap_or_default());
         for place in &config.destinations {
             let (state, catalog) = match place.place.look(false) {
                 Ok(seen) => seen,
@@ -34,7 +32,7 @@ impl Answer {
                     self.destinations.push(
                         json!({"name": place.name, "path": show(&place.place.path), "available": false}),
                     );
-                    self.away(config, ctx, place, &known);
+                    self.away(config, ctx, place, known);
                     continue;
                 }
             };
@@ -57,7 +55,7 @@ impl Answer {
             let checked = catalog
                 .complete
                 .iter()
-                .map(|artifact| (overdue::backup_read_back(&known, artifact), show(&artifact.archive)));
+                .map(|artifact| (overdue::backup_read_back(known, artifact), show(&artifact.archive)));
             self.verification(&show(&place.place.path), &checked.collect::<Vec<_>>(), config, ctx);
             let limit = place.quota.map_or(String::new(), |quota| format!("of {}", bytes(quota)));
             self.row(["drive".into(), place.name.clone(), format!("{} {limit}", bytes(used)), free(&state)]);
@@ -72,11 +70,13 @@ impl Answer {
                 ));
             }
             if let Some(memory) = &memory {
-                self.findings.extend(memory.lost(&place.place.path, &catalog)?);
+                // After the catalogue: others may be at work, and what they do is on record before, or right behind.
+                let known = memory.known()?;
+                self.findings.extend(known.lost(&place.place.path, &catalog));
                 self.findings.extend(not_on_record(config, place, &known, &catalog));
             }
             for set in sets_at(config, place) {
-                self.set(config, ctx, set, place, &catalog, &known);
+                self.set(config, ctx, set, place, &catalog, known);
             }
             self.locked(ctx, place, &catalog);
             self.of_shell(ctx, &catalog);

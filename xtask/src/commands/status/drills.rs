@@ -28,7 +28,7 @@ impl Answer {
         self.findings.extend(findings);
         self.findings.extend(check_chain(&records));
         if let Some(memory) = memory(config) {
-            let history = memory.history()?;
+            let history = memory.read()?.records;
             self.findings.extend(record::compare(
                 &config.drill.evidence_dir,
                 &history,

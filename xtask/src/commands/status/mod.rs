@@ -58,9 +58,11 @@ struct Answer {
 /// When the configuration or a folder cannot be read.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
-    let mut answer = Answer::default();
-    answer.releases(&config, ctx)?;
-    answer.backups(&config, ctx)?;
+    let remembered = memory(&config).map(|memory| memory.read()).transpose()?.unwrap_or_default();
+    let (mut answer, known) = (Answer::default(), remembered.known());
+    answer.releases(&config, &known, ctx)?;
+    answer.findings.extend(remembered.damage);
+    answer.backups(&config, &known, ctx)?;
     let records = answer.drills(&config, ctx)?;
     let drills: Vec<&Evidence> = drills(&records).collect();
     let recovery = answer.recovery(&config, &drills, ctx);
@@ -70,7 +72,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         answer.write(&ctx.path(file), &text, NUMBERS);
     }
     if let Some(file) = &args.html {
-        let text = answer.page(&recovery, &drills, &config, ctx)?;
+        let sets: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
+        let past = Past { sets: past::of(&remembered.records, &known, &sets), drills: trends(&drills) };
+        let text = answer.page(&recovery, &past, &config, ctx);
         answer.write(&ctx.path(file), &text, page::GENERATOR);
     }
     ctx.ui.document(&answer.document(&recovery));
@@ -108,27 +112,9 @@ impl Answer {
     }
 
     /// The text of the page: the document, with what was before it.
-    fn page(
-        &self,
-        recovery: &Recovery,
-        drills: &[&Evidence],
-        config: &Config,
-        ctx: &Context,
-    ) -> Result<String> {
-        let memory = memory(config);
-        let history = memory.as_ref().map(|memory| memory.history()).transpose()?.unwrap_or_default();
-        let known = memory.map(|memory| memory.known()).transpose()?.unwrap_or_default();
-        let sets: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
-        let past = Past { sets: past::of(&history, &known, &sets), drills: trends(drills) };
+    fn page(&self, recovery: &Recovery, past: &Past, config: &Config, ctx: &Context) -> String {
         let (document, name) = (self.document(recovery), &config.release.name);
-        Ok(page::render(&Page {
-            document: &document,
-            past: &past,
-            away: &self.away,
-            now: ctx.now,
-            name,
-            tool: TOOL,
-        }))
+        page::render(&Page { document: &document, past, away: &self.away, now: ctx.now, name, tool: TOOL })
     }
 
     /// Replaces a file that was asked for; one that cannot be written is a finding. What is there already and is no file,

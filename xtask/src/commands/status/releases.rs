@@ -1,8 +1,9 @@
 //! The bundles: what there is, which is damaged, what was not verified for too long.
 use super::{Answer, age};
+use crate::commands::Context;
 use crate::commands::overdue::{self, Checked};
-use crate::commands::{Context, memory};
 use crate::config::Config;
+use crate::destination::memory::Known;
 use crate::destination::releases;
 use crate::destination::retention::AHEAD;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use serde_json::json;
 
 impl Answer {
     /// Lists the bundles.
-    pub(super) fn releases(&mut self, config: &Config, ctx: &Context) -> Result<()> {
+    pub(super) fn releases(&mut self, config: &Config, known: &Known, ctx: &Context) -> Result<()> {
         let (bundles, findings) = releases::scan(&config.release.output_dir)?;
         self.findings.extend(findings);
         for bundle in &bundles {
@@ -21,7 +22,6 @@ impl Answer {
                 "created_at": bundle.lock.created_at, "git_sha": bundle.lock.git_sha, "bytes": bundle.bytes,
                 "release_url": bundle.lock.release_url}));
         }
-        let known = memory(config).map(|memory| memory.known()).transpose()?.unwrap_or_default();
         let there = bundles.iter().filter_map(|bundle| bundle.tarball.as_ref());
         for path in there.map(|tarball| show(tarball)).filter(|path| known.damaged.contains(path)) {
             let repair = "bring it back from another copy and run `cargo xtask verify`; or remove it with its lock, and \
@@ -31,7 +31,7 @@ impl Answer {
         let tarballs = bundles.iter().filter(|bundle| bundle.tarball.is_some());
         let checked: Vec<Checked> = tarballs
             .filter_map(|bundle| {
-                Some((overdue::bundle_read_back(&known, bundle)?, show(bundle.tarball.as_ref()?)))
+                Some((overdue::bundle_read_back(known, bundle)?, show(bundle.tarball.as_ref()?)))
             })
             .collect();
         self.verification(&show(&config.release.output_dir), &checked, config, ctx);

@@ -39,14 +39,15 @@ fn accept(config: &Config, reason: &str, owner: Option<&str>, ctx: &Context) -> 
     memory.open()?;
     let _lock = lock::repository(memory.root(), "verify", ctx.now)?;
     let folder = &config.drill.evidence_dir;
-    if let Some(damage) = memory.damage()?.into_iter().next() {
-        return Err(Error::refused(format!("{} {}", damage.path, damage.what), damage.repair));
+    let remembered = memory.read()?;
+    if let Some(damage) = remembered.damage {
+        return Err(Error::refused(damage.line(), damage.repair));
     }
     let (records, damaged) = record::load(folder)?;
     if let Some(damage) = damaged.into_iter().next() {
-        return Err(Error::refused(format!("{}: {}", damage.path, damage.what), damage.repair));
+        return Err(Error::refused(damage.line(), damage.repair));
     }
-    let history = memory.history()?;
+    let history = remembered.records;
     let lost = lost::missing(folder, &history, &records)?;
     let frame = bare(LOST, &RestoreDrillArgs::default(), ctx);
     let answers = owner.map(|owner| format!("{owner} answers for it"));
@@ -108,8 +109,8 @@ fn unremembered(memory: &Memory, records: &[Stored], history: &[Value]) -> Optio
 fn verify(config: &Config, ctx: &Context) -> Result<Exit> {
     let folder = &config.drill.evidence_dir;
     let memory = crate::commands::memory(config);
-    let history = memory.as_ref().map(|memory| memory.history()).transpose()?.unwrap_or_default();
-    let mut findings = memory.as_ref().map(|memory| memory.damage()).transpose()?.unwrap_or_default();
+    let remembered = memory.as_ref().map(Memory::read).transpose()?.unwrap_or_default();
+    let (history, mut findings) = (remembered.records, Vec::from_iter(remembered.damage));
     // A record of a newer version ends it: what it says is unknown here.
     let (records, _) = record::load(folder)?;
     if records.iter().any(|record| record.evidence.signature.is_some()) {

@@ -272,7 +272,10 @@ fn gather(
     away: &mut bool,
 ) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
-    let known = super::memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
+    let memory = super::memory(config);
+    // One that cannot be read is told with each destination below.
+    let remembered = memory.as_ref().and_then(|memory| memory.read().ok()).unwrap_or_default();
+    let known = remembered.known();
     let (mut bundles, found) = releases::scan(&config.release.output_dir)?;
     findings.extend(found);
     if !bundles.is_empty() || config.release.output_dir.join("SHA256SUMS").exists() {
@@ -294,10 +297,8 @@ fn gather(
             findings.push(Finding::info(show(&bundle.lock_path), what));
         }
     }
-    let history = super::memory(config).and_then(|memory| memory.history().ok()).unwrap_or_default();
-    findings.extend(record::check(&config.drill.evidence_dir, &history)?);
-    // One that cannot be read is told with each destination below.
-    findings.extend(super::memory(config).and_then(|memory| memory.damage().ok()).unwrap_or_default());
+    findings.extend(record::check(&config.drill.evidence_dir, &remembered.records)?);
+    findings.extend(remembered.damage);
     for place in &config.destinations {
         let (mounted, catalog) = match place.place.look(false) {
             Ok(seen) => seen,
@@ -311,9 +312,9 @@ fn gather(
             }
         };
         findings.extend(catalog.findings.iter().cloned());
-        if let Some(memory) = super::memory(config) {
-            match memory.lost(&place.place.path, &catalog) {
-                Ok(lost) => findings.extend(lost),
+        if let Some(memory) = &memory {
+            match memory.known() {
+                Ok(known) => findings.extend(known.lost(&place.place.path, &catalog)),
                 Err(error) => {
                     let what =
                         format!("cannot be read, so that a loss would not be noticed: {}", error.chain());

@@ -24,6 +24,7 @@ use super::steps::{Pick, Role};
 use crate::archive::FormatError;
 use crate::error::Error;
 use crate::finding::Finding;
+use crate::stopwatch::rounded;
 use coverage::{Coverage, Part};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -356,11 +357,6 @@ impl Evidence {
         }
         self
     }
-}
-
-/// Seconds to a thousandth: more digits say nothing and make records hard to read.
-pub fn rounded(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }
 
 /// Why something failed. What an interrupted drill leaves, and what it removes, is for the drill to say.

@@ -5,12 +5,12 @@
 //! told to stop: whoever asks for the end of a drill wants the service back.
 use super::journal::{Journal, Phase, Service};
 use crate::drill::done::told;
-use crate::drill::evidence::{Outcome, StepRecord, rounded, why as reason};
+use crate::drill::evidence::{Outcome, StepRecord, why as reason};
 use crate::drill::redact::Redaction;
-use crate::drill::rooms::Stopwatch;
 use crate::error::Result;
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
+use crate::stopwatch::{Stopwatch, rounded};
 use crate::tools::OnInterrupt;
 use crate::tools::shell;
 use std::path::{Path, PathBuf};

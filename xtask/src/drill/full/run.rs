@@ -5,23 +5,24 @@
 use super::back::{Commands, Returned, Why, bring_back, record};
 use super::journal::{Journal, Phase};
 use super::plan::{Plan, Step};
-use super::room::{room, writable};
 use super::same::same;
+use super::space;
 use super::supply::{Picked, Supply};
 use super::swap::Swap;
 use super::written::written;
 use crate::destination::durable;
 use crate::drill::control;
 use crate::drill::done::Done;
-use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, rounded, why};
+use crate::drill::door::Rooms;
+use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, why};
 use crate::drill::key_files::looked;
-use crate::drill::rooms::{Rooms, Stopwatch};
 use crate::drill::run::checksums;
 use crate::drill::steps::{Pick, Role};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
+use crate::stopwatch::{Stopwatch, rounded};
 use crate::tools::{OnInterrupt, Tool};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -294,8 +295,8 @@ impl Full<'_> {
             return Ok(Done::fail(self.blockers.join("; ")));
         }
         self.rooms.preflight(self.tools)?;
-        room(&self.journal.swaps)?;
-        writable(&self.journal.evidence_dir)?;
+        space::enough(&self.journal.swaps)?;
+        space::writable(&self.journal.evidence_dir)?;
         let opened = self.journal.swaps.iter().try_for_each(Swap::open);
         if let Err(error) = opened.and_then(|()| self.journal.save(self.memory)) {
             for swap in &self.journal.swaps {

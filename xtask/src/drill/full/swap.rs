@@ -78,7 +78,7 @@ impl Swap {
     /// When it is no folder, or cannot be moved because something is mounted on it or in it; when what would lie aside would
     /// not outlive a loss of power.
     pub fn plan(what: String, live: &Path, name: &str, aside_dir: Option<&Path>) -> Result<Self> {
-        let live = crate::restore::resolved(live)?;
+        let live = crate::restore::without_links(live)?;
         let (Some(parent), Some(_)) = (live.parent(), live.file_name()) else {
             return Err(Error::refused(
                 format!("{} cannot be moved aside", show(&live)),

@@ -2,7 +2,7 @@
 //!
 //! It runs in an empty git folder of its own that only borrows the objects, since a clone's `info/attributes` and a user's
 //! settings would make the same commit another bundle elsewhere.
-use super::super::{failed, output_of, output_with};
+use super::super::{failed, output_of, output_with, private};
 use super::{ALTERNATES, Repository, clean};
 use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
@@ -45,8 +45,13 @@ impl Repository {
     pub fn attributes_of(&self, commit: &str) -> Result<AttributesOf> {
         let objects = self.git(&["rev-parse", "--git-path", "objects"])?;
         let objects = self.root.join(OsStr::from_bytes(objects.strip_suffix(b"\n").unwrap_or(&objects)));
-        let home = Builder::new().prefix("attributes-").tempdir();
-        let home = home.map_err(Error::io("create", &std::env::temp_dir()))?;
+        let temporary = private::temporary();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "holds the settings of an empty repository, and nobody's data"
+        )]
+        let home = Builder::new().prefix("attributes-").tempdir_in(&temporary);
+        let home = home.map_err(Error::io("create", &temporary))?;
         let made = AttributesOf { home, objects, borrowed: self.alternates() };
         let shell = made.shell()?;
         // What `git init` makes, less what the user's templates would add.

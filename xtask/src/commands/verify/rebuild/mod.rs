@@ -124,6 +124,10 @@ fn rebuild(subject: &Subject, repository: &Repository, scratch: &Scratch) -> Res
     let listing = listing(&clone, &commit, &scope, &mut blobs)?;
     let unknown = scope.left_out.into_iter().filter(|path| !listing.excluded.contains(path)).collect();
     let name = BundleName { name: lock.name.clone(), version: lock.version.clone(), time };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "inside of the run's own private folder, and without a name"
+    )]
     let file = match subject.tarball {
         Some(_) => Some(tempfile::tempfile_in(scratch.path()).map_err(Error::io("create", scratch.path()))?),
         None => None,

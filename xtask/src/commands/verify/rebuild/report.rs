@@ -7,7 +7,7 @@ use crate::archive::hex;
 use crate::archive::raw::Stream;
 use crate::finding::{Finding, any_error};
 use crate::shown::show;
-use crate::tools::ssh::word;
+use crate::words::word;
 use std::path::Path;
 
 /// Entries beyond this many are counted, not listed.

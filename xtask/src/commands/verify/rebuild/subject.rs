@@ -7,7 +7,7 @@ use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::tools::git::{Lent, Repository};
-use crate::tools::ssh::word;
+use crate::words::word;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ pub(super) fn writable(folder: &Path) -> Result<()> {
 
 /// Whether what is restored, and a copy where one is made, find room, all together on each file system. What was restored is
 /// about as large as the live folder; where that lies aside on another file system, it needs the room again on its way back.
-pub(super) fn room(swaps: &[Swap]) -> Result<()> {
+pub(super) fn enough(swaps: &[Swap]) -> Result<()> {
     let mut needs: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
     for swap in swaps.iter().filter(|swap| swap.identity.is_some()) {
         let size = fs_extra::dir::get_size(&swap.live).map_err(|error| {
@@ -67,11 +67,11 @@ mod tests {
             }
         };
         let swaps = [swap("one"), swap("other")];
-        room(&swaps[..1]).expect("room for one");
-        room(&swaps[1..]).expect("room for the other");
-        let error = room(&swaps).expect_err("no room for both").to_string();
+        enough(&swaps[..1]).expect("room for one");
+        enough(&swaps[1..]).expect("room for the other");
+        let error = enough(&swaps).expect_err("no room for both").to_string();
         assert!(error.contains("are needed"), "{error}");
         let gone = Swap { identity: None, ..swaps[1].clone() };
-        room(&[swaps[0].clone(), gone]).expect("one that is not there needs none");
+        enough(&[swaps[0].clone(), gone]).expect("one that is not there needs none");
     }
 }

@@ -1,5 +1,5 @@
-//! What a drill asks of the other rooms, as one trait: the real thing, and in tests a checker that is blind
-//! or a tool that hangs.
+//! The door through which a drill reaches the other rooms, as one trait: behind it is the real thing, and in tests a checker
+//! that is blind or a tool that hangs.
 use super::compare::{Compared, compare};
 use super::demands::{Published, Share};
 use crate::destination::catalog::Artifact;
@@ -13,7 +13,7 @@ use crate::tools::gpg::Secret;
 use crate::tools::shell::{self, ShellRun};
 use crate::tools::{self, Tool};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The other rooms.
 pub trait Rooms {
@@ -167,31 +167,5 @@ impl Rooms for RealRooms {
 
     fn interrupted(&self) -> bool {
         interrupt::interrupted()
-    }
-}
-
-/// Measures how long steps take; not a clock: it knows no date and cannot be set.
-pub trait Stopwatch {
-    /// Time since it was started; never goes back.
-    fn elapsed(&self) -> Duration;
-}
-
-/// The machine's monotonic stopwatch.
-#[derive(Debug)]
-pub struct Monotonic {
-    began: Instant,
-}
-
-impl Monotonic {
-    /// Starts it.
-    pub fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "measures durations; not a date")]
-        Self { began: Instant::now() }
-    }
-}
-
-impl Stopwatch for Monotonic {
-    fn elapsed(&self) -> Duration {
-        self.began.elapsed()
     }
 }
