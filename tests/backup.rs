@@ -414,3 +414,16 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
     }
     found
 }
+
+#[test]
+fn a_key_file_that_is_not_there_and_a_folder_that_will_be_made_are_told() {
+    let stack = Stack::configured();
+    stack.run(&["backup", "--dry-run"]).ok().says(&["is not there yet, and will be made"]);
+    let said = stack.run(&["backup"]).ok();
+    assert!(!said.shown().contains("key-files"), "{}", said.shown());
+    stack.sh("repo/.codex-api", "rm config.toml");
+    let said = stack.run(&["backup"]).ok().says(&["has no config.toml", "no drill would pass"]);
+    assert!(!said.shown().contains("will be made"), "{}", said.shown());
+    // It is told each time, and is no reason for another archive.
+    outcome(&mut stack.plain(&["backup"])).ok().says(&["unchanged", "has no config.toml"]);
+}

@@ -236,3 +236,26 @@ fn a_file_that_is_no_toml_is_told_in_a_line() {
         stack.run(&["--config", "recovery.toml", "status"]).exits(3).says(&["is not UTF-8 text"]);
     }
 }
+
+/// What a bundle of now would be called is known before one is made.
+#[test]
+fn a_version_that_no_bundle_can_have_is_told() {
+    let odd = |stack: &Stack| {
+        stack.file("repo/package.json", r#"{"name": "@acme/api", "version": "1.0.0 beta/2"}"#);
+        stack.commit("odd", "2026-03-02T08:30:00Z");
+    };
+    finds("", odd, "release", &["1.0.0 beta/2", "mend it in the package file"]);
+    let said = Stack::configured().run(&["doctor"]).ok();
+    assert!(said.stdout.lines().any(|line| line.starts_with("ok  release ")), "{}", said.shown());
+}
+
+#[test]
+fn data_that_is_in_commits_already_is_told() {
+    let stack = Stack::configured();
+    let words = "git tracks all of";
+    assert!(!stack.run(&["doctor"]).ok().shown().contains(words));
+    stack.sh("repo", "git add -f .codex-api");
+    stack.run(&["doctor"]).ok().says(&[words, "git rm -r --cached"]);
+    stack.file("repo/.codex-api/new", "1");
+    assert!(!stack.run(&["doctor"]).ok().shown().contains(words), "only some of it is");
+}

@@ -254,3 +254,23 @@ fn a_change_of_keys_takes_no_backup_away() {
     without.exits(3).says(&["encrypted with a passphrase", "CODEX_BACKUP_GPG_KEY", "passphrase-env"]);
     stack.sh("home", "gpgconf --kill all");
 }
+
+/// Whoever asks whether recovery is possible now may not have what it takes.
+#[test]
+fn status_says_which_passphrase_is_not_at_hand() {
+    let stack = Stack::new();
+    stack.configure(SYMMETRIC);
+    stack.run_with(&[KEY], &["backup"]).ok();
+    let said = stack.run(&["status"]);
+    said.says(&[
+        "recover now? with the passphrase in BACKUP_KEY, to ",
+        "BACKUP_KEY is not set",
+        "export BACKUP_KEY",
+    ]);
+    let said = stack.run_with(&[KEY], &["status"]);
+    assert!(
+        said.stdout.contains("recover now? yes, to ") && !said.shown().contains("is not set"),
+        "{}",
+        said.shown()
+    );
+}

@@ -179,3 +179,19 @@ fn what_is_no_file_is_never_replaced() {
     stack.run(&["init", "--force"]).ok();
     assert!(!stack.path("nowhere").exists(), "a link was followed");
 }
+
+/// What is told to be done next can be typed as it stands, whichever way the program was called.
+#[test]
+fn hints_name_the_program_as_it_was_called() {
+    let stack = Stack::new();
+    stack.run(&["doctor"]).says(&["`cargo xtask init`"]);
+    let program = env!("CARGO_BIN_EXE_xtask");
+    stack.sh(".", &format!("mkdir bin 'my repo'; ln -s '{program}' bin/xtask; git init -q 'my repo'"));
+    let said = stack.sh(".", "unset CARGO; PATH=$PWD/bin:$PATH; xtask -C 'my repo' status 2>&1");
+    assert!(said.contains("`xtask -C 'my repo' init`"), "{said}");
+    let said = stack.sh("repo", "unset CARGO; ../bin/xtask --config other.toml status 2>&1 || true");
+    assert!(!said.contains("cargo xtask"), "{said}");
+    // Documents are for programs, and the same everywhere.
+    let said = stack.sh("repo", "unset CARGO; ../bin/xtask doctor --json || true");
+    assert!(said.contains("`cargo xtask init`"), "{said}");
+}

@@ -422,3 +422,24 @@ fn nothing_is_pruned_while_the_drive_is_not_sure_to_be_there() {
     assert_eq!(stack.sh("repo", &script), "75\n");
     assert_eq!(days(&stack).len(), 5);
 }
+
+/// A drive that is full is emptied alone: bundles, and what lies elsewhere, stay.
+#[test]
+fn a_destination_that_is_named_is_pruned_alone() {
+    let stack = five("");
+    let usb = "cp -r drive usb && printf '[destination.usb]\\npath = \"../usb\"\\n' >> repo/recovery.toml";
+    stack.sh(".", usb);
+    for (version, day) in ["1.5.0", "1.6.0"].into_iter().zip(DAYS) {
+        stack.file("repo/package.json", &format!(r#"{{"name": "@acme/api", "version": "{version}"}}"#));
+        stack.commit(version, &at(day));
+        stack.run(&["snapshot"]).ok();
+    }
+    let (usb, bundles) = (stack.listing("usb"), stack.listing("repo/releases"));
+    stack.run(&["prune", "flash"]).exits(2).says(&["no destination \"flash\"", "drive, usb"]);
+    stack.run(&["prune", "drive", "--prune-docker"]).exits(2);
+    let plan = stack.run(&["prune", "drive", "--keep", "1", "--dry-run", "--json"]).ok().json();
+    assert_eq!(removed(&plan).len(), 4);
+    stack.run(&["prune", "drive", "--keep", "1"]).ok();
+    assert_eq!(days(&stack), ["05"]);
+    assert!(stack.listing("usb") == usb && stack.listing("repo/releases") == bundles);
+}

@@ -344,3 +344,17 @@ fn no_bundle_goes_into_gits_own_folder() {
     stack.run(&["snapshot"]).exits(3).says(&["output-dir"]);
     assert_eq!(stack.world("repo/.git"), world);
 }
+
+/// A bundle holds a commit: what git cannot say of the working tree stands in nobody's way.
+#[test]
+fn an_index_that_git_cannot_read_is_told_and_the_commit_is_bundled() {
+    let stack = Stack::new();
+    stack.file("repo/.git/index", "no index");
+    stack.run(&["snapshot", "--dry-run"]).ok().says(&["could not be compared with its commit"]);
+    stack.run(&["snapshot"]).ok().says(&[
+        "created ",
+        "could not be compared with its commit",
+        "`git status`",
+    ]);
+    stack.run(&["snapshot", "--allow-dirty"]).exits(3);
+}

@@ -63,6 +63,8 @@ def snapshot(world, repo, judged):
     with open(config, "w") as file:
         file.write(f"schema = 1\n[release]\nallow-secrets = {HARMLESS}\n")
     world.plain(["git", "clone", "--quiet", "--no-hardlinks", os.path.abspath(repo), clone])
+    # As every clone is that somebody works in: git has seen once that its files are those of the commit.
+    world.plain(["git", "-C", clone, "status", "--short"])
     world.plain(["git", "-C", clone, "archive", "HEAD"], out=f"{world.work}/head.tar")
     size = os.path.getsize(f"{world.work}/head.tar")
     unpacked = f"{world.work}/head"

@@ -178,3 +178,13 @@ fn a_lock_of_the_shell_tool_learns_its_address_and_keeps_its_form() {
         outcome(stack.command(&["publish", name]).env("PATH", path(&bundled())).env("GH_TOKEN", TOKEN));
     said.exits(3).says(&["a lock alone"]);
 }
+
+#[test]
+fn an_address_of_another_tag_is_told() {
+    let stack = bundled();
+    let at = |tag: &str| format!("https://github.com/acme/api/releases/tag/{tag}");
+    let words = "the address is that of a release v9.0.0";
+    publish(&stack, &["--url", &at("v9.0.0")]).ok().says(&[words, "--replace-url"]);
+    let right = publish(&stack, &["--url", &at(TAG), "--replace-url"]).ok();
+    assert!(!right.shown().contains("that of a release"), "{}", right.shown());
+}

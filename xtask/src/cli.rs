@@ -101,7 +101,9 @@ pub enum Verb {
     )]
     RestoreDrill(RestoreDrillArgs),
     /// Remove what no rule keeps, each decision with its reason.
-    #[command(after_help = "Examples:\n  cargo xtask prune --dry-run\n  cargo xtask prune --keep 3")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask prune --dry-run\n  cargo xtask prune --keep 3\n  cargo xtask prune gdrive --keep 1 --dry-run"
+    )]
     Prune(PruneArgs),
     /// Releases, backups, drills and quota at a glance.
     #[command(
@@ -388,6 +390,9 @@ pub struct StatusArgs {
 /// `prune`.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
+    /// Destinations alone, by their names in recovery.toml [default: everything, bundles too].
+    #[arg(value_name = "DESTINATION", conflicts_with = "prune_docker")]
+    pub destinations: Vec<String>,
     /// Print what would be done, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,

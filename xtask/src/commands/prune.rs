@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 /// When there is nothing else to do than at a destination that is not mounted, that another run has locked, or that fails.
 pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration(ctx)?;
+    let places = places(args, &config)?;
+    let all = args.destinations.is_empty();
     let memory = super::memory(&config);
     let mut locks = Vec::new();
     if let Some(memory) = memory.as_ref().filter(|_| !args.dry_run) {
@@ -44,11 +46,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let (bundles_there, mut findings) = releases::scan(folder)?;
     let remembered = memory.as_ref().map(Memory::read).transpose()?.unwrap_or_default();
     let mut known = remembered.known();
-    let bundles = match keep {
+    let bundles = match keep.filter(|_| all) {
         Some(keep) => retain::plan_bundles(folder, &config.release.name, keep, None, &known, ctx)?,
         None => Vec::new(),
     };
-    let halves = halves(folder, &known)?;
+    let halves = if all { halves(folder, &known)? } else { Vec::new() };
     findings.retain(|finding| !halves.iter().any(|half| half.id == finding.path));
     // First of all whether docker answers: where it does not, nothing is removed.
     let tags = match args.prune_docker {
@@ -56,7 +58,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         false => StaleTags::default(),
     };
     let (mut plans, mut failed) = (Vec::new(), Vec::new());
-    for place in &config.destinations {
+    for place in places {
         match plan(args, ctx, &config, memory.as_ref(), place, &mut findings) {
             Ok(plan) => plans.push(plan),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -67,7 +69,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if plans.is_empty() && bundles.is_empty() && findings.is_empty() && !failed.is_empty() {
         return Err(failed.remove(0).1);
     }
-    let mut asides = asides(&remembered, ctx);
+    let mut asides = if all { asides(&remembered, ctx) } else { Vec::new() };
     if finding::any_error(&findings) || !failed.is_empty() {
         retain::spare_all(&mut asides);
     }
@@ -116,6 +118,18 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     // One that is away is passed over, where there was something else to do.
     let error = failed.iter().map(|(_, error)| error).find(|error| !(done && error.is_away()));
     Ok(error.map_or_else(|| finding::exit(&findings), Error::exit))
+}
+
+/// The destinations that are pruned.
+fn places<'a>(args: &Args, config: &'a Config) -> Result<Vec<&'a Destination>> {
+    let names = || config.destinations.iter().map(|place| &place.name);
+    if let Some(strange) = args.destinations.iter().find(|name| !names().any(|known| known == *name)) {
+        let known = names().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!("there is no destination {strange:?}; configured are: {known}")));
+    }
+    let wanted =
+        |place: &&Destination| args.destinations.is_empty() || args.destinations.contains(&place.name);
+    Ok(config.destinations.iter().filter(wanted).collect())
 }
 
 /// What was to go and is still there is told as that.

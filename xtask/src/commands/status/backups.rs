@@ -244,10 +244,14 @@ impl Answer {
             (false, false, Some((parts, of))) => format!("{parts} of {of} parts verified"),
             (false, false, None) => "not verified yet".to_owned(),
         };
+        let when = match age < -AHEAD {
+            true => format!("dated {} ahead", span(-age)),
+            false => format!("{} ago", span(age)),
+        };
         self.row([
             "data".into(),
             series.to_owned(),
-            format!("{} ago, {proof}", span(age)),
+            format!("{when}, {proof}"),
             format!("{count} kept, the newest {}", bytes(latest.bytes)),
         ]);
         Some(age)
