@@ -418,6 +418,7 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
 #[test]
 fn a_key_file_that_is_not_there_and_a_folder_that_will_be_made_are_told() {
     let stack = Stack::configured();
+    stack.sh(".", "rmdir drive");
     stack.run(&["backup", "--dry-run"]).ok().says(&["is not there yet, and will be made"]);
     let said = stack.run(&["backup"]).ok();
     assert!(!said.shown().contains("key-files"), "{}", said.shown());

@@ -427,8 +427,11 @@ fn nothing_is_pruned_while_the_drive_is_not_sure_to_be_there() {
 #[test]
 fn a_destination_that_is_named_is_pruned_alone() {
     let stack = five("");
-    let usb = "cp -r drive usb && printf '[destination.usb]\\npath = \"../usb\"\\n' >> repo/recovery.toml";
-    stack.sh(".", usb);
+    stack.sh(
+        ".",
+        "cp -r drive usb; sed -i '/^key-files/a destination = [\"drive\", \"usb\"]' repo/recovery.toml",
+    );
+    stack.sh("repo", "printf '[destination.usb]\\npath = \"../usb\"\\n' >> recovery.toml");
     for (version, day) in ["1.5.0", "1.6.0"].into_iter().zip(DAYS) {
         stack.file("repo/package.json", &format!(r#"{{"name": "@acme/api", "version": "{version}"}}"#));
         stack.commit(version, &at(day));
