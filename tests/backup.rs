@@ -428,3 +428,28 @@ fn a_key_file_that_is_not_there_and_a_folder_that_will_be_made_are_told() {
     // It is told each time, and is no reason for another archive.
     outcome(&mut stack.plain(&["backup"])).ok().says(&["unchanged", "has no config.toml"]);
 }
+
+/// Two sets of one name, say of two services with a file each, would take each other's place at the drive.
+#[test]
+fn a_set_that_is_of_another_folder_than_its_last_backup_is_refused() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.sh(
+        "repo",
+        "cp -r .codex-api other; sed 's/\"[.]codex-api\"/\"other\"/' recovery.toml > ../other.toml",
+    );
+    let other =
+        |args: &[&str]| outcome(&mut stack.plain(&[&["--config", "../other.toml", "backup"], args].concat()));
+    other(&[]).exits(3).says(&[
+        "the last backup of that name at drive is of .codex-api",
+        "another name",
+        "--force",
+    ]);
+    // It has moved.
+    other(&["--force"]).ok();
+    other(&[]).ok();
+    // A source that is given says nothing of the set's own.
+    stack.sh("repo", "cp -r other third");
+    other(&["codex-api", "--source", "third"]).ok();
+    other(&[]).ok();
+}

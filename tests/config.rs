@@ -39,6 +39,10 @@ fn a_wrong_file_is_refused_with_line_and_remedy() {
         ("[data.a]\nsource = \"x\"\n[data.a]\nsource = \"y\"\n", &["duplicate", ":3"]),
         ("[data.a]\nsource = \".codex-api\"\ndestination = \"gone\"\n", &["gone", "defined are: none"]),
         ("[data.\"a/b\"]\nsource = \"x\"\n", &["a/b"]),
+        ("[data.a]\nsource = \"~/x\"\n", &["data.a.source is \"~/x\"", "no shell reads"]),
+        ("[destination.d]\npath = \"$HOME/x\"\n", &["destination.d.path is \"$HOME/x\"", "whole path"]),
+        ("[release]\noutput-dir = \"~\"\n", &["release.output-dir is \"~\"", "whole path"]),
+        ("[drill]\nevidence-dir = \"~/e\"\n", &["drill.evidence-dir is \"~/e\"", "whole path"]),
         ("schema = 2\n", &["schema 2", "newer"]),
         ("schema = \"one\"\n", &["schema", ":1"]),
         ("[release\n", &[":1"]),
@@ -55,7 +59,12 @@ fn a_wrong_file_is_refused_with_line_and_remedy() {
 #[test]
 fn sources_and_destinations_that_cannot_be_are_refused() {
     let stack = Stack::new();
-    refused(&stack, &["backup"], 3, &["nothing to back up", "recovery.toml"]);
+    refused(&stack, &["backup"], 3, &["nothing to back up", "recovery.toml", "`cargo xtask init`"]);
+    stack.file("repo/recovery.toml", "schema = 1\n");
+    let said =
+        refused(&stack, &["backup"], 3, &["nothing to back up", "in ", "repo/recovery.toml", "comments"]);
+    assert!(!said.stderr.contains("xtask init"), "{}", said.shown());
+    stack.sh("repo", "rm recovery.toml");
     refused(&stack, &["backup", "--source", "nowhere", "--dest", "../drive"], 1, &["nowhere", "not there"]);
     refused(&stack, &["backup", "--source", ".codex-api", "--dest", ".codex-api/in"], 3, &["inside"]);
     refused(&stack, &["backup", "--source", ".codex-api", "--dest", "."], 3, &["inside"]);
@@ -110,6 +119,14 @@ fn repositories_that_cannot_be_bundled_are_refused() {
 }
 
 #[test]
+fn a_version_that_cannot_be_is_told_as_it_stands() {
+    let stack = Stack::new();
+    stack.file("repo/package.json", r#"{"name": "@acme/api", "version": "1.0.0 beta/2"}"#);
+    stack.commit("odd", "2026-03-02T08:30:00Z");
+    refused(&stack, &["snapshot"], 3, &["\"1.0.0 beta/2\"", "mend it in the package file"]);
+}
+
+#[test]
 fn an_unreadable_file_is_told_and_the_rest_is_saved() {
     let stack = Stack::configured();
     stack.sh("repo", "chmod 000 .codex-api/config.toml; rm .codex-api/twin.toml");
@@ -151,9 +168,9 @@ fn a_file_that_shrinks_while_it_is_read_never_spoils_the_archive() {
 fn the_first_mistakes_are_answered_with_a_next_step() {
     let stack = Stack::bare();
     stack.file("file", "");
-    refused(&stack, &["-C", "../file", "status"], 2, &["that is no folder", "`cargo xtask status --help`"]);
+    refused(&stack, &["-C", "../file", "status"], 2, &["that is no folder", "status --help`"]);
     refused(&stack, &["-C", "../gone", "status"], 2, &["there is no such folder"]);
-    stack.run(&["status"]).ok().says(&["next: `cargo xtask init`"]);
+    stack.run(&["status"]).exits(1).says(&["is in no git repository", "next: `cargo xtask init`"]);
     stack.run(&["prune"]).ok().says(&["there is nothing to prune", "freed 0 B"]);
     stack.run(&["verify"]).exits(1).says(&[": there is nothing to verify"]);
 

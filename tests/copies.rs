@@ -210,6 +210,19 @@ fn a_newer_backup_that_is_on_record_and_not_there_is_told() {
 }
 
 #[test]
+fn a_newer_backup_that_has_lost_its_marker_is_told_as_that() {
+    let stack = Stack::configured();
+    for day in ["08", "09"] {
+        stack.run_at(&format!("2026-03-{day}T12:00:00Z"), &["backup"]).ok();
+    }
+    fs::remove_file(stack.one("drive/2026/03-09", ".sha256")).expect("removes");
+    let document = restored(&stack, 0);
+    let told = finding(&document, "is newer and on record, and is passed over: it has lost its marker");
+    assert!(told["path"].as_str().is_some_and(|path| path.contains("03-09T12")), "{document}");
+    assert!(!document.to_string().contains("lies at no destination"), "{document}");
+}
+
+#[test]
 fn gits_own_folder_is_no_target() {
     let stack = Stack::configured();
     stack.run(&["backup"]).ok();

@@ -198,7 +198,7 @@ fn markers_of_other_tools_are_read_or_refused() {
     }
     fs::remove_file(&marker).expect("removes");
     stack.run(&["verify", &name]).says(&["no .sha256"]);
-    stack.run(&["status"]).exits(1).says(&["sha256"]);
+    stack.run(&["status"]).exits(1).says(&["has lost its marker"]);
     stack.run(&["restore", "codex-api", "--to", "../back"]).exits(3).says(&["no backup"]);
 }
 
@@ -253,4 +253,26 @@ fn damage_that_looks_like_a_wrong_passphrase_is_damage() {
     stack.run_with(&wrong, &["restore", &name, "--to", "../back"]).exits(3).says(&["passphrase"]);
     stack.run_with(&[("CODEX_BACKUP_GPG_KEY", "wrong")], &["verify", &name]).exits(3).says(&["passphrase"]);
     stack.run_with(&[KEY], &["verify", &name]).ok();
+}
+
+/// Whoever copies a recipe, or asks whether all is in order, is told what is known of the backup.
+#[test]
+fn damage_that_is_known_is_told_by_doctor_and_with_the_recipe() {
+    let stack = backed_up("");
+    stack.run(&["doctor"]).ok();
+    flip(&archive(&stack, "gz"), 2000);
+    stack.run(&["verify"]).exits(1);
+    stack.run(&["doctor"]).exits(1).says(&["is damaged"]);
+    stack.run(&["restore", "codex-api", "--explain"]).ok().says(&["was found damaged", "tar -xzpf"]);
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told_beside_one_that_does() {
+    let stack = backed_up("");
+    let wanted = ["restore", "codex-api", "--path", ".codex-api/config.toml", "--path", "**/confg.toml"];
+    let said = stack.run(&[&wanted[..], &["--to", "../back"]].concat());
+    said.exits(1).says(&["holds nothing that **/confg.toml matches", "restored 2 entries"]);
+    assert!(stack.path("back/.codex-api/config.toml").exists());
+    let both = ["--path", "**/config.toml", "--path", ".codex-api"];
+    stack.run(&[&["restore", "codex-api", "--to", "../all"], &both[..]].concat()).ok();
 }

@@ -3,7 +3,7 @@
 pub mod service;
 mod told;
 
-use super::support::{Outcome, Stack, flip};
+use super::support::{Outcome, Stack, flip, outcome};
 use serde_json::Value;
 use service::{asides, full, is_closed, is_live};
 use std::fs;
@@ -425,4 +425,27 @@ fn links_are_followed_and_a_command_may_deploy() {
     assert_eq!(document["result"], "verified", "{document:#}");
     assert_eq!(stack.listing("real"), live);
     assert!(stack.path("put/server.js").exists() && stack.path("repo/.codex-api").is_symlink());
+}
+
+/// A drill that was killed is not to be overlooked, and what would bring it back is told before it is done.
+#[test]
+fn an_open_drill_is_told_by_what_has_nothing_to_do_and_recover_has_a_dry_run() {
+    let stack = Stack::configured();
+    stack.sh("repo", "sed -i '/^source/a backup-every = \"1d\"' recovery.toml");
+    stack.file(
+        "more",
+        "[drill]\nstop = \"true\"\nstart = \"cp .recovery/drill.json kept.json\"\nsmoke = [\"true\"]\n",
+    );
+    stack.sh("repo", "cat ../more >> recovery.toml");
+    stack.run(&["restore-drill", "full", "--yes"]).ok();
+    outcome(&mut stack.plain(&["backup", "--if-due"])).ok();
+    stack.sh("repo", "mv kept.json .recovery/drill.json");
+    outcome(&mut stack.plain(&["backup", "--if-due"])).exits(3).says(&["restore-drill recover"]);
+    let before = stack.listing(".");
+    let said = stack.run(&["restore-drill", "recover", "--dry-run"]).ok();
+    said.says(&["would stop the service", "would bring back data codex-api", "would start the service"]);
+    let plan = stack.run(&["restore-drill", "recover", "--dry-run", "--json"]).ok().json();
+    assert_eq!((&plan["kind"], &plan["dry_run"]), (&"recover".into(), &true.into()), "{plan}");
+    assert!(stack.listing(".") == before);
+    stack.run(&["restore-drill", "recover"]).ok();
 }

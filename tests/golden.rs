@@ -133,6 +133,7 @@ fn the_bundle_of_the_first_format_verifies_and_restores() {
     stack.sh("back", "test -x bin/run; test \"$(readlink main.js)\" = server.js; grep -q up server.js");
     // In a releases folder of today it is a release like any other.
     stack.sh(".", "mkdir repo/releases; cp golden/acme* golden/SHA256SUMS repo/releases/");
+    stack.file("repo/recovery.toml", "schema = 1\n[release]\nname = \"acme-api\"\n");
     let status = stack.run(&["status", "--json"]).ok().json();
     assert_eq!(status["releases"][0]["version"], "v1.4.2", "{status}");
     stack.run(&["verify", "--all"]).ok();

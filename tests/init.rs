@@ -139,13 +139,46 @@ fn what_is_neither_in_git_nor_in_a_set_is_asked_about() {
         stack.file(&format!("repo/{file}"), "x");
     }
     stack.file("repo/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
-    let asked = "neither in git nor in a set: prod.sqlite3, uploads/; is that data?";
+    let asked = "neither in git nor in a set: uploads/, docs/new.md, prod.sqlite3; is that data?";
     stack.run(&["init"]).ok().says(&[asked]);
     let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
-    assert!(text.contains("\n# neither in git nor in a set above: prod.sqlite3, uploads/\n"), "{text}");
-    stack.sh("repo", "rm -r uploads prod.sqlite3");
+    assert!(
+        text.contains("\n# neither in git nor in a set above: uploads/, docs/new.md, prod.sqlite3\n"),
+        "{text}"
+    );
+    stack.sh("repo", "rm -r uploads docs/new.md prod.sqlite3");
     let said = stack.run(&["init", "--force"]).ok();
     assert!(!said.shown().contains("neither in git"), "{}", said.shown());
+}
+
+/// An upload folder often lies below one that git has files of.
+#[test]
+fn what_lies_deeper_is_asked_about_but_for_what_this_tool_and_others_make() {
+    let stack = Stack::new();
+    for file in [
+        "public/index.html",
+        "public/uploads/one.png",
+        "public/.cache/x",
+        "public/node_modules/a/index.js",
+        "public/thumbs/x",
+        "docs/drills/drill-1.md",
+    ] {
+        stack.file(&format!("repo/{file}"), "x");
+    }
+    stack.file("repo/public/thumbs/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    stack.sh(
+        "repo",
+        "git add public/index.html; git -c user.name=a -c user.email=a@example.org commit -qm page",
+    );
+    stack.sh("repo", "mkdir -p $'public/b\\xffd'; echo 1 > $'public/b\\xffd/x'");
+    let asked = "neither in git nor in a set: public/b\\xffd/, public/uploads/; is that data?";
+    stack.run(&["init"]).ok().says(&[asked]);
+    // Output of a tool that nobody has heard of is not told to its end.
+    stack.sh("repo", "for n in $(seq 30); do echo 1 > public/$n.o; done");
+    stack
+        .run(&["init", "--force"])
+        .ok()
+        .says(&[": public/b\\xffd/, public/uploads/, ", ", and 12 more; is that"]);
 }
 
 #[test]
@@ -157,13 +190,44 @@ fn a_service_in_a_folder_is_found_from_there() {
     assert_eq!(said["data"], serde_json::json!([".codex-api", "services/api/.part"]));
     let text = said["text"].as_str().expect("text");
     assert!(text.contains("# root = \"services/api\"") && text.contains("acme-part"), "{text}");
-    assert!(text.contains("[data.part]") && stack.path("repo/recovery.toml").exists(), "{text}");
+    for part in
+        ["[data.api-codex-api]", "[data.api-part]", "/acme-api-api-backups\"", "= \"docs/drills/api\"\n"]
+    {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(stack.path("repo/recovery.toml").exists());
+    let said = stack.run(&["-C", "services/api", "init"]).exits(3);
+    said.says(&["there already", "--force", "`--config recovery.toml`", "in services/api"]);
     let said = stack.run(&["-C", "services/api", "init", "--config", "recovery.toml"]).ok();
     assert!(stack.path("repo/services/api/recovery.toml").exists());
     let lines = next(&said.stderr);
     assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("--config")), "{lines:?}");
     let call = lines[0].replace("cargo xtask", concat!("'", env!("CARGO_BIN_EXE_xtask"), "'"));
     stack.sh("repo", &call);
+}
+
+/// Their folders have the same names, and would be one series of backups on one drive.
+#[test]
+fn two_services_have_sets_and_destinations_of_their_own() {
+    let stack = Stack::new();
+    for service in ["api", "web"] {
+        stack.file(&format!("repo/services/{service}/data/file"), service);
+    }
+    stack.sh("repo", "rm -r .codex-api");
+    let made = |service: &str| {
+        let folder = format!("services/{service}");
+        let call = ["-C", &folder, "init", "--config", "recovery.toml", "--json"];
+        let said = stack.run(&call).ok().json();
+        let text = said["text"].as_str().expect("text");
+        let keys = ["[data.", "path = ", "evidence-dir = "];
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        let own = lines.filter(|line| keys.iter().any(|key| line.starts_with(key))).map(str::to_owned);
+        own.collect::<Vec<_>>()
+    };
+    let (api, web) = (made("api"), made("web"));
+    assert_eq!((&*api[0], &*web[0]), ("[data.api-data]", "[data.web-data]"));
+    assert_eq!((api.len(), web.len()), (3, 3), "{api:?} {web:?}");
+    assert!(api.iter().all(|line| !web.contains(line)), "{api:?} {web:?}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_folder_that_is_no_repository_has_documents_too() {
     refused(&stack, &[], &["backup"], 3, &["nothing to back up"]);
     refused(&stack, &[], &["verify"], 1, &["nothing to verify"]);
     refused(&stack, &[], &["restore", "a-set", "--to", "../back"], 3, &["a-set"]);
-    document(&stack, &[], &["status"], 0);
+    document(&stack, &[], &["status"], 1);
     document(&stack, &[], &["prune"], 0);
     stack.sh("repo", "git init -q -b main .");
     refused(&stack, &[], &["snapshot"], 3, &["no commit"]);

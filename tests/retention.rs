@@ -1,5 +1,6 @@
 //! What `prune` and `--prune` remove: what they said before, only what is theirs, and never the last good one.
 mod failures;
+mod lost;
 
 use super::support::Stack;
 use serde_json::Value;
@@ -438,7 +439,7 @@ fn a_destination_that_is_named_is_pruned_alone() {
         stack.run(&["snapshot"]).ok();
     }
     let (usb, bundles) = (stack.listing("usb"), stack.listing("repo/releases"));
-    stack.run(&["prune", "flash"]).exits(2).says(&["no destination \"flash\"", "drive, usb"]);
+    stack.run(&["prune", "flash"]).exits(2).says(&["no destination \"flash\"", "defined are: drive, usb"]);
     stack.run(&["prune", "drive", "--prune-docker"]).exits(2);
     let plan = stack.run(&["prune", "drive", "--keep", "1", "--dry-run", "--json"]).ok().json();
     assert_eq!(removed(&plan).len(), 4);

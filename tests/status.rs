@@ -1,4 +1,6 @@
 //! `status` says whether recovery is possible now, and changes nothing; nor does any dry run. `init` writes a file that works.
+mod told;
+
 use super::support::{NOW, Outcome, Stack};
 use serde_json::Value;
 use std::fs;
@@ -276,6 +278,25 @@ fn the_file_of_init_loads_whatever_the_folders_are_called() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Two services may keep their bundles in one folder: what cannot be read there may be anybody's.
+#[test]
+fn bundles_of_another_release_are_not_counted() {
+    let stack = Stack::new();
+    stack.run(&["snapshot"]).ok();
+    stack.file("repo/server.js", "later\n");
+    stack.commit("later", "2026-03-05T08:30:00Z");
+    stack.file("other.toml", "[release]\nname = \"other\"\n");
+    stack.run(&["--config", "../other.toml", "snapshot"]).ok();
+    stack.one("repo/releases", "other-v1.4.2-2026-03-05T083000Z.lock.json");
+    let document = status_at(&stack, NOW, 0);
+    let releases = document["releases"].as_array().expect("releases");
+    assert_eq!(releases.len(), 1, "{document}");
+    assert_eq!(releases[0]["created_at"], "2026-03-01T08:30:00Z");
+    stack.run(&["status"]).ok().says(&["1 kept"]);
+    stack.file("repo/releases/other-v2.0.0-2026-03-06T083000Z.lock.json", "{");
+    one_error(&status_at(&stack, NOW, 1), "other-v2.0.0");
+}
+
 #[test]
 fn what_was_made_with_a_suffix_is_listed_beside_its_set() {
     let stack = sound("");
@@ -325,6 +346,7 @@ fn backups_that_no_record_names_are_one_warning_until_they_are_taken_over() {
         said.shown()
     );
     stack.run(&["prune", "--adopt", "--keep", "2"]).ok();
+    stack.run(&["prune", "--keep", "2"]).ok();
     assert_eq!(stack.files("other").iter().filter(|name| name.ends_with(".tar.gz")).count(), 2);
     let said = stack.run(&["status"]).ok();
     assert!(!said.stderr.contains("not on record"), "{}", said.shown());
@@ -388,4 +410,20 @@ fn init_writes_of_images_where_there_is_a_compose_file() {
     let bare: Vec<&str> = lines.filter_map(|line| line.strip_prefix("# ")).collect();
     stack.file("repo/recovery.toml", &format!("schema = 1\n{}\n", bare.join("\n")));
     stack.run(&["snapshot"]).ok();
+}
+
+/// Nobody is told that all is well where nothing is looked at.
+#[test]
+fn a_wrong_place_and_a_configuration_that_is_gone_are_errors() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.sh("repo", "mv recovery.toml ../gone.toml; mkdir ../elsewhere");
+    stack.run(&["status"]).exits(1).says(&["has no data set any more, and backups on record"]);
+    stack.run(&["-C", "../elsewhere", "status"]).exits(1).says(&["is in no git repository"]);
+    let said = stack.run(&["status", "--config", "../gone.toml"]);
+    assert!(said.shown().contains("recover now? yes"), "{}", said.shown());
+    // What was never configured is missed by nobody.
+    let stack = Stack::new();
+    stack.run(&["backup", "--source", ".codex-api", "--dest", "../drive"]).ok();
+    stack.run(&["status"]).ok();
 }

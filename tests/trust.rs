@@ -120,6 +120,14 @@ fn a_backup_that_holds_only_a_part_is_told_everywhere_and_evicts_no_whole_one() 
     as_other(&at("02"), &["restore", "codex-api", "--to", "../home/back"]).ok().says(&["only a part"]);
     as_other(&at("02"), &["prune"]);
     assert_eq!(days(&stack), ["01", "02"]);
+    // What remembers it may be lost; the backup says so itself.
+    stack.sh("repo", "rm -r .recovery; rm -r ../home/back");
+    as_other(&at("03"), &["verify"]).ok().says(&["was made with errors (1)", "may hold only a part"]);
+    as_other(&at("03"), &["restore", "codex-api", "--to", "../home/back"])
+        .ok()
+        .says(&["may hold only a part"]);
+    let drill = as_other(&at("03"), &["restore-drill", "--json"]).json();
+    assert!(drill["findings"].to_string().contains("may hold only a part"), "{drill}");
 }
 
 #[test]
@@ -135,6 +143,8 @@ fn a_set_of_the_same_name_in_another_repository_is_pruned_only_after_it_was_adop
     assert!(reasons(&plan, "03-03T12").contains("not made by this repository"), "{plan}");
     assert_eq!(days(&stack), ["01", "02", "03", "04"]);
     second(&at("05"), &["prune", "--keep", "1", "--adopt"]).ok();
+    assert_eq!(days(&stack), ["01", "02", "03", "04"], "nobody has read them yet");
+    second(&at("05"), &["prune", "--keep", "1"]).ok();
     assert_eq!(days(&stack), ["04"]);
 }
 
@@ -430,7 +440,9 @@ fn a_dry_run_of_taking_over_tells_what_the_real_one_does() {
     assert_eq!(stack.sh("repo", "cat .recovery/history.jsonl"), history);
     let real = stack.run(&args).ok().json();
     assert_eq!((&dry["items"], &dry["freed_bytes"]), (&real["items"], &real["freed_bytes"]));
-    assert_eq!(stack.files("drive").len(), 3, "{real}");
+    assert_eq!(stack.files("drive").len(), 12, "{real}");
+    stack.run(&["prune", "--keep", "1"]).ok();
+    assert_eq!(stack.files("drive").len(), 3);
     stack.sh("drive", "rm -r 2026");
     stack.run(&["prune", "--forget-lost", "--dry-run"]).ok();
     stack.run(&["prune"]).exits(1);

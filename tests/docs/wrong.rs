@@ -17,7 +17,13 @@ const ROWS: [Row; 7] = [
             stack.run(&["verify"]).exits(1);
             stack.run(&["status"]).exits(1);
         },
-        |stack| drop(stack.run(&["status"]).ok()),
+        |stack| {
+            // The new one is whole, and the damaged one is told until it is out of the way.
+            stack.run(&["status"]).exits(1).says(&["2026-03-01T120000Z", "is damaged"]);
+            stack.sh("drive", "rm -r 2026/03-01");
+            stack.run(&["prune", "--forget-lost"]).ok();
+            stack.run(&["status"]).ok();
+        },
     ),
     (
         "a backup is lost",

@@ -187,4 +187,10 @@ fn an_address_of_another_tag_is_told() {
     publish(&stack, &["--url", &at("v9.0.0")]).ok().says(&[words, "--replace-url"]);
     let right = publish(&stack, &["--url", &at(TAG), "--replace-url"]).ok();
     assert!(!right.shown().contains("that of a release"), "{}", right.shown());
+    for (tag, is_told) in
+        [("v11.4.2", true), ("v1.4.2-rc.1", true), ("api/v1.4.2", false), ("api-1.4.2", false)]
+    {
+        let said = publish(&stack, &["--url", &at(tag), "--replace-url"]).ok();
+        assert_eq!(said.shown().contains("the address is that of"), is_told, "{}", said.shown());
+    }
 }

@@ -160,7 +160,7 @@ impl Verb {
 }
 
 /// `snapshot`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct SnapshotArgs {
     /// Commit, tag or branch to bundle [default: HEAD].
     #[arg(long, value_name = "REV")]
@@ -402,7 +402,7 @@ pub struct PruneArgs {
     /// The docker tags that the locks of removed bundles have recorded go too.
     #[arg(long)]
     pub prune_docker: bool,
-    /// Take over backups of our sets that this repository does not remember making.
+    /// Take over backups of our sets that this repository does not remember making; this run removes none of them.
     #[arg(long)]
     pub adopt: bool,
     /// Accept that backups are gone, after you have looked where they went.

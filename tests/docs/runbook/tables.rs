@@ -48,7 +48,7 @@ scenes! {
     unmounted: "The drive is not mounted" [75, 0],
     dead: "The mount is dead" [75, 0],
     wrong_drive: "The wrong drive is mounted" [1, 0, 0, 0],
-    damaged: "A checksum does not match" [1, 0, 0, 0],
+    damaged: "A checksum does not match" [1, 1, 0, 0],
     gpg: "gpg refuses" [1, 0],
     lost_key: "The key is lost" [0, 0, 0],
     lost_manifest: "The manifest is lost" [1, 0],

@@ -66,7 +66,7 @@ lost_key_well() {
 }
 
 lost_manifest_happens() { well; rm "$(newest | sed 's/tar.gz$/manifest.jsonl.gz/')"; }
-lost_manifest_well() { is_data /srv/restored/.codex-api; is_newest; x status; is_live; }
+lost_manifest_well() { is_data /srv/restored/.codex-api; is_newest; ends 1 'is damaged' status; is_live; }
 
 # Beside one that has lost it lies one that was never completed: it gets none.
 lost_marker_happens() {

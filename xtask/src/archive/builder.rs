@@ -69,12 +69,14 @@ pub struct Builder<'a> {
     jobs: SyncSender<Job>,
     tokens: SyncSender<()>,
     state: Option<String>,
+    errors: u64,
 }
 
 /// What a builder knows in the end.
 pub(super) struct Built {
     pub(super) tar_hash: Option<Sha256>,
     pub(super) state: Option<String>,
+    pub(super) errors: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -87,7 +89,7 @@ impl<'a> Builder<'a> {
         tokens: SyncSender<()>,
     ) -> Self {
         let (raw, laid) = (pools.raw.take(), Vec::new());
-        Self { raw, laid, index: 0, tar_hash, rule, pools, jobs, tokens, state: None }
+        Self { raw, laid, index: 0, tar_hash, rule, pools, jobs, tokens, state: None, errors: 0 }
     }
 
     /// Lays the end-of-archive marker.
@@ -99,12 +101,18 @@ impl<'a> Builder<'a> {
 
     /// Lets the workers go.
     pub(super) fn close(self) -> Built {
-        Built { tar_hash: self.tar_hash, state: self.state }
+        Built { tar_hash: self.tar_hash, state: self.state, errors: self.errors }
     }
 
     /// Says in which state the source is that all entries came from: what has the same state, has the same entries.
     pub fn source_state(&mut self, state: String) {
         self.state = Some(state);
+    }
+
+    /// Says how many errors there were, such as things of the source that could not be read: whoever restores the archive
+    /// anywhere is told.
+    pub fn source_errors(&mut self, count: u64) {
+        self.errors = count;
     }
 
     /// Adds an entry whose content is at hand; `entry.size` must be its length.

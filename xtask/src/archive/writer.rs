@@ -96,7 +96,7 @@ pub fn write<R, E: From<FormatError>>(
             builder.end()?;
             Ok(value)
         });
-        let Built { tar_hash, state } = builder.close();
+        let Built { tar_hash, state, errors } = builder.close();
         let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // The sink's own failure is the cause of a closed channel, so it is told first.
         let written = written?;
@@ -106,7 +106,7 @@ pub fn write<R, E: From<FormatError>>(
             tar_bytes: written.tar_bytes,
             tar_sha256: tar_hash.map(|hash| hex(&hash.finalize())),
             packed_bytes: written.packed_bytes,
-            entries: written.collector.finish(state)?,
+            entries: written.collector.finish(state, errors)?,
         };
         Ok((value, summary))
     })

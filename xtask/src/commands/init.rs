@@ -6,9 +6,11 @@ use crate::config::{Config, VersionFrom, beneath};
 use crate::destination::durable::replace;
 use crate::destination::mount::{resolved, unescaped};
 use crate::error::{Error, Exit, Result};
-use crate::shown::show;
+use crate::shown::{show, show_bytes};
 use crate::tools::{cargo, git::Repository};
 use serde_json::json;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Runs the verb.
@@ -26,14 +28,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let root =
         repository.as_ref().map_or_else(|| ctx.start.clone(), |repository| repository.root().to_owned());
     let path = ctx.config_file.clone().unwrap_or_else(|| root.join("recovery.toml"));
-    if !args.dry_run {
-        may_be_written(&path, args.force)?;
-    }
     let part = resolved(&ctx.start)
         .strip_prefix(resolved(&root))
         .ok()
         .and_then(|part| Some(part.to_str()?.to_owned()))
         .unwrap_or_default();
+    if !args.dry_run {
+        may_be_written(&path, args.force, if ctx.config_file.is_none() { &part } else { "" })?;
+    }
     let Config { mut release, .. } = detected(&root, "")?;
     let name = cargo::package(&root).unwrap_or_else(|| release.name.clone());
     let mut version = "git";
@@ -51,8 +53,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let others = others(&root, &data, repository.as_ref())?;
     let drives = drives(&std::fs::read_to_string("/proc/self/mounts").unwrap_or_default());
     let compose = COMPOSE.into_iter().find(|file| root.join(file).is_file());
+    let label = plain(part.rsplit('/').next().unwrap_or_default());
+    let service = service(&root, &part);
     let text =
-        render(&name, version, &service(&root, &part), (&data, &others), &drives) + &docker(&name, compose);
+        render(&name, version, (&service, &label), (&data, &others), &drives) + &docker(&name, compose);
     // Never a file that does not load.
     detected(&root, &text)?;
     if !args.dry_run {
@@ -90,8 +94,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Refuses to replace what nobody has said to replace, and what is no file: a folder, a device.
-fn may_be_written(path: &Path, force: bool) -> Result<()> {
+/// Refuses to replace what nobody has said to replace, and what is no file: a folder, a device. Who began in the folder
+/// `part` below the root, and has named no file, may want one there.
+fn may_be_written(path: &Path, force: bool, part: &str) -> Result<()> {
     let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !there.is_file() && !there.is_symlink() {
         let what = format!("{} is there already, and is not a file", show(path));
@@ -101,7 +106,13 @@ fn may_be_written(path: &Path, force: bool) -> Result<()> {
         true => Ok(()),
         false => {
             let what = format!("{} is there already", show(path));
-            Err(Error::refused(what, "edit it, or replace it with --force"))
+            let own = match part {
+                "" => String::new(),
+                part => {
+                    format!("; `--config recovery.toml` writes one of its own in {}", show(Path::new(part)))
+                }
+            };
+            Err(Error::refused(what, format!("edit it, or replace it with --force{own}")))
         }
     }
 }
@@ -157,18 +168,34 @@ fn data_folders(root: &Path, part: &str, repository: Option<&Repository>) -> Res
 /// What there is to say of [`others`].
 const OTHERS: &str = "neither in git nor in a set";
 
-/// What else lies at the root, is not git's and may be data: who knows it is asked.
+/// How many of them are named: output of tools that nobody has heard of may be without end.
+const MOST: usize = 20;
+
+/// Where the evidence lies, which nobody need ask about; that of a service in a folder lies below it.
+const EVIDENCE: &str = "docs/drills";
+
+/// What else is not git's and may be data, folders first: who knows it is asked.
 fn others(root: &Path, data: &[String], repository: Option<&Repository>) -> Result<Vec<String>> {
     let Some(repository) = repository.filter(|found| !found.is_bare()) else { return Ok(Vec::new()) };
-    let named = |path: Vec<u8>| {
-        let path = String::from_utf8(path).ok()?;
-        let name = path.strip_suffix('/').unwrap_or(&path);
-        let shown = !name.starts_with('.') && !name.contains('/') && !name.chars().any(char::is_control);
-        let known = MADE.contains(&name) || data.iter().any(|one| one == name);
-        let cache = root.join(name).join("CACHEDIR.TAG").exists();
-        (shown && !known && !cache).then(|| path.clone())
+    let is_made = |part: &[u8]| MADE.iter().chain(&TOOLS).any(|name| name.as_bytes() == part);
+    let is_asked = |path: &[u8]| {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let mut parts = path.split(|byte| *byte == b'/');
+        let is_hidden = parts.clone().next_back().is_some_and(|last| last.starts_with(b"."));
+        let is_known = data.iter().any(|one| is_within(path, one.as_bytes())) || overlap(path, EVIDENCE);
+        let is_cache = || root.join(OsStr::from_bytes(path)).join("CACHEDIR.TAG").exists();
+        !(is_hidden || parts.any(is_made) || is_known || is_cache())
     };
-    Ok(repository.untracked()?.into_iter().filter_map(named).collect())
+    let untracked = repository.untracked()?;
+    let asked = untracked.iter().filter(|path| is_asked(path));
+    let mut found: Vec<String> = asked.map(|path| show_bytes(path)).collect();
+    found.sort_by_key(|path| !path.ends_with('/'));
+    let more = found.len().saturating_sub(MOST);
+    if more > 0 {
+        found.truncate(MOST);
+        found.push(format!("and {more} more"));
+    }
+    Ok(found)
 }
 
 /// Folders that tools make anew, or this one.
@@ -229,9 +256,12 @@ const TOOLS: [&str; 33] = [
 /// Whether one of two paths is the other, or lies in it.
 fn overlap(one: &[u8], other: &str) -> bool {
     let (one, other) = (one.strip_suffix(b"/").unwrap_or(one), other.as_bytes());
-    let within =
-        |inner: &[u8], outer: &[u8]| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(b"/"));
-    one == other || within(one, other) || within(other, one)
+    is_within(one, other) || is_within(other, one)
+}
+
+/// Whether a path is another, or lies in it.
+fn is_within(inner: &[u8], outer: &[u8]) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Mount points where people mount drives, and that may be written to: `/mnt/NAME`, `/media/NAME`, `/media/USER/NAME`,
@@ -259,18 +289,25 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// A name for the set of a folder: plain, and neither another's nor another's with a suffix behind it.
-fn set_name(folder: &str, known: &[(String, &str)]) -> String {
+/// What of a folder's name can be part of a set's; empty where nothing can.
+fn plain(folder: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let bare: String = folder.chars().map(plain).collect();
-    let bare = match bare.trim_matches(['-', '_']) {
-        "" => "data",
-        bare => bare,
+    bare.trim_matches(['-', '_']).to_owned()
+}
+
+/// A name for the set of a folder: plain, and neither another's nor another's with a suffix behind it. That of a service in
+/// a folder has the service's in front: the `data` of two would be one series of backups.
+fn set_name(service: &str, folder: &str, known: &[(String, &str)]) -> String {
+    let folder = match plain(folder) {
+        folder if folder.is_empty() => "data".to_owned(),
+        folder => folder,
     };
+    let bare = if service.is_empty() { folder } else { format!("{service}-{folder}") };
     let close = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}-"));
     let taken = |name: &str| known.iter().any(|(known, _)| close(name, known) || close(known, name));
     let numbered = (2..).map(|number| format!("{}_{number}", bare.replace('-', "_")));
-    [bare.to_owned(), bare.replace('-', "_")]
+    [bare.clone(), bare.replace('-', "_")]
         .into_iter()
         .chain(numbered)
         .find(|name| !taken(name))
@@ -294,19 +331,24 @@ fn docker(name: &str, compose: Option<&str>) -> String {
 fn render(
     name: &str,
     version: &str,
-    service: &str,
+    (root, service): (&str, &str),
     (data, strays): (&[String], &[String]),
     drives: &[String],
 ) -> String {
+    // What two services of a repository have apart: their backups, and what their drills prove.
+    let (own, evidence) = match service {
+        "" => (name.to_owned(), EVIDENCE.to_owned()),
+        service => (format!("{name}-{service}"), format!("{EVIDENCE}/{service}")),
+    };
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
-         # Commit this file and docs/drills, the evidence; releases/ and the data itself belong in .gitignore.\n\
-         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n{service}\
+         # Commit this file and {evidence}, the evidence; releases/ and the data itself belong in .gitignore.\n\
+         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n{root}\
          # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\n# keep = 3                           # how many bundles `prune` leaves\n\n"
     );
     let mut sets: Vec<(String, &str)> = Vec::new();
     for folder in data {
-        let name = set_name(folder.rsplit('/').next().unwrap_or_default(), &sets);
+        let name = set_name(service, folder.rsplit('/').next().unwrap_or_default(), &sets);
         sets.push((name, folder));
     }
     let mark = if drives.is_empty() { "# " } else { "" };
@@ -327,7 +369,7 @@ fn render(
         text.push_str(&format!("# {OTHERS} above: {}\n\n", strays.join(", ")));
     }
     let drive = drives.first().map_or("/mnt/drive", String::as_str);
-    let (path, mount) = (quoted(&format!("{drive}/{name}-backups")), quoted(drive));
+    let (path, mount) = (quoted(&format!("{drive}/{own}-backups")), quoted(drive));
     let others = drives.get(1..).unwrap_or_default().join(", ");
     let others = if others.is_empty() { others } else { format!("# mounted as well: {others}\n") };
     let check = match version {
@@ -338,7 +380,7 @@ fn render(
     text.push_str(&format!(
         "{mark}[destination.drive]\n{mark}path = {path}\n{mark}mount = {mount}\n{others}# keep = 3                           # how many backups of each set `prune` leaves\n\
          # quota = \"15 GB\"\n# compression = \"zstd\"\n# passphrase-env = \"BACKUP_KEY\"      # encrypts with gpg\n\n\
-         [drill]\nevidence-dir = \"docs/drills\"\nspot-every = \"31d\"\n\
+         [drill]\nevidence-dir = \"{evidence}\"\nspot-every = \"31d\"\n\
          # verify-every = \"31d\"               # how long a backup may go without being read and compared\n\
          # release-checks = [\"{check}\"]\n\
          # full-every = \"92d\"                 # the full drill, in place; it needs these four:\n\

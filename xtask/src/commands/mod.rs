@@ -134,15 +134,17 @@ fn dispatch(verb: &Verb, ctx: &Context) -> Result<Exit> {
 fn root(ctx: &Context) -> PathBuf {
     match Repository::discover(&ctx.start) {
         Ok(Some(repository)) => repository.root().to_owned(),
-        _ => marked(&ctx.start).to_owned(),
+        _ => marked(&ctx.start),
     }
 }
 
 /// The nearest folder that looks like a repository, or is configured.
-fn marked(start: &Path) -> &Path {
+fn marked(start: &Path) -> PathBuf {
+    // Without `..`: above `repo/../other` lies no `repo`.
+    let start = config::clean(start);
     let marks = ["recovery.toml", ".git", ".recovery/drill.json"];
     let marked = |folder: &&Path| marks.iter().any(|mark| folder.join(mark).exists());
-    start.ancestors().find(marked).unwrap_or(start)
+    start.ancestors().find(marked).unwrap_or(&start).to_owned()
 }
 
 /// The configuration of the repository around the start, or of the start itself.
@@ -163,7 +165,7 @@ fn load(repository: Option<&Repository>, ctx: &Context) -> Result<Config> {
     match repository {
         None => {
             let root = marked(&ctx.start);
-            Config::load(root, file, &mut beneath(root))
+            Config::load(&root, file, &mut beneath(&root))
         }
         // A bare repository has no files but those of its commits.
         Some(bare) if bare.is_bare() => {

@@ -3,7 +3,9 @@
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::Known;
 use crate::destination::releases::Bundle;
-use crate::drill::due::{FULL, Overdue, SPOT, Why, is_lost_since, last, overdue, read_back, verified};
+use crate::drill::due::{
+    FULL, Overdue, SPOT, Why, is_lost_since, last, newest_past, overdue, read_back, verified,
+};
 use crate::drill::evidence::Verdict;
 use crate::drill::evidence::chain::Stored;
 use crate::finding::Finding;
@@ -25,15 +27,25 @@ pub(super) fn bundle_read_back(known: &Known, bundle: &Bundle) -> Option<Timesta
 }
 
 /// As of when a series is backed up at a destination that is there: by its whole backups, and what is known of them.
-pub(super) fn backed_up(known: &Known, catalog: &Catalog, series: &str) -> Option<Timestamp> {
+pub(super) fn backed_up(known: &Known, catalog: &Catalog, series: &str, now: Timestamp) -> Option<Timestamp> {
     let whole = |artifact: &&Artifact| {
         known.wrong_with(artifact).is_none() && !known.pending.contains(&show(&artifact.archive))
     };
-    let as_of = |artifact: &Artifact| {
+    let times = |artifact: &Artifact| {
         let confirmed = known.confirmed.get(&show(&artifact.archive)).copied();
-        confirmed.map_or(artifact.name.time, |time| time.max(artifact.name.time))
+        std::iter::once(artifact.name.time).chain(confirmed)
     };
-    catalog.series(series).filter(whole).map(as_of).max()
+    newest_past(ours(known, catalog, series).filter(whole).flat_map(times), now)
+}
+
+/// The backups of a series that count for this repository. Where it remembers making any, another's do not, as in `restore`.
+pub(super) fn ours<'a>(
+    known: &'a Known,
+    catalog: &'a Catalog,
+    series: &'a str,
+) -> impl Iterator<Item = &'a Artifact> {
+    let any_own = catalog.series(series).any(|artifact| known.is_on_record(artifact));
+    catalog.series(series).filter(move |artifact| !any_own || known.is_on_record(artifact))
 }
 
 /// Why something is due, in words.
@@ -62,7 +74,15 @@ pub(super) fn backup(
             span(now.duration_since(last)),
             show_time(since)
         ),
-        _ => format!("has no whole backup at {destination}; one is due every {cadence}"),
+        (Overdue::Never, Some(ahead)) => {
+            let what = format!(
+                "has a last whole backup at {destination} that is dated in the future, {}: a clock is or was wrong",
+                show_time(ahead)
+            );
+            let repair = format!("set the clock; if it is right, run `cargo xtask backup --force {set}`");
+            return Some(Finding::error(set, what, repair));
+        }
+        (_, None) => format!("has no whole backup at {destination}; one is due every {cadence}"),
     };
     Some(Finding::error(set, what, format!("run `cargo xtask backup {set}`")))
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable;
 use crate::destination::lock::{self, Lock};
-use crate::destination::memory::{Known, Made, Memory, Remembered};
+use crate::destination::memory::{Known, Loss, Memory, Remembered};
 use crate::destination::mount::{Mounted, resolved};
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
@@ -20,7 +20,6 @@ use crate::restore::scratch;
 use crate::shown::show;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +42,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let folder = &config.release.output_dir;
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.
-    let (bundles_there, mut findings) = releases::scan(folder)?;
+    let (bundles_there, mut findings) = if all { releases::scan(folder)? } else { Default::default() };
     let remembered = memory.as_ref().map(Memory::read).transpose()?.unwrap_or_default();
     let mut known = remembered.known();
     let bundles = match keep.filter(|_| all) {
@@ -124,8 +123,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
 fn places<'a>(args: &Args, config: &'a Config) -> Result<Vec<&'a Destination>> {
     let names = || config.destinations.iter().map(|place| &place.name);
     if let Some(strange) = args.destinations.iter().find(|name| !names().any(|known| known == *name)) {
-        let known = names().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(Error::Usage(format!("there is no destination {strange:?}; configured are: {known}")));
+        return Err(Error::Usage(format!("there is no destination {strange:?}; {}", config.defined())));
     }
     let wanted =
         |place: &&Destination| args.destinations.is_empty() || args.destinations.contains(&place.name);
@@ -189,13 +187,20 @@ fn plan<'a>(
     let policy = args.keep.map_or(place.keep.clone(), Policy::newest);
     let mine = ours(config, &catalog);
     let mut found = catalog.findings.clone();
-    let known = match memory {
-        Some(memory) => Some(take_over((args, ctx), config, memory, place, &catalog, &mut found)?),
-        None => None,
+    let (known, adopted) = match memory {
+        Some(memory) => {
+            let (known, adopted) = take_over((args, ctx), config, memory, place, &catalog, &mut found)?;
+            (Some(known), adopted)
+        }
+        None => (None, HashSet::new()),
     };
+    let (new, mine): (Vec<_>, Vec<_>) =
+        mine.complete.into_iter().partition(|artifact| adopted.contains(&show(&artifact.archive)));
+    let mine = Catalog { complete: mine, ..Catalog::default() };
     let mut items = retain::plan_backups(&mine, None, &policy, known.as_ref(), ctx.now);
+    items.extend(new.iter().map(taken_over));
     items.extend(catalog.shell.iter().filter(|artifact| own(config, &artifact.name.series)).map(of_shell));
-    let mut swept = sweep(config, &catalog, ctx.now);
+    let mut swept = sweep(config, &catalog, known.as_ref(), ctx.now);
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
         retain::spare_all(&mut swept);
@@ -206,8 +211,9 @@ fn plan<'a>(
     Ok(Plan { place, mounted, catalog, items, swept, _lock: lock })
 }
 
-/// What is known of the backups, with `--adopt` as if this repository had made all of its sets'. Backups that are gone
-/// are findings, unless `--forget-lost` accepts that. A dry run only goes by it; a real one takes note.
+/// What is known of the backups, and with `--adopt` which of this repository's sets it takes over. Backups that are gone
+/// are findings, unless `--forget-lost` accepts that; one that has lost its marker alone is one in any case, as its archive
+/// may be whole. A dry run only goes by it; a real one takes note.
 fn take_over(
     (args, ctx): (&Args, &Context),
     config: &Config,
@@ -215,33 +221,37 @@ fn take_over(
     place: &Destination,
     catalog: &Catalog,
     found: &mut Vec<Finding>,
-) -> Result<Known> {
+) -> Result<(Known, HashSet<String>)> {
     let (now, remembered) = (ctx.now.to_string(), memory.read()?);
     let mut known = remembered.known();
-    let lost = known.lost(&place.place.path, catalog);
+    let lost = known.losses(&place.place.path, catalog);
     // What a damaged line told could be that the newest backup is no good.
     found.extend(remembered.damage);
     if !args.dry_run {
         memory.settle(&mut known, &place.place.path, &catalog.archives(), &now)?;
     }
-    if args.adopt {
-        for artifact in &ours(config, catalog).complete {
-            if let Entry::Vacant(strange) = known.made.entry(show(&artifact.archive)) {
-                strange.insert(Made::default());
-                if !args.dry_run {
-                    memory.event("adopted", &now, &artifact.archive)?;
-                }
-            }
+    let mut adopted = HashSet::new();
+    for artifact in ours(config, catalog).complete.iter().filter(|_| args.adopt) {
+        let path = show(&artifact.archive);
+        if !known.made.contains_key(&path) && adopted.insert(path) && !args.dry_run {
+            memory.event("adopted", &now, &artifact.archive)?;
         }
     }
-    match (args.forget_lost, args.dry_run) {
-        (false, _) => found.extend(lost),
-        (true, true) => {}
-        (true, false) => {
-            lost.iter().try_for_each(|one| memory.event("forgotten", &now, Path::new(&one.path)))?;
+    for (path, loss) in lost {
+        match (args.forget_lost && loss == Loss::Archive, args.dry_run) {
+            (false, _) => found.push(loss.finding(&path)),
+            (true, true) => {}
+            (true, false) => memory.event("forgotten", &now, Path::new(&path))?,
         }
     }
-    Ok(known)
+    Ok((known, adopted))
+}
+
+/// What this very run takes over stays, and takes no other's place: nobody knows yet whether it is whole, and by the rules
+/// alone a damaged newest one would evict all that is good. The next run goes by the rules.
+fn taken_over(artifact: &Artifact) -> Item {
+    let reasons = vec!["taken over just now: run `verify` before the next `prune`".into()];
+    Item { id: show(&artifact.archive), decision: Decision::Keep, reasons, bytes: artifact.bytes }
 }
 
 /// What one destination holds and what becomes of it.
@@ -383,14 +393,17 @@ fn of_shell(artifact: &Artifact) -> Item {
     Item { id: show(&artifact.archive), decision: Decision::Keep, reasons, bytes: artifact.bytes }
 }
 
-/// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old.
-fn sweep(config: &Config, catalog: &Catalog, now: Timestamp) -> Vec<Item> {
+/// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old; and never
+/// what is on record as complete, which has lost its marker.
+fn sweep(config: &Config, catalog: &Catalog, known: Option<&Known>, now: Timestamp) -> Vec<Item> {
     let item = |path: &PathBuf| {
         let name = catalog::unfinished(path).filter(|name| own(config, &name.series))?;
         let old = now.duration_since(name.time) >= IN_FLIGHT;
-        let (decision, reason) = match old {
-            true => (Decision::Remove, "never completed: it has no .sha256"),
-            false => (Decision::Keep, "has no .sha256 yet, and is less than a day old"),
+        let was_complete = known.is_some_and(|known| known.has_lost_marker(path, catalog));
+        let (decision, reason) = match (was_complete, old) {
+            (true, _) => (Decision::Keep, "was a complete backup, and has lost its .sha256"),
+            (false, true) => (Decision::Remove, "never completed: it has no .sha256"),
+            (false, false) => (Decision::Keep, "has no .sha256 yet, and is less than a day old"),
         };
         let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
         Some(Item { id: show(path), decision, reasons: vec![reason.into()], bytes })

@@ -93,8 +93,11 @@ fn npm(path: &str, key: &str, files: Files<'_>) -> Result<Option<String>> {
     let Some(file) = files(path)?.and_then(|text| serde_json::from_str::<Value>(&text).ok()) else {
         return Ok(None);
     };
-    // `@scope/name` is one name.
-    Ok(file[key].as_str().map(|value| value.trim_start_matches('@').replace('/', "-")))
+    Ok(file[key].as_str().map(|value| match key {
+        // `@scope/name` is one name.
+        "name" => value.trim_start_matches('@').replace('/', "-"),
+        _ => value.to_owned(),
+    }))
 }
 
 impl super::Release {

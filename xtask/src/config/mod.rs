@@ -210,6 +210,7 @@ impl Config {
         (release_root, name): (String, String),
         raw: raw::Raw,
     ) -> Result<Self, (String, String)> {
+        of_no_shell(&raw)?;
         let at = |path: &str| clean(&root.join(path));
         let release = Release::resolve(raw.release, release_root, name, &at)?;
         let data =
@@ -271,7 +272,7 @@ impl Config {
     }
 
     /// The destinations that there are, for who has named none of them.
-    fn defined(&self) -> String {
+    pub(crate) fn defined(&self) -> String {
         let names: Vec<&str> = self.destinations.iter().map(|place| &*place.name).collect();
         let names = if names.is_empty() { "none".into() } else { names.join(", ") };
         format!("defined are: {names}")
@@ -330,6 +331,37 @@ impl Config {
             Err((what, next)) => Err(Error::refused(what, next)),
         }
     }
+}
+
+/// Refuses a path that only a shell could read: taken as it stands, it would be a folder called `~` in the repository.
+fn of_no_shell(raw: &raw::Raw) -> Result<(), (String, String)> {
+    let of = |key: &str, path: &Option<String>| (key.to_owned(), path.clone());
+    let mut paths = vec![
+        of("release.output-dir", &raw.release.output_dir),
+        of("drill.evidence-dir", &raw.drill.evidence_dir),
+        of("drill.deploy-dir", &raw.drill.deploy_dir),
+        of("drill.aside-dir", &raw.drill.aside_dir),
+        of("notify.ping-url-file", &raw.notify.ping_url_file),
+        of("docker.backup-dir", &raw.docker.backup_dir),
+    ];
+    for (name, set) in &raw.data {
+        paths.push((format!("data.{name}.source"), Some(set.source.clone())));
+        paths.push((format!("data.{name}.stage-dir"), set.stage_dir.clone()));
+    }
+    for (name, place) in &raw.destination {
+        paths.push((format!("destination.{name}.path"), Some(place.path.clone())));
+        paths.push((format!("destination.{name}.mount"), place.mount.clone()));
+    }
+    for (key, path) in paths {
+        let path = path.unwrap_or_default();
+        if path == "~" || path.starts_with("~/") || path.starts_with('$') {
+            return Err((
+                format!("{key} is {path:?}"),
+                "write the whole path: no shell reads this file".into(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Neither lies in the other: a backup would hold itself, or be taken for data.

@@ -62,7 +62,7 @@ pub(super) struct RawRelease {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawSet {
-    source: String,
+    pub source: String,
     #[serde(default)]
     exclude: Vec<String>,
     destination: Option<OneOrMore>,
@@ -73,7 +73,7 @@ pub(super) struct RawSet {
     sqlite: Databases,
     #[serde(default)]
     consistency: Consistency,
-    stage_dir: Option<String>,
+    pub stage_dir: Option<String>,
     #[serde(default)]
     before: Vec<String>,
     #[serde(default)]
@@ -100,8 +100,8 @@ enum OneOrMore {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawDestination {
-    path: String,
-    mount: Option<String>,
+    pub path: String,
+    pub mount: Option<String>,
     ssh: Option<String>,
     retry_for: Option<String>,
     confirm: Option<String>,
@@ -123,7 +123,7 @@ pub(super) struct RawDestination {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawDrill {
-    evidence_dir: Option<String>,
+    pub evidence_dir: Option<String>,
     spot_every: Option<String>,
     full_every: Option<String>,
     verify_every: Option<String>,
@@ -137,9 +137,9 @@ pub(super) struct RawDrill {
     rto_target: Option<String>,
     rpo_target: Option<String>,
     environment: Option<Vec<String>>,
-    deploy_dir: Option<String>,
+    pub deploy_dir: Option<String>,
     deploy: Option<String>,
-    aside_dir: Option<String>,
+    pub aside_dir: Option<String>,
     keep_aside: Option<String>,
     sign_with: Option<String>,
 }
@@ -151,7 +151,7 @@ pub(super) struct RawNotify {
     on_success: Vec<String>,
     #[serde(default)]
     on_failure: Vec<String>,
-    ping_url_file: Option<String>,
+    pub ping_url_file: Option<String>,
     timeout: Option<String>,
     environment: Option<Vec<String>>,
 }

@@ -3,7 +3,7 @@
 //! `history.jsonl` is append-only, one JSON object a line. It is what notices that a backup which was complete is
 //! gone although nothing pruned it. A removal has two records, `pruning` before it and `pruned` behind it: after a kill in
 //! between, what is gone is no loss, and what is there is a backup as before.
-use super::catalog::{Artifact, Catalog};
+use super::catalog::{self, Artifact, Catalog};
 use super::durable::append_line;
 use super::history;
 use super::names::ArtifactName;
@@ -78,6 +78,8 @@ pub struct Made {
     pub canary: Option<Canary>,
     /// How long it took to make it and bring it there.
     pub seconds: Option<f64>,
+    /// The folder that it is of, where the configuration named it: from the repository's root, if it lies there.
+    pub source: Option<String>,
 }
 
 /// A file of known content, which was written into a source right before its backup.
@@ -108,6 +110,32 @@ impl Against {
             Self::Length => "has another length than it was made with",
             Self::Part => "holds only a part: something could not be read when it was made",
         }
+    }
+}
+
+/// What is missing of a backup that was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its archive.
+    Archive,
+    /// Its marker alone: the archive lies there, and may be whole.
+    Marker,
+}
+
+impl Loss {
+    /// Of the backup that is shown as `path`.
+    pub fn finding(self, path: &str) -> Finding {
+        let (what, repair) = match self {
+            Self::Archive => (
+                "was a complete backup and is gone, though nothing pruned it",
+                "look who else writes to this drive, and make a new backup; `cargo xtask prune --forget-lost` accepts the loss",
+            ),
+            Self::Marker => (
+                "was a complete backup and has lost its marker, though nothing pruned it",
+                "`cargo xtask verify` on it reads it through; `docs/runbook.md`, The marker is lost, writes the marker anew",
+            ),
+        };
+        Finding::error(path, what, repair)
     }
 }
 
@@ -155,18 +183,27 @@ impl Known {
     /// Backups under `destination` that were complete, were not pruned, and are not in its `catalog`. Whoever does not hold
     /// the locks reads the history after the catalogue: what is removed meanwhile is on record before it goes.
     pub fn lost(&self, destination: &Path, catalog: &Catalog) -> Vec<Finding> {
+        self.losses(destination, catalog).into_iter().map(|(path, loss)| loss.finding(&path)).collect()
+    }
+
+    /// The same, each with what is missing of it.
+    pub fn losses(&self, destination: &Path, catalog: &Catalog) -> Vec<(String, Loss)> {
         let there = catalog.archives();
+        let listed: HashSet<String> = catalog.incomplete.iter().map(|path| show(path)).collect();
         let expected = self.made.keys().filter(|path| !self.doomed.contains(*path));
-        let lost = expected.filter(|path| Path::new(path).starts_with(destination) && !there.contains(*path));
-        lost.map(|path| {
-            let what = match Path::new(path).exists() {
-                true => "was a complete backup and has lost its marker, though nothing pruned it",
-                false => "was a complete backup and is gone, though nothing pruned it",
-            };
-            let repair = "look who else writes to this drive, and make a new backup; `cargo xtask prune --forget-lost` accepts the loss";
-            Finding::error(path, what, repair)
-        })
-        .collect()
+        let lost = expected.filter(|path| lies_at(path, destination) && !there.contains(*path));
+        lost.map(|path| (path.clone(), if listed.contains(path) { Loss::Marker } else { Loss::Archive }))
+            .collect()
+    }
+
+    /// Whether a file without a marker is of a backup that was complete and whose archive lies there still: it is no
+    /// leftover of a run, and nobody's to sweep.
+    pub fn has_lost_marker(&self, file: &Path, catalog: &Catalog) -> bool {
+        let Some(name) = catalog::unfinished(file) else { return false };
+        let archive = file.with_file_name(name.file());
+        let path = show(&archive);
+        let was_complete = self.made.contains_key(&path) && !self.doomed.contains(&path);
+        was_complete && catalog.incomplete.contains(&archive)
     }
 
     /// Takes note of a backup that a run without `--dry-run` would have made.
@@ -275,8 +312,7 @@ impl Memory {
         there: &HashSet<String>,
         time: &str,
     ) -> Result<()> {
-        let open: Vec<String> =
-            known.doomed.iter().filter(|path| Path::new(path).starts_with(folder)).cloned().collect();
+        let open: Vec<String> = known.doomed.iter().filter(|path| lies_at(path, folder)).cloned().collect();
         for path in open {
             known.doomed.remove(&path);
             let kind = if there.contains(&path) { "spared" } else { "pruned" };
@@ -288,6 +324,13 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// Whether a backup lies at a destination, as `DESTINATION/YYYY/MM-DD/NAME`, or a lock in a folder of bundles: what is in a
+/// folder further down may be another destination's.
+pub fn lies_at(path: &str, folder: &Path) -> bool {
+    let mut above = Path::new(path).ancestors().skip(1);
+    above.next() == Some(folder) || above.nth(1) == Some(folder)
 }
 
 /// The lines of a history that are not what was written.
@@ -319,6 +362,7 @@ impl Remembered {
                 } else {
                     // It was made anew, or found whole.
                     known.damaged.remove(&tarball);
+                    known.checked.remove(&tarball);
                     known.bundled.extend(time.map(|time| (lock.to_owned(), time)));
                 }
             }
@@ -358,7 +402,9 @@ impl Remembered {
                     let recipients = record["recipients"].as_array().map(names);
                     let canary = Canary::deserialize(&record["canary"]).ok();
                     known.last.extend(of_series(&path).map(|of| (of, path.clone())));
-                    known.made.insert(path, Made { bytes, partial, recipients, state, canary, seconds });
+                    let source = record["source"].as_str().map(str::to_owned);
+                    let made = Made { bytes, partial, recipients, state, canary, seconds, source };
+                    known.made.insert(path, made);
                 }
                 "confirmed" => known.confirmed.extend(time.map(|time| (path, time))),
                 "adopted" => drop(known.made.insert(path, Made::default())),
@@ -420,11 +466,14 @@ mod tests {
         let memory = Memory::at(home.path());
         memory.open().expect("opens");
         let drive = home.path().join("drive");
+        // Nor is what lies at a destination below it.
+        memory.event("backup", "t", &drive.join("below/2026/03-01/c")).expect("records");
+        let (home_of, drive) = (drive.clone(), drive.join("2026/03-01"));
         for name in ["a", "b"] {
             memory.event("backup", "t", &drive.join(name)).expect("records");
         }
         memory.event("pruned", "t", &drive.join("a")).expect("records");
-        let lost = || memory.known().expect("reads").lost(&drive, &Catalog::default());
+        let lost = || memory.known().expect("reads").lost(&home_of, &Catalog::default());
         assert!(lost().len() == 1 && lost()[0].path.ends_with("/b"), "{:?}", lost());
         // A removal that was begun is no loss, until somebody has seen the backup again.
         memory.event("pruning", "t", &drive.join("b")).expect("records");
@@ -432,12 +481,12 @@ mod tests {
         memory.event("spared", "t", &drive.join("b")).expect("records");
         assert_eq!(lost().len(), 1);
         let mut known = memory.known().expect("reads");
-        assert!(known.made.len() == 1 && known.doomed.is_empty(), "{known:?}");
+        assert!(known.made.len() == 2 && known.doomed.is_empty(), "{known:?}");
         memory.event("pruning", "t", &drive.join("b")).expect("records");
         known = memory.known().expect("reads");
-        memory.settle(&mut known, &drive, &HashSet::new(), "t").expect("records");
-        assert!(known.made.is_empty() && known.pruned.len() == 2, "{known:?}");
-        assert_eq!(memory.known().expect("reads").made.len(), 0);
+        memory.settle(&mut known, &home_of, &HashSet::new(), "t").expect("records");
+        assert!(known.made.len() == 1 && known.pruned.len() == 2, "{known:?}");
+        assert_eq!(memory.known().expect("reads").made.len(), 1);
         assert_eq!(memory.read().expect("reads").damage, None);
         assert_eq!(fs::read_to_string(home.path().join(".recovery/.gitignore")).expect("there"), "*\n");
     }

@@ -8,7 +8,7 @@ use super::catalog::{Artifact, Catalog, listing};
 use super::marker::{self, Sums};
 use super::mount::{self, Mounted};
 use crate::error::{Error, Result};
-use crate::tools::ssh::Host;
+use crate::tools::ssh::{Host, rsh};
 use crate::tools::{Tool, rsync};
 use crate::words::quoted;
 use rustix::io::Errno;
@@ -222,9 +222,9 @@ impl Remote {
         let path = |file: String| quoted(&artifact.archive.with_file_name(file).to_string_lossy());
         let mut files = vec![path(name.file()), path(name.marker())];
         files.extend(artifact.has_manifest.then(|| path(name.manifest())));
-        let rsh = match self.host.ssh.join(" ") {
-            plain if plain == "ssh" => String::new(),
-            other => format!(" --rsh={}", quoted(&other)),
+        let rsh = match &self.host.ssh[..] {
+            [ssh] if ssh == "ssh" => String::new(),
+            other => format!(" --rsh={}", quoted(&rsh(other))),
         };
         format!("rsync --times --protect-args{rsh} {} .", files.join(" "))
     }

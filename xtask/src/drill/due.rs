@@ -10,7 +10,7 @@
 use super::evidence::chain::{Stored, newest};
 use super::evidence::{Evidence, Verdict};
 use super::steps::Role;
-use crate::destination::memory::Known;
+use crate::destination::memory::{Known, lies_at};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use jiff::{SignedDuration, Timestamp};
@@ -60,6 +60,12 @@ pub enum Overdue {
 /// What is dated in the future says nothing about when the next is due.
 fn past(last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     last.filter(|last| last.duration_since(now) <= AHEAD)
+}
+
+/// The newest of these times that is not dated in the future, and only where all are, the newest of them: one run under a
+/// wrong clock does not hide what was done under a right one.
+pub fn newest_past(times: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    times.into_iter().max_by_key(|time| (past(Some(*time), now).is_some(), *time))
 }
 
 /// Whether to do it now; `last` is when it was last done well.
@@ -190,23 +196,24 @@ pub fn turn(
 
 /// As of when the backups of a series at a destination are good, as far as this repository remembers. What is partial,
 /// damaged, about to be removed, or not known to have arrived, is none.
-pub fn backed_up(known: &Known, series: &str, destination: &Path) -> Option<Timestamp> {
+pub fn backed_up(known: &Known, series: &str, destination: &Path, now: Timestamp) -> Option<Timestamp> {
     let good = known.made.iter().filter(|(path, made)| {
         let whole = !made.partial && !known.damaged.contains(*path);
         whole && !known.doomed.contains(*path) && !known.pending.contains(*path)
     });
-    let here = good.map(|(path, _)| path).filter(|path| Path::new(path).starts_with(destination));
+    let here = good.map(|(path, _)| path).filter(|path| lies_at(path, destination));
     let times = here.filter_map(|path| {
         let name = ArtifactName::parse(Path::new(path).file_name()?.to_str()?)?;
         let confirmed = known.confirmed.get(path).copied();
-        (name.series == series).then(|| confirmed.map_or(name.time, |time| time.max(name.time)))
+        (name.series == series).then(|| std::iter::once(name.time).chain(confirmed))
     });
-    times.max()
+    newest_past(times.flatten(), now)
 }
 
-/// When an artifact of this time was last read and compared: when it was made, which ends with that, or since then.
+/// When an artifact of this time was last read and compared: when it was made, which ends with that, or since then. What
+/// was recorded last counts, not the later time: what a clock that was ahead has made would never be settled.
 pub fn read_back(known: &Known, archive: &str, made: Timestamp) -> Timestamp {
-    known.checked.get(archive).map_or(made, |checked| made.max(*checked))
+    known.checked.get(archive).copied().unwrap_or(made)
 }
 
 #[cfg(test)]
@@ -364,6 +371,8 @@ mod tests {
         assert_eq!(read_back(&known, "/a", made), made);
         known.checked.insert("/a".into(), later);
         assert_eq!((read_back(&known, "/a", made), read_back(&known, "/b", made)), (later, made));
+        let ahead = at("2027-03-01T00:00:00Z");
+        assert_eq!((read_back(&known, "/a", ahead), read_back(&known, "/b", ahead)), (later, ahead));
     }
 
     #[test]
@@ -377,7 +386,8 @@ mod tests {
         {
             known.made.insert(path(folder, series, day), Made::default());
         }
-        let last = |known: &Known| backed_up(known, "a", Path::new("/d")).map(|time| time.to_string());
+        let now = at("2026-03-10T00:00:00Z");
+        let last = |known: &Known| backed_up(known, "a", Path::new("/d"), now).map(|time| time.to_string());
         assert_eq!(last(&known).as_deref(), Some("2026-03-03T00:00:00Z"));
         let newest = path("/d", "a", 3);
         for spoil in 0..4 {
@@ -392,7 +402,13 @@ mod tests {
         }
         known.confirmed.insert(path("/d", "a", 1), at("2026-03-09T00:00:00Z"));
         assert_eq!(last(&known).as_deref(), Some("2026-03-09T00:00:00Z"), "it still holds what there is");
-        assert_eq!(backed_up(&known, "b", Path::new("/d")), None);
+        assert_eq!(backed_up(&known, "b", Path::new("/d"), now), None);
+        // A clock that was ahead once hides nothing.
+        known.confirmed.insert(path("/d", "a", 1), at("2027-03-09T00:00:00Z"));
+        known.made.insert(path("/d", "a", 20), Made::default());
+        assert_eq!(last(&known).as_deref(), Some("2026-03-03T00:00:00Z"));
+        known.made.retain(|path, _| path.contains("/03-20/"));
+        assert_eq!(last(&known).as_deref(), Some("2026-03-20T00:00:00Z"), "it is told as what it is");
     }
 
     #[test]

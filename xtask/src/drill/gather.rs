@@ -392,8 +392,9 @@ impl Backups {
         };
         self.findings.extend(found.findings.into_iter().filter(|finding| ours(&finding.path)));
         for path in found.incomplete.iter().map(|path| show(path)).filter(|path| ours(path)) {
-            let what = "has no .sha256: it was never completed, and is not drilled";
-            self.findings.push(Finding::warning(path, what, "run `cargo xtask prune` to sweep it"));
+            let what = "has no .sha256: it never was completed, or has lost its marker, and is not drilled";
+            let repair = "`cargo xtask prune` sweeps after a day what never was completed";
+            self.findings.push(Finding::warning(path, what, repair));
         }
         let known: Vec<ArtifactName> = self.artifacts.iter().map(|known| known.name.clone()).collect();
         for one in found.complete {

@@ -156,13 +156,16 @@ pub fn from_the_future(
     let told = |a: &Planned| {
         let ahead = as_of(a, confirmed).duration_since(started_at);
         let by = duration(Some(ahead.as_secs_f64()));
-        let dated = format!("is dated {by} after this drill's start: a clock is or was wrong");
+        let dated = format!("is dated {by} after this drill's start");
         if ahead > AHEAD {
-            let what = format!("{dated}, and it may not be the newest; its age is not measured");
+            let what = format!(
+                "{dated}: a clock is or was wrong, and it may not be the newest; its age is not measured"
+            );
             Some(Finding::error(&a.file, what, "check the clocks"))
         } else if ahead.is_positive() && a.kind.role == Role::Data {
             let what = format!("{dated}, and its age is not measured");
-            Some(Finding::warning(&a.file, what, "check the clocks"))
+            let next = "each backup has a second of its own, so that several at a time are dated ahead; else check the clocks";
+            Some(Finding::warning(&a.file, what, next))
         } else {
             None
         }

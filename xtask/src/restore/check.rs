@@ -158,7 +158,9 @@ pub(super) fn unmasked(source: &Source, error: Error) -> Error {
 fn check_content(source: &Source, secret: Option<&Secret>, checked: &mut Checked) -> Result<Option<String>> {
     let with_manifest = source.with_manifest(secret, |listed| {
         checked.manifest = true;
-        check_groups(source, secret, listed, checked)
+        let digest = check_groups(source, secret, listed, checked)?;
+        checked.findings.extend(listed.partial(source));
+        Ok(digest)
     });
     let damage = match with_manifest {
         Ok(Some(digest)) => return Ok(digest),
@@ -192,7 +194,9 @@ fn check_content(source: &Source, secret: Option<&Secret>, checked: &mut Checked
 fn check_digests(source: &Source, archive: Option<String>, findings: &mut Vec<Finding>) -> Result<()> {
     let Some((sums, oddities)) = source.read_marker()? else {
         let what = "has no .sha256 beside it: its digest could not be compared";
-        findings.push(Finding::warning(source.name(), what, "a backup without one never was completed"));
+        let repair =
+            "it never was completed, or has lost its marker: see `docs/runbook.md`, The marker is lost";
+        findings.push(Finding::warning(source.name(), what, repair));
         return Ok(());
     };
     let marker = show(source.marker.as_deref().unwrap_or(&source.archive));

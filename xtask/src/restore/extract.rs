@@ -102,6 +102,11 @@ fn extract_to(
     let mut extracted = Extracted::default();
     let mut read = || {
         let selection = Selection::new(source, secret, wanted)?;
+        let nothing = |pattern: &str| {
+            let what = format!("holds nothing that {pattern} matches; what other patterns match is restored");
+            Finding::error(source.name(), what, MATCHED)
+        };
+        extracted.findings.extend(selection.unmatched().into_iter().map(nothing));
         let listed = source.with_manifest(secret, |listed| {
             let mut restoring = Restoring {
                 source,
@@ -112,7 +117,10 @@ fn extract_to(
                 on_damage,
                 lost: None,
             };
-            with_manifest(secret, &mut restoring)
+            with_manifest(secret, &mut restoring)?;
+            let partial = restoring.listed.partial(source);
+            restoring.extracted.findings.extend(partial);
+            Ok(())
         })?;
         if listed.is_none() {
             extracted.findings.push(Finding::warning(
@@ -127,15 +135,15 @@ fn extract_to(
     let listed = read().map_err(|error| unmasked(source, error))?;
     if let (0, Wanted::Paths(select)) = (extracted.entries, wanted) {
         let what = format!("{} holds nothing that {} matches", source.name(), select.patterns.join(" or "));
-        return Err(Error::refused(
-            what,
-            "a pattern is matched against the whole path, which begins with the set's folder: 'data/conf/*.toml', or '**/*.toml'; \
-             an earlier backup may have what is gone (--at)",
-        ));
+        return Err(Error::refused(what, MATCHED));
     }
     extracted.findings.extend(tree.finish(listed)?);
     Ok(extracted)
 }
+
+/// How patterns are meant.
+const MATCHED: &str = "a pattern is matched against the whole path, which begins with the set's folder: \
+                       'data/conf/*.toml', or '**/*.toml'; an earlier backup may have what is gone (--at)";
 
 fn with_manifest(secret: Option<&Secret>, restoring: &mut Restoring<'_, '_>) -> Result<()> {
     let (source, codec, files) = (restoring.source, restoring.listed.codec(), restoring.tree.files());

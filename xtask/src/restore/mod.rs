@@ -21,6 +21,7 @@ use crate::destination::marker::{self, Sums};
 use crate::destination::read;
 use crate::destination::releases::Bundle;
 use crate::error::{Error, Result};
+use crate::finding::Finding;
 use crate::progress;
 use crate::tools::gpg::{self, Secret};
 use std::collections::VecDeque;
@@ -242,6 +243,13 @@ impl Listed<'_> {
             self.records.extend(group.records);
         }
         Ok(self.records.pop_front())
+    }
+
+    /// What is told, behind the last entry, of an archive that was not made without an error.
+    fn partial(&self, source: &Source) -> Option<Finding> {
+        let errors = self.groups.errors;
+        let what = format!("was made with errors ({errors}): it may hold only a part of its source");
+        (errors > 0).then(|| Finding::warning(source.name(), what, "an older one may have the rest"))
     }
 
     fn next_group(&mut self) -> Result<Option<Group>> {

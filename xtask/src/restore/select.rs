@@ -6,7 +6,7 @@ use crate::archive::reader::decode;
 use crate::error::Result;
 use crate::tools::gpg::Secret;
 use globset::GlobSet;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
@@ -53,13 +53,16 @@ pub(super) struct Selection<'a> {
     wanted: Wanted<'a>,
     /// Folders and targets that do not match by themselves.
     besides: HashSet<Vec<u8>>,
+    /// The patterns that nothing has matched so far, by their numbers.
+    unmatched: BTreeSet<usize>,
 }
 
 impl<'a> Selection<'a> {
     /// Reads the manifest, or without one the archive, once ahead: a folder stands before what is in it. For a
     /// part it is read again while links lead to more.
     pub(super) fn new(source: &Source, secret: Option<&Secret>, wanted: Wanted<'a>) -> Result<Self> {
-        let mut selection = Self { wanted, besides: HashSet::new() };
+        let patterns = if let Wanted::Paths(select) = wanted { select.patterns.len() } else { 0 };
+        let mut selection = Self { wanted, besides: HashSet::new(), unmatched: (0..patterns).collect() };
         if let Wanted::Part(window) = wanted {
             selection.besides.extend(window.always.iter().cloned());
         }
@@ -102,6 +105,12 @@ impl<'a> Selection<'a> {
         if !self.wants(&entry.path, block) {
             return;
         }
+        if let (Wanted::Paths(select), false) = (self.wanted, self.unmatched.is_empty()) {
+            let matched = above(&entry.path).flat_map(|part| select.globs.matches(part));
+            for number in matched {
+                self.unmatched.remove(&number);
+            }
+        }
         let slashes = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         self.besides.extend(slashes.map(|(at, _)| entry.path[..at].to_vec()));
         if entry.kind == Kind::Hardlink {
@@ -114,6 +123,12 @@ impl<'a> Selection<'a> {
     /// Whether somebody will look at what lies behind it.
     fn is_named(&self, path: &[u8]) -> bool {
         matches!(self.wanted, Wanted::Part(_)) && self.besides.contains(path)
+    }
+
+    /// The patterns that match nothing.
+    pub(super) fn unmatched(&self) -> Vec<&'a str> {
+        let Wanted::Paths(select) = self.wanted else { return Vec::new() };
+        self.unmatched.iter().map(|number| select.patterns[*number].as_str()).collect()
     }
 
     pub(super) fn all(&self) -> bool {
@@ -133,7 +148,12 @@ impl<'a> Selection<'a> {
 
 /// A pattern matches a path, or a folder above it.
 fn matches(globs: &GlobSet, path: &[u8]) -> bool {
-    Path::new(OsStr::from_bytes(path)).ancestors().any(|part| globs.is_match(part))
+    above(path).any(|part| globs.is_match(part))
+}
+
+/// A path, and the folders above it.
+fn above(path: &[u8]) -> impl Iterator<Item = &Path> {
+    Path::new(OsStr::from_bytes(path)).ancestors()
 }
 
 /// Where a symbolic link leads within the archive, by name alone; nowhere when it leads out of it.

@@ -38,9 +38,9 @@ impl Host {
         self.ssh.iter().cloned().chain(options).collect()
     }
 
-    /// The same as the one line that `rsync --rsh` takes, which it splits at blanks and quotes.
+    /// The same for `rsync --rsh`.
     pub(super) fn remote_shell(&self) -> String {
-        self.argv().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        rsh(&self.argv())
     }
 
     /// Runs `script` with `sh` over there, however long it takes, and returns its standard output.
@@ -143,9 +143,41 @@ impl Answer {
     }
 }
 
+/// Words as the one line that `rsync --rsh` takes: it splits at blanks, knows quotes, and in them takes two for one, as rsync(1)
+/// says. No shell reads it.
+pub fn rsh(words: &[String]) -> String {
+    let quoted = |word: &String| match word.contains([' ', '\'', '"']) || word.is_empty() {
+        true => format!("'{}'", word.replace('\'', "''")),
+        false => word.clone(),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// rsync itself says how it has split the line: it runs the first word with the others.
+    #[test]
+    fn rsync_splits_a_line_into_the_words_that_it_was_made_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (said, script) = (folder.path().join("said"), folder.path().join("it's a shell"));
+        let text = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > '{}'\nexit 1\n", said.display());
+        std::fs::write(&script, text).expect("writes");
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .expect("marks");
+        let odd = ["-i", "a key's \"name\"", "-o", "plain=1"].map(str::to_owned);
+        let line = rsh(&[&[script.display().to_string()], &odd[..]].concat());
+        let shell = shell_in(folder.path()).expect("a shell");
+        cmd!(shell, "rsync --rsh={line} far:/x .")
+            .ignore_status()
+            .quiet()
+            .ignore_stderr()
+            .run()
+            .expect("runs");
+        let said = std::fs::read_to_string(said).expect("it was run");
+        assert_eq!(said.lines().take(4).collect::<Vec<_>>(), odd);
+    }
 
     #[test]
     fn a_word_stays_one_word() {

@@ -92,7 +92,15 @@ enum Line {
         /// Of the source, as it was when all of it was read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state: Option<String>,
+        /// How many errors its making had: about what could not be read, say, and is not in the archive.
+        #[serde(default, skip_serializing_if = "is_none")]
+        errors: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A name is a string where it is UTF-8, else hexadecimal under a key of its own.

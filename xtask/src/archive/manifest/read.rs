@@ -26,6 +26,8 @@ pub struct Groups<'a> {
     offsets: (u64, u64),
     last_path: Option<Vec<u8>>,
     ended: bool,
+    /// How many errors the archive was made with; known behind the last group.
+    pub errors: u64,
 }
 
 /// Lines of a decompressed manifest, none longer than [`MAX_LINE`].
@@ -73,7 +75,7 @@ impl<'a> Groups<'a> {
         let offsets = (header.codec.prologue().len() as u64, 0);
         let ahead = lines.line()?;
         let (blocks, entries, last_path, ended) = (0, 0, None, false);
-        Ok(Self { header, lines, ahead, blocks, entries, offsets, last_path, ended })
+        Ok(Self { header, lines, ahead, blocks, entries, offsets, last_path, ended, errors: 0 })
     }
 
     /// The next group; `None` behind the last, which holds no entry.
@@ -116,12 +118,12 @@ impl<'a> Groups<'a> {
         match &self.ahead {
             Some(Line::Block(_)) if !group.records.is_empty() => Ok(Some(group)),
             // The end-of-archive marker fits one block.
-            Some(Line::End { blocks, entries, .. })
+            Some(Line::End { blocks, entries, errors, .. })
                 if (*blocks, *entries) == (self.blocks, self.entries)
                     && group.records.is_empty()
                     && group.blocks.len() == 1 =>
             {
-                self.ended = true;
+                (self.ended, self.errors) = (true, *errors);
                 match self.lines.next()? {
                     None => Ok(Some(group)),
                     Some(_) => Err(self.lines.wrong()),

@@ -41,8 +41,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Writes the end, and returns the number of entries.
-    pub(in crate::archive) fn finish(mut self, state: Option<String>) -> Result<u64, FormatError> {
-        self.line(&Line::End { blocks: self.blocks, entries: self.entries, state })?;
+    pub(in crate::archive) fn finish(
+        mut self,
+        state: Option<String>,
+        errors: u64,
+    ) -> Result<u64, FormatError> {
+        self.line(&Line::End { blocks: self.blocks, entries: self.entries, state, errors })?;
         self.pack()?;
         let epilogue = self.codec.epilogue(self.crc.finalize(), self.bytes);
         self.sink.write_all(&epilogue).and_then(|()| self.sink.flush()).map_err(FormatError::Io)?;

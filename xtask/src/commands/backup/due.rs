@@ -44,7 +44,7 @@ pub(super) fn sort(
 /// Why a set is due, if it is.
 fn is_due(args: &Args, ctx: &Context, known: &Known, (set, destinations): &Selected) -> Result<Option<Why>> {
     let series = series(args, set)?;
-    let last = |place: &Destination| backed_up(known, &series, &place.place.path);
+    let last = |place: &Destination| backed_up(known, &series, &place.place.path, ctx.now);
     Ok(destinations.iter().find_map(|place| match due(last(place), set.backup_every, ctx.now) {
         Due::Now(why) => Some(why),
         Due::At(_) => None,

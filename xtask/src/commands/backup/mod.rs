@@ -155,6 +155,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let memory = super::memory(&config);
     let (selected, not_due) = due::sort(args, ctx, memory.as_ref(), select::select(args, ctx, &config)?)?;
     if selected.is_empty() {
+        // Of a drill that was killed it would say nothing else; one that is at work holds the lock.
+        if let Some(memory) = memory.as_ref().filter(|memory| lock::holder_of(memory.root()).is_none()) {
+            journal::refuse_open(memory.root())?;
+        }
         ctx.told.idle();
         report(args, ctx, &not_due);
         return Ok(Exit::Done);

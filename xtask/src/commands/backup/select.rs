@@ -57,10 +57,16 @@ pub(super) fn select(
         None => {}
     }
     if sets.is_empty() {
-        return Err(Error::refused(
-            "there is nothing to back up: no data set is configured",
-            "add [data.NAME] to recovery.toml (`cargo xtask init` writes a file to fill in), or give --source and --dest",
-        ));
+        let next = match &config.file {
+            Some(file) => format!(
+                "name your data and a destination in {}, where it has comments; or give --source and --dest",
+                show(file)
+            ),
+            None => "add [data.NAME] to recovery.toml (`cargo xtask init` writes a file to fill in), or give --source and \
+                     --dest"
+                .into(),
+        };
+        return Err(Error::refused("there is nothing to back up: no data set is configured", next));
     }
     sets.into_iter().map(|set| Ok((set.clone(), destinations(args, ctx, config, &set)?))).collect()
 }

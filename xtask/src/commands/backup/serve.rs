@@ -45,6 +45,7 @@ impl Work<'_> {
         }
         let plan = Plan { place: place.clone(), mounted: ready.mounted.clone(), name: self.name() };
         if self.args.dry_run {
+            self.done.findings.extend(may_not_fit(ready, self.survey.bytes));
             return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
         }
         let Some(folder) = outbox else {
@@ -168,7 +169,7 @@ impl Work<'_> {
                 "artifact": show(&copied.archive), "sha256": master.digest(), "bytes": master.bytes,
                 "errors": self.errors.unwrap_or(0), "durability": copied.durability, "pending": copied.pending,
                 "recipients": recipients, "state": self.survey.state, "canary": canary,
-                "seconds": rounded(self.stopwatch.elapsed().as_secs_f64()),
+                "seconds": rounded(self.stopwatch.elapsed().as_secs_f64()), "source": self.source,
             });
             memory.record(&record)
         };
@@ -186,6 +187,17 @@ fn has_room(ready: &Ready, needed: u64) -> Result<()> {
     ready.mounted.writable()?;
     let next = "free some room there: `cargo xtask prune --dry-run` lists what may go; nothing was written";
     space::enough(&ready.mounted, &ready.destination.place.path, needed, next)
+}
+
+/// How far content can be packed is not known before.
+fn may_not_fit(ready: &Ready, bytes: u64) -> Option<Finding> {
+    let free = ready.mounted.free_bytes.filter(|free| *free < bytes)?;
+    let what = format!(
+        "has {} free for {} before they are packed: that may not be enough",
+        crate::ui::bytes(free),
+        crate::ui::bytes(bytes)
+    );
+    Some(Finding::info(show(&ready.destination.place.path), what))
 }
 
 /// A drive that went away makes any error; it is told as what it is.

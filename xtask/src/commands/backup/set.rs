@@ -12,7 +12,7 @@ use crate::cli::BackupArgs as Args;
 use crate::commands::{Context, lost_key_files};
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
-use crate::destination::memory::{Canary, Known, Memory};
+use crate::destination::memory::{Canary, Known, Memory, lies_at};
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
 use crate::destination::retention::AHEAD;
@@ -58,6 +58,8 @@ pub(super) struct Work<'a> {
     pub known: Known,
     pub folder: Folder,
     pub survey: Survey,
+    /// As the history has it, where the configuration names it.
+    pub source: Option<String>,
     /// The complete backup that is copied from, as soon as there is one.
     pub master: Option<Master>,
     /// Where it lies when no folder could take it.
@@ -107,6 +109,14 @@ pub(super) fn one(
     }
     let (folder, survey) = source?;
     let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
+    let named = args.source.is_none().then(|| of_root(&set.source, memory));
+    let of_another = named.as_ref().and_then(|own| another(own, &known, &destinations, &series));
+    if let Some(other) = of_another.filter(|_| !args.force) {
+        let what = format!("{}: the last backup of that name at {} is of {}", set.name, other.0, other.1);
+        let next = "give one of the two sets another name: their backups would take each other's place; if the data has \
+                    moved, `cargo xtask backup --force`";
+        return Err(Error::refused(what, next));
+    }
     let mut work = Work {
         args,
         ctx,
@@ -131,6 +141,7 @@ pub(super) fn one(
         set,
         folder,
         survey,
+        source: named,
         master: None,
         outbox: None,
         prunable: Vec::new(),
@@ -139,6 +150,30 @@ pub(super) fn one(
     };
     work.rounds(destinations, locks)?;
     Ok(work.outcome())
+}
+
+/// A folder as the history has it: a repository may move, and its data with it.
+fn of_root(folder: &Path, memory: Option<&Memory>) -> String {
+    let root = memory.and_then(|memory| memory.root().parent());
+    match root.and_then(|root| folder.strip_prefix(root).ok()) {
+        Some(below) if below.as_os_str().is_empty() => ".".into(),
+        Some(below) => show(below),
+        None => show(folder),
+    }
+}
+
+/// Where the last backup of the series is of another folder, and of which.
+fn another<'a>(
+    own: &str,
+    known: &'a Known,
+    places: &[Destination],
+    series: &str,
+) -> Option<(String, &'a str)> {
+    places.iter().find_map(|place| {
+        let last = known.last.get(&(place.place.path.clone(), series.to_owned()))?;
+        let other = known.made.get(last)?.source.as_deref().filter(|other| *other != own)?;
+        Some((place.name.clone(), other))
+    })
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
@@ -242,7 +277,7 @@ impl Work<'_> {
     fn strange(&self, one: &Ready) -> Option<Finding> {
         let path = &one.destination.place.path;
         let there = one.catalog.archives();
-        let on_record = self.known.made.keys().filter(|made| Path::new(made).starts_with(path));
+        let on_record = self.known.made.keys().filter(|made| lies_at(made, path));
         let expected = on_record.filter(|made| !self.known.doomed.contains(*made));
         let (mut count, mut found) = (0, false);
         for made in expected {

@@ -13,5 +13,5 @@ use std::path::Path;
 pub fn enough(mounted: &Mounted, path: &Path, needed: u64, next: &str) -> Result<()> {
     let Some(free) = mounted.free_bytes.filter(|free| *free < needed.max(1)) else { return Ok(()) };
     let (free, needed) = (crate::ui::bytes(free), crate::ui::bytes(needed));
-    Err(Error::refused(format!("{} has {free} free, and {needed} are needed", show(path)), next))
+    Err(Error::refused(format!("{} has {free} free, and at least {needed} are needed", show(path)), next))
 }

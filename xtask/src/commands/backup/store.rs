@@ -143,6 +143,9 @@ fn pack(
             let findings = pour.finish();
             let quiet = |found: &Finding| found.severity == Severity::Info;
             let whole = left_out.is_empty() && findings.iter().chain(&what.findings).all(quiet);
+            let errors =
+                findings.iter().chain(&what.findings).filter(|found| found.severity == Severity::Error);
+            builder.source_errors(errors.count() as u64);
             if let (true, Some(state)) = (whole, &what.archiving.survey.state) {
                 builder.source_state(state.clone());
             }

@@ -6,12 +6,12 @@ mod repository;
 
 use super::environment::values;
 use super::restore_drill::full;
-use super::{Context, lost_key_files, memory, notify};
+use super::{Context, lost_key_files, memory, notify, overdue};
 use crate::config::live::Consistency;
 use crate::config::{Config, DataSet, Deploy, Destination, Encryption, keys};
 use crate::destination::catalog::Catalog;
 use crate::destination::lock;
-use crate::destination::memory::Memory;
+use crate::destination::memory::{Known, Memory};
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::AHEAD;
 use crate::drill::demands::Published;
@@ -119,8 +119,14 @@ impl Doctor<'_> {
         if let Some(repository) = repository {
             for set in &config.data {
                 self.kept_out_of(repository, "data", &set.name, &set.source);
-                self.tracked(repository, set);
+                self.tracked(repository, "data", &set.name, &set.source);
             }
+            let local = config.destinations.iter().filter(|place| place.place.remote.is_none());
+            for place in local {
+                self.kept_out_of(repository, "destination", &place.name, &place.place.path);
+                self.tracked(repository, "destination", &place.name, &place.place.path);
+            }
+            self.tracked(repository, "folder", "releases", &config.release.output_dir);
             self.release(repository, config);
             self.kept_out_of(repository, "folder", "releases", &config.release.output_dir);
         }
@@ -130,8 +136,9 @@ impl Doctor<'_> {
             Err(error) => self.error("folder", "releases", &error),
         }
         self.tools(&needs);
+        let known = memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
         for place in &config.destinations {
-            self.destination(config, place);
+            self.destination(config, place, &known);
         }
         self.drill(config);
         self.commands(config);
@@ -196,7 +203,7 @@ impl Doctor<'_> {
     }
 
     /// A drive as a backup looks at it, and the keys of what lies there.
-    fn destination(&mut self, config: &Config, place: &Destination) {
+    fn destination(&mut self, config: &Config, place: &Destination, known: &Known) {
         let (mounted, catalog) = match place.place.look(false) {
             Ok(seen) => seen,
             Err(error) => {
@@ -224,7 +231,7 @@ impl Doctor<'_> {
         }
         self.sealing(place);
         for set in super::status::sets_at(config, place) {
-            self.newest(set, place, &catalog);
+            self.newest(set, place, &catalog, known);
         }
     }
 
@@ -246,12 +253,21 @@ impl Doctor<'_> {
     }
 
     /// Whether the newest backup of a set opens, and whether its time is one that can be.
-    fn newest(&mut self, set: &DataSet, place: &Destination, catalog: &Catalog) {
-        let Some(latest) = catalog.latest(&set.name, None) else {
+    fn newest(&mut self, set: &DataSet, place: &Destination, catalog: &Catalog, known: &Known) {
+        let counted = overdue::ours(known, catalog, &set.name);
+        let Some(latest) = counted.max_by_key(|artifact| artifact.name.time) else {
             let seen = format!("none at {}", place.name);
             return self.wrong("backup", &set.name, State::Warning, &seen, "`cargo xtask backup`");
         };
         let name = show(latest.archive.file_name().unwrap_or_default().as_ref());
+        if let Some(wrong) = known.wrong_with(latest) {
+            let seen = format!("{name} {}", wrong.what);
+            return self.wrong("backup", &set.name, State::Failed, &seen, &wrong.repair);
+        }
+        let name = match known.is_on_record(latest) {
+            true => name,
+            false => format!("{name}, which is not on record here (another may have made it),"),
+        };
         if self.ctx.now.duration_since(latest.name.time) < -AHEAD {
             let seen = format!("{name} is dated in the future: this machine's clock is wrong, or was");
             return self.wrong(

@@ -2,9 +2,11 @@
 //! tree that is not for commits.
 use super::{Doctor, State};
 use crate::commands::snapshot;
-use crate::config::{Config, DataSet};
+use crate::config::Config;
+use crate::finding::{self, Severity};
 use crate::shown::show;
-use crate::tools::git::Repository;
+use crate::tools::git::{Repository, Tracked};
+use crate::words::word;
 use std::path::Path;
 
 impl Doctor<'_> {
@@ -59,25 +61,51 @@ impl Doctor<'_> {
         }
     }
 
-    /// Data that is in commits already is in every bundle, and changes with each checkout.
-    pub(super) fn tracked(&mut self, repository: &Repository, set: &DataSet) {
-        let Ok(folder) = set.source.canonicalize() else { return };
-        if folder.starts_with(repository.root()) && repository.tracks_all_of(&folder).unwrap_or(false) {
-            let seen = format!("git tracks all of {}: it is in every bundle, for all to read", show(&folder));
-            let next = "`git rm -r --cached` takes it out of the next commit; or leave it to git, and take the set out";
-            self.wrong("data", &format!("{}: commits", set.name), State::Warning, &seen, next);
+    /// Data that is in commits already is in every bundle, and changes with each checkout. Some of it may be there on purpose;
+    /// of bundles and backups nothing is.
+    pub(super) fn tracked(&mut self, repository: &Repository, part: &'static str, name: &str, folder: &Path) {
+        let Ok(folder) = folder.canonicalize() else { return };
+        if !folder.starts_with(repository.root()) {
+            return;
         }
+        let shown = show(&folder);
+        let seen = match (repository.tracked(&folder).unwrap_or(Tracked::Nothing), part) {
+            (Tracked::All, "data") => {
+                format!(
+                    "git tracks all of {shown}: it is in commits, and in each bundle that does not exclude it"
+                )
+            }
+            (Tracked::Part | Tracked::All, "folder" | "destination") => {
+                format!(
+                    "git tracks files of {shown}: they are in commits, and in each bundle that does not exclude them"
+                )
+            }
+            _ => return,
+        };
+        let next = format!("`git rm -r --cached {}` takes it out of the next commit", word(&shown));
+        self.wrong(part, &format!("{name}: commits"), State::Warning, &seen, &next);
     }
 
-    /// How a bundle of the working tree's commit would be called.
+    /// What a bundle of the working tree's commit would be called, and what refuses it.
     pub(super) fn release(&mut self, repository: &Repository, config: &Config) {
-        let named = repository.blobs().and_then(|mut blobs| {
-            let commit = repository.resolve("HEAD", &mut blobs)?;
-            snapshot::version(None, &config.release, &commit, &mut blobs)
-        });
-        match named {
-            Ok(version) => self.add("release", &config.release.name, State::Ok, version),
-            Err(error) => self.error("release", &config.release.name, &error),
+        let is_there =
+            repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs)).is_ok();
+        // That there is no commit was told with the repository.
+        if !is_there {
+            return;
+        }
+        let name = &config.release.name;
+        match snapshot::foreseen(config, repository.clone(), self.ctx) {
+            Ok((version, findings)) => {
+                let refused = finding::any_error(&findings);
+                for one in findings.iter().filter(|one| one.severity == Severity::Error) {
+                    self.wrong("release", &one.path, State::Failed, &one.what, &one.repair);
+                }
+                if !refused {
+                    self.add("release", name, State::Ok, version);
+                }
+            }
+            Err(error) => self.error("release", name, &error),
         }
     }
 }

@@ -133,12 +133,13 @@ impl Subject {
 
     /// What is told of an address that names the tag of something else, as far as one can see.
     pub fn of_another(&self, url: &str) -> Option<Finding> {
-        let (Published { tag, .. }, lock) = (Published::at(url)?, &self.bundle.lock);
-        let version = lock.version.trim_start_matches('v');
-        let own = tag.contains(version);
-        let what = format!("is of {}, and the address is that of a release {tag}", lock.version);
+        let (Published { tag, .. }, version) = (Published::at(url)?, &self.bundle.lock.version);
+        // One that is made of the commit's name stands in no tag, and a working tree has none.
+        let is_any = version.starts_with("git-") || version.ends_with("-dirty");
+        let what = format!("is of {version}, and the address is that of a release {tag}");
         let repair = "`cargo xtask publish --url URL --replace-url` records another";
-        (!own).then(|| Finding::warning(show(&self.bundle.lock_path), what, repair))
+        (!is_any && !is_of(&tag, version))
+            .then(|| Finding::warning(show(&self.bundle.lock_path), what, repair))
     }
 
     /// What is told where the lock has another address, which this one takes the place of.
@@ -301,14 +302,15 @@ fn tag_of(version: &str, tags: &[String]) -> Option<String> {
     if tags.is_empty() || tags.iter().any(|tag| tag == version) {
         return Some(version.to_owned());
     }
-    let number = version.strip_prefix('v').unwrap_or(version);
-    let its = |tag: &&String| {
-        let label = tag.strip_suffix(number).map(|rest| rest.strip_suffix('v').unwrap_or(rest));
-        version.starts_with("git-")
-            || label.is_some_and(|rest| rest.ends_with(['/', '@', '-', '_']) || rest.is_empty())
-    };
-    let mut all = tags.iter().filter(its);
+    let mut all = tags.iter().filter(|tag| version.starts_with("git-") || is_of(tag, version));
     all.next().filter(|_| all.next().is_none()).cloned()
+}
+
+/// Whether a tag is a version, or ends in it behind a name: that of 1.0.0 is neither `v11.0.0` nor `v1.0.0-rc.1`.
+fn is_of(tag: &str, version: &str) -> bool {
+    let number = version.strip_prefix('v').unwrap_or(version);
+    let label = tag.strip_suffix(number).map(|rest| rest.strip_suffix('v').unwrap_or(rest));
+    label.is_some_and(|rest| rest.ends_with(['/', '@', '-', '_']) || rest.is_empty())
 }
 
 /// That a tag is on another commit than the bundle's.
@@ -368,6 +370,7 @@ mod tests {
             ("v1.0.0", &["1.0.0"], Some("1.0.0")),
             ("v1.0.0", &["v1.4.2"], None),
             ("v1.0.0", &["v11.0.0"], None),
+            ("v1.0.0", &["v1.0.0-rc.1"], None),
             ("v1.0.0", &["a/v1.0.0", "b/v1.0.0"], None),
             ("git-1a2b3c4d5e6f", &["v3"], Some("v3")),
             ("git-1a2b3c4d5e6f", &["v3", "v4"], None),

@@ -80,7 +80,7 @@ pub(super) fn find(
         return Ok(Found { copies: vec![copy], findings: Vec::new() });
     }
     let (mut candidates, mut away, mut findings) = (Vec::new(), None, Vec::new());
-    let mut undigested = Vec::new();
+    let (mut undigested, mut incomplete) = (Vec::new(), Vec::new());
     for place in &config.destinations {
         match place.place.look(false) {
             Ok((_, catalog)) => {
@@ -97,6 +97,7 @@ pub(super) fn find(
                     let name = ArtifactName::parse(archive.file_name()?.to_str()?).filter(meant)?;
                     Some((name.time, archive))
                 }));
+                incomplete.extend(catalog.incomplete.iter().map(|path| show(path)));
             }
             // In an emergency what is there must be enough.
             Err(error) => {
@@ -142,7 +143,7 @@ pub(super) fn find(
         Finding::warning(show(&archive), what, repair)
     }));
     let there = |path: &String| candidates.iter().any(|other| show(&other.artifact.archive) == *path);
-    findings.extend(missing(known, what, (time, at), &there));
+    findings.extend(missing(known, what, (time, at), &there, &incomplete));
     Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings })
 }
 
@@ -235,6 +236,7 @@ fn missing(
     series: &str,
     (found, at): (Timestamp, Option<Timestamp>),
     there: &dyn Fn(&String) -> bool,
+    incomplete: &[String],
 ) -> Option<Finding> {
     let newer = |path: &String| {
         let name = ArtifactName::parse(Path::new(path).file_name()?.to_str()?)?;
@@ -242,7 +244,15 @@ fn missing(
         (wanted && !known.doomed.contains(path) && !there(path)).then_some(name.time)
     };
     let newest = known.made.keys().filter_map(|path| Some((newer(path)?, path))).max()?;
-    let what = "is newer and on record, and lies at no destination that was looked at";
-    let repair = "to restore that one name its file; or bring its destination back";
+    let (what, repair) = match incomplete.contains(newest.1) {
+        true => (
+            "is newer and on record, and is passed over: it has lost its marker, so nothing says that it is whole",
+            "`cargo xtask verify` on it reads it through; `restore` takes it by its file",
+        ),
+        false => (
+            "is newer and on record, and lies at no destination that was looked at",
+            "to restore that one name its file; or bring its destination back",
+        ),
+    };
     Some(Finding::warning(newest.1.clone(), what, repair))
 }

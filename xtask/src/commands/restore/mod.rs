@@ -43,6 +43,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         (None, false) => return Err(Error::Usage("restore needs --to DIR, a new or empty folder".into())),
     };
     if args.explain {
+        let said = found.copies.first().and_then(|copy| said_of(&known, copy.archive()));
+        found.findings.extend(said);
         return Ok(explain(ctx, &found, &to));
     }
     let target = restore::without_links(&to)?;

@@ -36,10 +36,16 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     if !memory.root().is_dir() {
         return Ok(nothing(&memory, root, ctx));
     }
-    let _lock = lock::repository(memory.root(), "restore-drill", ctx.now)?;
+    let _lock = match args.dry_run {
+        true => None,
+        false => Some(lock::repository(memory.root(), "restore-drill", ctx.now)?),
+    };
     let Some(mut journal) = Journal::load(memory.root())? else {
         return Ok(nothing(&memory, root, ctx));
     };
+    if args.dry_run {
+        return Ok(dry_run(&journal, ctx));
+    }
     let _folders = folders(&journal, ctx)?;
     // What was mended since counts; where nothing can be read, what the drill began with.
     if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| service(&config)) {
@@ -102,6 +108,30 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     }
     // What was asked for was to bring everything back.
     Ok(if closed && exit == Exit::Found { Exit::Done } else { exit })
+}
+
+/// What it would do, without a command line: that may hold a secret.
+fn dry_run(journal: &Journal, ctx: &Context) -> Exit {
+    let back = journal.swaps.iter().map(|swap| format!("bring back {}: {}", swap.what, show(&swap.live)));
+    let steps: Vec<String> = match journal.phase {
+        Phase::Open => {
+            let stop = std::iter::once("stop the service".to_owned());
+            stop.chain(back)
+                .chain(["start the service".to_owned(), "write the evidence".to_owned()])
+                .collect()
+        }
+        Phase::Back => vec!["start the service".into(), "write the evidence".into()],
+        Phase::Kept => vec!["write the evidence".into()],
+    };
+    let named: Vec<_> = steps.iter().map(|name| json!({ "name": name })).collect();
+    ctx.ui.document(&json!({
+        "schema_version": 1, "command": "restore-drill", "status": "ok", "dry_run": true,
+        "kind": "recover", "result": null, "evidence": null, "rto_seconds": null, "rpo_seconds": null,
+        "steps": named, "coverage": [], "blockers": [], "not_tested": [],
+    }));
+    ctx.ui.result(&format!("{} is open", journal.id));
+    steps.iter().for_each(|step| ctx.ui.result(&format!("would {step}")));
+    Exit::Done
 }
 
 /// As the drill began; who recovers it stands beside who began it.

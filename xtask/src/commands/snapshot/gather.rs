@@ -34,6 +34,7 @@ pub(super) fn gather(
     config: &Config,
     repository: Repository,
     blobs: &mut Blobs,
+    edits: Option<Edits>,
 ) -> Result<Plan> {
     let mut commit = repository.resolve(args.rev.as_deref().unwrap_or("HEAD"), blobs)?;
     let release = release(ctx, config, repository.is_bare(), &commit, blobs)?;
@@ -55,8 +56,7 @@ pub(super) fn gather(
         let seconds: i64 = epoch.parse().map_err(|_| wrong())?;
         commit.time = Timestamp::from_second(seconds).map_err(|_| wrong())?;
     }
-    // Three slow questions at a time; for most bundles the last one may be answered when they are made.
-    let edits = Edits::of(&repository);
+    // Two slow questions at a time.
     let (tags, listing) = std::thread::scope(|scope| {
         let tags = scope.spawn(|| repository.tags(&commit));
         let listing = list(&repository, &commit, take, blobs);
@@ -64,9 +64,9 @@ pub(super) fn gather(
     });
     let listing = listing?;
     commit.tags = tags?;
-    let (edited, edits) = match args.allow_dirty {
-        true => (edits.wait()?, None),
-        false => (false, Some(edits)),
+    let (edited, edits) = match edits {
+        Some(edits) if args.allow_dirty => (edits.wait()?, None),
+        edits => (false, edits),
     };
     let dirty = edited || !release.include.is_empty();
     if dirty && args.rev.is_some() && repository.resolve("HEAD", blobs)?.sha != commit.sha {
@@ -118,11 +118,12 @@ pub(super) fn gather(
 }
 
 /// Whether the working tree has other files than its commit, asked of git beside all other work: in a fresh clone git reads
-/// every file for the answer.
+/// every file for the answer. A run that ends without it leaves git behind, which only reads.
 pub(super) struct Edits(JoinHandle<Result<bool>>);
 
 impl Edits {
-    fn of(repository: &Repository) -> Self {
+    /// Asks.
+    pub fn of(repository: &Repository) -> Self {
         let repository = repository.clone();
         Self(std::thread::spawn(move || Ok(!repository.is_bare() && repository.is_dirty()?)))
     }
@@ -267,7 +268,7 @@ fn stage(
 }
 
 /// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
-pub(in crate::commands) fn version(
+pub(super) fn version(
     given: Option<&str>,
     release: &Release,
     commit: &Commit,

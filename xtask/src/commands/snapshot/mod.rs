@@ -13,6 +13,7 @@ mod tags;
 use super::stale_tags::StaleTags;
 use super::{Context, retain};
 use crate::cli::SnapshotArgs as Args;
+use crate::config::Config;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::names::BundleName;
@@ -34,7 +35,6 @@ use std::path::PathBuf;
 pub(super) use again::{listing, of_commit};
 pub(super) use bundle::pack_listing;
 use gather::Edits;
-pub(super) use gather::version;
 use image::Tagging;
 
 /// What a snapshot will do.
@@ -77,10 +77,15 @@ impl Plan {
     }
 
     /// What the working tree has that the bundle has not.
-    fn left_out(&mut self) -> Option<Finding> {
+    ///
+    /// # Errors
+    /// When this run is interrupted.
+    fn left_out(&mut self) -> Result<Option<Finding>> {
         let root = show(self.repository.root());
-        match self.edits.take()?.wait() {
+        let Some(edits) = self.edits.take() else { return Ok(None) };
+        Ok(match edits.wait() {
             Ok(false) => None,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             Ok(true) => {
                 let what = "has local edits; they are not in the bundle, which holds the commit";
                 Some(Finding::info(root, what))
@@ -89,7 +94,7 @@ impl Plan {
                 let what = format!("could not be compared with its commit: {}", error.chain());
                 Some(Finding::warning(root, what, "the bundle holds the commit; `git status` says more"))
             }
-        }
+        })
     }
 
     /// What goes into the bundle.
@@ -120,11 +125,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let config = super::configuration_of(Some(&repository), ctx)?;
     let mut blobs = repository.blobs()?;
     let memory = Memory::at(&config.root);
-    let mut plan = gather::gather(args, ctx, &config, repository, &mut blobs)?;
+    let edits = Edits::of(&repository);
+    let mut plan = gather::gather(args, ctx, &config, repository, &mut blobs, Some(edits))?;
     let planned = plan.existing()?;
     let mut image = image::plan(args, &config, &plan, planned.as_ref())?;
     if args.dry_run || finding::any_error(&plan.findings) {
-        let left_out = plan.left_out();
+        let left_out = plan.left_out()?;
         plan.findings.extend(left_out);
         return show_plan(args, ctx, &memory, &plan, image.as_ref());
     }
@@ -154,7 +160,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             bundle::create(args, &plan, existing, image.as_ref(), &mut blobs)?
         }
     };
-    outcome.findings.extend(plan.left_out());
     let made = plan.lock();
     let is_new = ["created", "tagged"].contains(&outcome.status);
     // Of a run that was killed between its lock and the list, the list has the lock from before.
@@ -162,6 +167,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     releases::write_sums(&plan.folder, is_ours.then_some(made.as_path()), &HashSet::new())?;
     memory.record(&json!({"kind": "snapshot", "time": ctx.now.to_string(), "lock": show(&made),
         "sha256": outcome.lock.tarball_sha256, "git_sha": outcome.lock.git_sha, "git_commit": outcome.lock.git_commit, "status": outcome.status}))?;
+    outcome.findings.extend(plan.left_out()?);
     let (pruned, wrong) = match args.prune && !finding::any_error(&outcome.findings) {
         true => {
             let (name, keep, docker) = (&plan.name.name, plan.keep, args.prune_docker.into());
@@ -172,6 +178,25 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     outcome.findings.extend(wrong);
     report(ctx, &plan, &outcome, &pruned);
     Ok(finding::exit(&outcome.findings))
+}
+
+/// The version that a bundle of now would have, and what there is to say of it; an error refuses it. Nothing is written, and
+/// what is staged from the working tree is not looked at.
+///
+/// # Errors
+/// When there is nothing to bundle.
+pub(super) fn foreseen(
+    config: &Config,
+    repository: Repository,
+    ctx: &Context,
+) -> Result<(String, Vec<Finding>)> {
+    let mut blobs = repository.blobs()?;
+    if !config.release.include.is_empty() {
+        let commit = repository.resolve("HEAD", &mut blobs)?;
+        return Ok((gather::version(None, &config.release, &commit, &mut blobs)?, Vec::new()));
+    }
+    let plan = gather::gather(&Args::default(), ctx, config, repository, &mut blobs, None)?;
+    Ok((plan.name.version, plan.findings))
 }
 
 /// The first 12 digits, as locks record them.

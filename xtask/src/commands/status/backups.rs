@@ -7,7 +7,7 @@ use crate::commands::prune::{not_on_record, quota};
 use crate::commands::{Context, free, memory};
 use crate::config::{Config, DataSet, Destination, Encryption, keys};
 use crate::destination::catalog::{Artifact, Catalog};
-use crate::destination::memory::Known;
+use crate::destination::memory::{Known, lies_at};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use crate::drill::due;
@@ -61,7 +61,9 @@ impl Answer {
             self.row(["drive".into(), place.name.clone(), format!("{} {limit}", bytes(used)), free(&state)]);
             self.findings.extend(catalog.findings.iter().cloned());
             self.findings.extend(quota(place, &catalog, 0));
-            for path in &catalog.incomplete {
+            // One that was complete is told below, as what it is.
+            let leftovers = catalog.incomplete.iter().filter(|path| !known.has_lost_marker(path, &catalog));
+            for path in leftovers {
                 let what = "has no .sha256: a run is writing it, or was killed before its end";
                 self.findings.push(Finding::warning(
                     show(path),
@@ -115,13 +117,13 @@ impl Answer {
     /// Of a destination that is not there, what this repository remembers.
     fn away(&mut self, config: &Config, ctx: &Context, place: &Destination, known: &Known) {
         self.metrics.add("recovery_destination_available", &[("destination", &place.name)], 0.0);
-        let here = known.made.keys().filter(|path| Path::new(path).starts_with(&place.place.path));
+        let here = known.made.keys().filter(|path| lies_at(path, &place.place.path));
         let made = |path: &String| ArtifactName::parse(Path::new(path).file_name()?.to_str()?);
         let checked =
             here.filter_map(|path| Some((due::read_back(known, path, made(path)?.time), path.clone())));
         self.verification(&show(&place.place.path), &checked.collect::<Vec<_>>(), config, ctx);
         for set in sets_at(config, place) {
-            let last = due::backed_up(known, &set.name, &place.place.path);
+            let last = due::backed_up(known, &set.name, &place.place.path, ctx.now);
             self.away.push(Away { set: set.name.clone(), destination: place.name.clone(), last });
             self.backed_up(ctx, set, place, last);
         }
@@ -156,7 +158,7 @@ impl Answer {
         self.comes_back(set, sound(known, catalog, &set.name, ctx.now));
         for series in series.into_iter().filter(|series| series.starts_with(&suffixed)) {
             self.series(ctx, series, place, catalog, known);
-            self.success(ctx, series, place, overdue::backed_up(known, catalog, series));
+            self.success(ctx, series, place, overdue::backed_up(known, catalog, series, ctx.now));
         }
         match age {
             None => {
@@ -179,7 +181,7 @@ impl Answer {
             }
             Some(_) => {}
         }
-        self.backed_up(ctx, set, place, overdue::backed_up(known, catalog, &set.name));
+        self.backed_up(ctx, set, place, overdue::backed_up(known, catalog, &set.name, ctx.now));
     }
 
     /// A set comes back as of the newest sound backup that any of its destinations has.
@@ -200,11 +202,17 @@ impl Answer {
     ) -> Option<SignedDuration> {
         let latest = catalog.latest(series, None)?;
         let confirmed = known.confirmed.get(&show(&latest.archive)).copied();
-        // What a backup of now would hold, it holds.
-        let as_of = confirmed.map_or(latest.name.time, |time| time.max(latest.name.time));
+        // What a backup of now would hold, it holds: but not what one of the future would.
+        let counted = confirmed.filter(|time| age(ctx, *time) >= -AHEAD);
+        let as_of = counted.map_or(latest.name.time, |time| time.max(latest.name.time));
         let (count, age) = (catalog.series(series).count(), age(ctx, as_of));
-        let proven = known.verified.contains(&show(&latest.archive));
+        // Without its manifest not all that a verification looks at is there any more.
+        let proven = latest.has_manifest && known.verified.contains(&show(&latest.archive));
         self.findings.extend(known.wrong_with(latest));
+        // An older one may be all that is left some day. What is only partial was told when it was the newest.
+        let older =
+            catalog.series(series).filter(|one| one.archive != latest.archive && known.is_damaged(one));
+        self.findings.extend(older.filter_map(|one| known.wrong_with(one)));
         let pending = known.pending.contains(&show(&latest.archive));
         if pending {
             let what = "is not known to have arrived: the `confirm` of its destination has not succeeded yet";
@@ -219,7 +227,12 @@ impl Answer {
                 "see who else writes there under this name; `cargo xtask prune --adopt` takes it over";
             self.findings.push(Finding::warning(show(&latest.archive), what, repair));
         }
-        self.findings.extend(known.overtaken(latest).map(|last| overtaken(last, &latest.name.file())));
+        self.findings.extend(known.overtaken(latest).map(|last| overtaken(last, &latest.name, ctx.now)));
+        if counted != confirmed {
+            let what = "was confirmed at a time in the future: a clock is or was wrong";
+            let repair = "set the clock; a new `cargo xtask backup` mends it";
+            self.findings.push(Finding::error(show(&latest.archive), what, repair));
+        }
         if age < -AHEAD {
             let what = "is dated in the future: its clock or this machine's is wrong";
             self.findings.push(Finding::error(
@@ -240,6 +253,7 @@ impl Answer {
         }
         let proof = match (pending, proven, known.sampled.get(&show(&latest.archive))) {
             (true, _, _) => "pending".to_owned(),
+            _ if !latest.has_manifest => "no manifest".to_owned(),
             (false, true, _) => "verified".to_owned(),
             (false, false, Some((parts, of))) => format!("{parts} of {of} parts verified"),
             (false, false, None) => "not verified yet".to_owned(),
@@ -259,9 +273,15 @@ impl Answer {
 }
 
 /// What is told of a backup that was made last, and is not the newest by its name.
-fn overtaken(last: &str, newest: &str) -> Finding {
-    let what = format!("was made after {newest}, and is dated before it: a clock was wrong");
-    let repair = "`restore` takes the one with the later name: name this one by its file. A new backup, `cargo xtask backup \
-                  --force`, mends it";
+fn overtaken(last: &str, newest: &ArtifactName, now: Timestamp) -> Finding {
+    let file = newest.file();
+    let what = format!("was made after {file}, and is dated before it: a clock was wrong");
+    // No backup of now is newer than one that is dated ahead.
+    let repair = match newest.time.duration_since(now) > AHEAD {
+        true => format!("set the clock; then move the files of {file} away: `docs/runbook.md`, The clock was wrong"),
+        false => "`restore` takes the one with the later name: name this one by its file. A new backup, `cargo xtask backup \
+                  --force`, mends it"
+            .into(),
+    };
     Finding::error(last, what, repair)
 }

@@ -16,12 +16,14 @@ use super::{Context, TOOL, memory};
 use crate::cli::StatusArgs as Args;
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::durable;
+use crate::destination::memory::Known;
 use crate::drill::evidence::Evidence;
 use crate::drill::evidence::chain::drills;
 use crate::drill::evidence::trend::trends;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
+use crate::tools::git::Repository;
 use crate::ui::table;
 use jiff::{SignedDuration, Timestamp};
 use metrics::Metrics;
@@ -65,6 +67,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     answer.backups(&config, &known, ctx)?;
     let records = answer.drills(&config, ctx)?;
     let drills: Vec<&Evidence> = drills(&records).collect();
+    let unconfigured = unconfigured(&config, &known, !answer.releases.is_empty(), ctx);
+    answer.findings.extend(unconfigured);
     let recovery = answer.recovery(&config, &drills, ctx);
     if let Some(file) = &args.prometheus {
         answer.totals(ctx);
@@ -82,11 +86,31 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     table(&answer.rows).iter().for_each(|line| ctx.ui.result(line));
     ctx.ui.findings(&answer.findings);
     if config.data.is_empty() {
-        ctx.ui.say(
-            "next: `cargo xtask init` writes a recovery.toml, in which the data and its drive are named",
-        );
+        let next = match &config.file {
+            Some(file) => format!("name the data and its drive in {}", show(file)),
+            None => {
+                "`cargo xtask init` writes a recovery.toml, in which the data and its drive are named".into()
+            }
+        };
+        ctx.ui.say(&format!("next: {next}"));
     }
     Ok(finding::exit(&answer.findings))
+}
+
+/// Whoever asks how things stand where there are none, or no longer any, asks at the wrong place.
+fn unconfigured(config: &Config, known: &Known, bundled: bool, ctx: &Context) -> Option<Finding> {
+    let is_place =
+        || bundled || config.file.is_some() || matches!(Repository::discover(&ctx.start), Ok(Some(_)));
+    // What was backed up with `--source` was never configured.
+    let any_set = known.made.values().any(|made| made.source.is_some());
+    let what = match (config.data.is_empty(), any_set) {
+        (false, _) => return None,
+        (true, true) => "has no data set any more, and backups on record: nothing is backed up",
+        (true, false) if is_place() => return None,
+        (true, false) => "is in no git repository, and has no recovery.toml: there is nothing to recover",
+    };
+    let repair = "run it in the repository, or name that with -C; `--config` names another recovery.toml";
+    Some(Finding::error(show(&config.root), what, repair))
 }
 
 fn age(ctx: &Context, time: Timestamp) -> SignedDuration {

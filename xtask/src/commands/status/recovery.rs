@@ -3,6 +3,7 @@
 //!
 //! It speaks of the data sets: a release comes back from its bundle, and without one from its commit. What is dated in the
 //! future counts for nothing here: a clock was wrong when it was made, or is wrong now.
+use crate::commands::overdue::ours;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::memory::Known;
 use crate::destination::retention::AHEAD;
@@ -55,10 +56,8 @@ pub(super) struct Targets {
     pub rpo: Option<SignedDuration>,
 }
 
-/// As of when a series comes back from a destination: by its whole backups that are known to have arrived. Where this
-/// repository remembers making any, another's do not count, as in `restore`.
+/// As of when a series comes back from a destination: by its whole backups that are known to have arrived.
 pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timestamp) -> Option<Timestamp> {
-    let any_own = catalog.series(series).any(|artifact| known.is_on_record(artifact));
     let as_of = |artifact: &Artifact| {
         let confirmed = known.confirmed.get(&show(&artifact.archive)).copied();
         confirmed.into_iter().chain([artifact.name.time]).filter(|time| !is_ahead(*time, now)).max()
@@ -68,8 +67,8 @@ pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timesta
             && !known.pending.contains(&show(&artifact.archive))
             && !is_ahead(artifact.name.time, now)
     };
-    let ours = |artifact: &&Artifact| !any_own || known.is_on_record(artifact);
-    catalog.series(series).filter(ours).filter(whole).filter_map(as_of).max()
+    // A second run within a second is dated a second later.
+    ours(known, catalog, series).filter(whole).filter_map(as_of).max().map(|time| time.min(now))
 }
 
 fn is_ahead(time: Timestamp, now: Timestamp) -> bool {

@@ -15,8 +15,11 @@ use serde_json::json;
 impl Answer {
     /// Lists the bundles.
     pub(super) fn releases(&mut self, config: &Config, known: &Known, ctx: &Context) -> Result<()> {
-        let (bundles, findings) = releases::scan(&config.release.output_dir)?;
+        let (mut bundles, findings) = releases::scan(&config.release.output_dir)?;
         self.findings.extend(findings);
+        // Another release may have its own in the same folder.
+        let name = &config.release.name;
+        bundles.retain(|bundle| bundle.release().is_none_or(|release| release == name));
         for bundle in &bundles {
             self.releases.push(json!({"lock": show(&bundle.lock_path), "version": bundle.lock.version,
                 "created_at": bundle.lock.created_at, "git_sha": bundle.lock.git_sha, "bytes": bundle.bytes,

@@ -31,6 +31,17 @@ pub struct Repository {
     borrowed: Vec<PathBuf>,
 }
 
+/// How much of a folder is in git's index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracked {
+    /// No file.
+    Nothing,
+    /// Some, beside others.
+    Part,
+    /// Every file that is there.
+    All,
+}
+
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
@@ -137,16 +148,20 @@ impl Repository {
         Ok(!output_of(listed)?.is_empty())
     }
 
-    /// Whether a folder of the working tree has files that git tracks, and no other.
+    /// How much of a folder of the working tree git tracks.
     ///
     /// # Errors
     /// As [`Self::would_add`].
-    pub fn tracks_all_of(&self, folder: &Path) -> Result<bool> {
+    pub fn tracked(&self, folder: &Path) -> Result<Tracked> {
         let listed = |what: &str| {
             let shell = clean(&self.root)?;
             output_of(cmd!(shell, "git --literal-pathspecs ls-files -z {what} -- {folder}"))
         };
-        Ok(!listed("--cached")?.is_empty() && listed("--others")?.is_empty())
+        Ok(match (listed("--cached")?.is_empty(), listed("--others")?.is_empty()) {
+            (true, _) => Tracked::Nothing,
+            (false, false) => Tracked::Part,
+            (false, true) => Tracked::All,
+        })
     }
 
     fn git(&self, args: &[&str]) -> Result<Vec<u8>> {
