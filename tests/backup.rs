@@ -453,3 +453,11 @@ fn a_set_that_is_of_another_folder_than_its_last_backup_is_refused() {
     other(&["codex-api", "--source", "third"]).ok();
     other(&[]).ok();
 }
+
+#[test]
+fn a_source_of_which_all_is_excluded_is_not_called_empty() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.sh("repo", "sed -i '/^source/a exclude = [\"*\"]' recovery.toml");
+    stack.run(&["backup"]).exits(1).says(&["all that it holds is excluded", "`exclude`"]);
+}

@@ -426,4 +426,6 @@ fn a_wrong_place_and_a_configuration_that_is_gone_are_errors() {
     let stack = Stack::new();
     stack.run(&["backup", "--source", ".codex-api", "--dest", "../drive"]).ok();
     stack.run(&["status"]).ok();
+    let restore = ["restore", "codex-api", "--to", "../back"];
+    stack.run(&restore).exits(3).says(&["one is on record", "name its file, ", ".tar.gz"]);
 }

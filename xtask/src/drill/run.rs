@@ -246,8 +246,8 @@ impl Spot<'_> {
         let findings: Vec<_> = missing
             .iter()
             .map(|kind| {
-                let repair = "make one with `cargo xtask backup` or `cargo xtask snapshot`";
-                Finding::error(kind.to_string(), "there is no artifact of it to restore", repair)
+                let what = "there is no artifact of it to restore";
+                Finding::error(kind.to_string(), what, kind.role.remedy())
             })
             .collect();
         let detail = format!("{} artifacts", self.plan.artifacts.len());

@@ -20,6 +20,16 @@ pub enum Role {
     Data,
 }
 
+impl Role {
+    /// What to do where there is no artifact.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Release => "make one with `cargo xtask snapshot`",
+            Self::Data => "make one with `cargo xtask backup`",
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -266,9 +266,16 @@ impl Work<'_> {
     /// A source that was emptied since it was last backed up is a mistake until somebody says otherwise.
     fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
         let before = ready.iter().any(|one| one.catalog.latest(&self.series, None).is_some());
-        let what = "is the source, and holds no files, though it was backed up before";
-        let repair =
-            "if that is right, remove the set; else look where the files went: the backups still have them";
+        let (what, repair) = match self.survey.excluded.total() {
+            0 => (
+                "is the source, and holds no files, though it was backed up before",
+                "if that is right, remove the set; else look where the files went: the backups still have them",
+            ),
+            _ => (
+                "is the source, and all that it holds is excluded, though files of it were backed up before",
+                "look at `exclude` and its like of the set: the backups still have what is left out now",
+            ),
+        };
         (self.files() == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
     }
 

@@ -114,7 +114,7 @@ pub(super) fn find(
         (at == Some(time), candidate.own, time, near, candidate.artifact.has_manifest)
     };
     let Some(chosen) = candidates.iter().max_by_key(rank) else {
-        return Err(away.unwrap_or_else(|| none(config, what, at, undigested.iter().max())));
+        return Err(away.unwrap_or_else(|| none(config, known, what, at, undigested.iter().max())));
     };
     let time = chosen.artifact.name.time;
     if at.is_none() && time.duration_since(ctx.now) > AHEAD {
@@ -149,6 +149,7 @@ pub(super) fn find(
 
 fn none(
     config: &Config,
+    known: &Known,
     what: &str,
     at: Option<Timestamp>,
     undigested: Option<&(Timestamp, PathBuf)>,
@@ -173,7 +174,14 @@ fn none(
         None => {
             let names: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
             let names = if names.is_empty() { "none".into() } else { names.join(", ") };
-            format!("data sets here: {names}; an archive file can be named too")
+            // Of a folder that no configuration names there may be a backup all the same.
+            let elsewhere = known.last.iter().rev().find(|((_, series), _)| series == what);
+            match elsewhere {
+                Some((_, archive)) => {
+                    format!("one is on record, at no destination of here: name its file, {archive}")
+                }
+                None => format!("data sets here: {names}; an archive file can be named too"),
+            }
         }
     };
     Error::refused(format!("no backup of {what:?} {when}"), next)

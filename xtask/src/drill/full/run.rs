@@ -17,7 +17,7 @@ use crate::drill::door::Rooms;
 use crate::drill::evidence::{ArtifactRecord, Outcome, StepRecord, Verdict, why};
 use crate::drill::key_files::looked;
 use crate::drill::run::checksums;
-use crate::drill::steps::{Pick, Role};
+use crate::drill::steps::{Kind, Pick, Role};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::scratch::{Owner, Scratch};
@@ -315,9 +315,9 @@ impl Full<'_> {
         let (picked, mut findings) = self.supply.pick()?;
         self.state.picked = picked;
         let missing = self.plan.targets.iter().zip(&self.state.picked).filter(|(_, picked)| picked.is_none());
-        let repair = "make one with `cargo xtask backup` or `cargo xtask snapshot`";
         let gone = "there is no artifact of it to restore";
-        findings.extend(missing.map(|(target, _)| Finding::error(target.kind.to_string(), gone, repair)));
+        let told = |kind: &Kind| Finding::error(kind.to_string(), gone, kind.role.remedy());
+        findings.extend(missing.map(|(target, _)| told(&target.kind)));
         let files: Vec<&str> =
             self.state.picked.iter().flatten().map(|picked| picked.planned.file.as_str()).collect();
         Ok(Done::looked(files.len() as u64, files.join(", "), findings))
