@@ -447,3 +447,28 @@ fn a_destination_that_is_named_is_pruned_alone() {
     assert_eq!(days(&stack), ["05"]);
     assert!(stack.listing("usb") == usb && stack.listing("repo/releases") == bundles);
 }
+
+/// What is not looked at is not settled: a removal of bundles that a kill has cut off stays open until bundles are pruned.
+#[test]
+fn a_destination_that_is_named_settles_nothing_of_the_bundles() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    for (version, day) in ["1.5.0", "1.6.0"].into_iter().zip(DAYS) {
+        stack.file("repo/package.json", &format!(r#"{{"name": "@acme/api", "version": "{version}"}}"#));
+        stack.commit(version, &at(day));
+        stack.run(&["snapshot"]).ok();
+    }
+    stack.sh("repo", "cp -r releases ../kept");
+    stack.run(&["prune", "--keep", "1"]).ok();
+    // As a kill right before the first removal would have left it.
+    stack.sh("repo", "rm -r releases; mv ../kept releases; sed -i '/\"pruning\"/q' .recovery/history.jsonl");
+    let told = |kind: &str| {
+        let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
+        history.lines().filter(|line| line.contains(&format!("\"{kind}\""))).count()
+    };
+    assert_eq!((told("pruning"), told("pruned"), told("spared")), (1, 0, 0));
+    stack.run(&["prune", "drive", "--keep", "1"]).ok();
+    assert_eq!((told("pruned"), told("spared")), (0, 0), "its files are there");
+    stack.run(&["prune", "--keep", "9"]).ok();
+    assert_eq!((told("pruned"), told("spared")), (0, 1));
+}

@@ -250,7 +250,7 @@ pub struct BackupArgs {
     /// Only sets whose `backup-every` is over since their last backup.
     #[arg(long)]
     pub if_due: bool,
-    /// Make a new archive even if nothing was changed since the last.
+    /// Make a new archive even if nothing was changed since the last, or that one is of another folder.
     #[arg(long)]
     pub force: bool,
     /// Demand that the destination or its parent is a mount point.

@@ -85,7 +85,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         let there = bundles_there.iter().map(|bundle| show(&bundle.lock_path)).collect();
         let releases = Releases { folder, there, halves: &halves, bundles: &bundles };
         tags.announce(memory.as_ref(), ctx.now)?;
-        if let Err(error) = releases.execute(ctx, memory.as_ref(), &mut known, &mut removal) {
+        // Not looked at, they are not settled either: whatever is there would be taken for gone.
+        if all && let Err(error) = releases.execute(ctx, memory.as_ref(), &mut known, &mut removal) {
             failed.push((folder, error));
         }
         if let Err(error) = remove_asides(&asides, memory.as_ref(), ctx, &mut removal) {

@@ -88,10 +88,8 @@ impl Doctor<'_> {
 
     /// What a bundle of the working tree's commit would be called, and what refuses it.
     pub(super) fn release(&mut self, repository: &Repository, config: &Config) {
-        let is_there =
-            repository.blobs().and_then(|mut blobs| repository.resolve("HEAD", &mut blobs)).is_ok();
         // That there is no commit was told with the repository.
-        if !is_there {
+        if self.checks.iter().any(|check| check.part == "repository" && check.state == State::Failed) {
             return;
         }
         let name = &config.release.name;
