@@ -260,3 +260,16 @@ fn data_that_is_in_commits_already_is_told() {
     stack.file("repo/.codex-api/new", "1");
     assert!(!stack.run(&["doctor"]).ok().shown().contains(words), "only some of it is");
 }
+
+#[test]
+fn bundles_and_backups_that_are_in_commits_already_are_told() {
+    let stack = Stack::configured();
+    stack.sh("repo", "sed -i 's|^path = .*|path = \"drive\"|' recovery.toml");
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    let told = |said: &Outcome| said.stdout.matches("git tracks files of").count();
+    assert_eq!(told(&stack.run(&["doctor"]).ok()), 0);
+    stack.sh("repo", "git add -f releases drive");
+    let said = stack.run(&["doctor"]).ok().says(&["repo/releases` takes it out", "repo/drive` takes it out"]);
+    assert_eq!(told(&said), 2, "{}", said.shown());
+}

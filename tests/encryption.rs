@@ -2,7 +2,7 @@
 //! secret nor a byte of plaintext gets anywhere where it does not belong.
 mod watch;
 
-use super::support::{Outcome, Stack, outcome};
+use super::support::{Outcome, Stack, flip, outcome};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -253,6 +253,24 @@ fn a_change_of_keys_takes_no_backup_away() {
     let without = at("2026-03-10T03:00:00Z", &["verify", &first], None);
     without.exits(3).says(&["encrypted with a passphrase", "CODEX_BACKUP_GPG_KEY", "passphrase-env"]);
     stack.sh("home", "gpgconf --kill all");
+}
+
+/// Where nothing is damaged, the exit code is not that of damage.
+#[test]
+fn what_cannot_be_read_for_want_of_a_key_is_not_called_damaged() {
+    let stack = Stack::new();
+    stack.configure(SYMMETRIC);
+    stack.run(&["snapshot"]).ok();
+    stack.run_with(&[KEY], &["backup"]).ok();
+    let said = stack.run(&["verify"]).exits(3).says(&["UNREAD", "BACKUP_KEY is not set"]);
+    assert!(said.stdout.contains("ok  "), "{}", said.shown());
+    let (bundle, backup) = (stack.one("repo/releases", ".tar.gz"), stack.one("drive", ".tar.gz.gpg"));
+    let both = ["verify", &bundle.display().to_string(), &backup.display().to_string()];
+    assert_eq!(stack.run(&both).exits(3).stdout, said.stdout);
+    stack.run(&["verify", both[2]]).exits(3).says(&["BACKUP_KEY is not set"]);
+    stack.run_with(&[KEY], &both).ok();
+    flip(&bundle, 100);
+    stack.run(&both).exits(1).says(&["UNREAD", "DAMAGED"]);
 }
 
 /// Whoever asks whether recovery is possible now may not have what it takes.

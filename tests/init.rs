@@ -255,6 +255,14 @@ fn hints_name_the_program_as_it_was_called() {
     assert!(said.contains("`xtask -C 'my repo' init`"), "{said}");
     let said = stack.sh("repo", "unset CARGO; ../bin/xtask --config other.toml status 2>&1 || true");
     assert!(!said.contains("cargo xtask"), "{said}");
+    for verb in ["", "backup"] {
+        let said = stack.sh("repo", &format!("unset CARGO; ../bin/xtask {verb} --help"));
+        assert!(!said.contains("cargo xtask") && said.contains("  ../bin/xtask backup"), "{said}");
+        assert!(said.contains("Usage: ../bin/xtask"), "{said}");
+        stack
+            .run(&[verb, "--help"].map(|word| if word.is_empty() { "-q" } else { word }))
+            .says(&["  cargo xtask backup"]);
+    }
     // Documents are for programs, and the same everywhere.
     let said = stack.sh("repo", "unset CARGO; ../bin/xtask doctor --json || true");
     assert!(said.contains("`cargo xtask init`"), "{said}");

@@ -164,6 +164,17 @@ fn a_full_drive_is_no_room_and_not_a_drive_that_went_away() {
     all_is_well_again(&world, &[0], 1);
 }
 
+#[test]
+fn doctor_says_before_that_the_next_backup_may_not_fit() {
+    let Some(world) = small() else { return };
+    world.stack.sh("repo/.codex-api", "head -c 400k /dev/urandom > more");
+    world.backup(0).ok();
+    let words = "is free: the next may not fit";
+    assert!(!world.run(&["doctor"]).ok().shown().contains(words));
+    world.sh("head -c 1400k /dev/zero > drive/filler");
+    world.run(&["doctor"]).ok().says(&["the newest backup of codex-api takes", words, "larger drive"]);
+}
+
 /// It is the target of a restore that is full, and nothing at a destination is in the way.
 #[test]
 fn a_restore_without_room_says_where_room_is_missing() {

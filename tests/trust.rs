@@ -117,16 +117,30 @@ fn a_backup_that_holds_only_a_part_is_told_everywhere_and_evicts_no_whole_one() 
     as_other(&at("02"), &["status"]).exits(1).says(&["only a part"]);
     let drill = as_other(&at("02"), &["restore-drill", "--json"]).exits(1).json();
     assert_eq!(drill["result"], "not_verified", "{drill}");
-    as_other(&at("02"), &["restore", "codex-api", "--to", "../home/back"]).ok().says(&["only a part"]);
+    let told_once = |said: Outcome| {
+        assert_eq!(said.stderr.matches("only a part").count(), 1, "{}", said.shown());
+        said.says(&["`--at 2026-03-01T12:00:00Z` takes it"]);
+    };
+    told_once(as_other(&at("02"), &["restore", "codex-api", "--to", "../home/back"]).ok());
     as_other(&at("02"), &["prune"]);
     assert_eq!(days(&stack), ["01", "02"]);
     // What remembers it may be lost; the backup says so itself.
     stack.sh("repo", "rm -r .recovery; rm -r ../home/back");
     as_other(&at("03"), &["verify"]).ok().says(&["was made with errors (1)", "may hold only a part"]);
-    as_other(&at("03"), &["restore", "codex-api", "--to", "../home/back"])
-        .ok()
-        .says(&["may hold only a part"]);
-    let drill = as_other(&at("03"), &["restore-drill", "--json"]).json();
+    told_once(as_other(&at("03"), &["restore", "codex-api", "--to", "../home/back"]).ok());
+    as_other(&at("03"), &["status"]).says(&["yes, to 2026-03-02", "if the backup of codex-api is whole"]);
+    let drill = as_other(&at("03"), &["restore-drill", "--json"]).exits(1).json();
+    assert_eq!(drill["result"], "not_verified", "{drill}");
+    let found = drill["findings"].to_string();
+    assert!(found.contains("may hold only a part") && found.contains("is not on record here"), "{drill}");
+    // Who has read it once remembers that.
+    as_other(&at("03"), &["status"]).exits(1).says(&["yes, to 2026-03-01", "only a part"]);
+    stack.sh("repo", "rm -r .recovery docs/drills; mkdir .recovery");
+    as_other(&at("03"), &["verify"]).ok();
+    as_other(&at("03"), &["status"]).exits(1).says(&["yes, to 2026-03-01", "only a part"]);
+    // Part by part, nothing else is said.
+    stack.sh("repo", "rm -r .recovery; sed -i '/^source/a sample = \"50%\"' recovery.toml");
+    let drill = as_other(&at("04"), &["restore-drill", "--json"]).exits(1).json();
     assert!(drill["findings"].to_string().contains("may hold only a part"), "{drill}");
 }
 

@@ -99,6 +99,12 @@ impl Finding {
         Self::new(Severity::Warning, path, what, repair)
     }
 
+    /// The same, as an error.
+    #[must_use]
+    pub fn as_error(self) -> Self {
+        Self { severity: Severity::Error, ..self }
+    }
+
     /// An error that ended the work on `path`, but not the run.
     pub fn of(path: impl Into<String>, error: &Error) -> Self {
         let (path, chain) = (path.into(), error.chain());

@@ -7,9 +7,10 @@ use crate::interrupt;
 use crate::shown::show;
 use crate::ui::{CARGO_XTASK, Job, Ui, Veil, lost_output};
 use crate::words::word;
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use serde_json::json;
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 /// The whole program: a crate of yours that is called `xtask` needs no other line. Exit codes are those of
 /// [`Exit`].
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let program = program();
+    let cli = match parse(&program) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -31,7 +33,8 @@ pub fn main() -> ExitCode {
     let file = |name| env(name).filter(|path| !path.is_empty()).map(Into::into);
     let job = Job { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") };
     let (quiet, verbose) = (cli.quiet, cli.verbose);
-    let ui = Ui { json: cli.json, quiet, verbose, color, job, veil: Veil::default(), call: call(&cli) };
+    let ui =
+        Ui { json: cli.json, quiet, verbose, color, job, veil: Veil::default(), call: call(&program, &cli) };
     let ended = interrupt::on_signals()
         .and_then(|()| context(&cli, ui.clone()))
         .and_then(|ctx| commands::run(&cli.verb, &ctx));
@@ -52,16 +55,31 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// How this program is called again: by its alias where cargo has started it, else as it was, and with what it was told of
-/// the repository.
-fn call(cli: &Cli) -> String {
-    let shown = |path: &Path| word(&show(path));
-    let program = match env("CARGO") {
+/// How this program is called: by its alias where cargo has started it, else as it was.
+fn program() -> String {
+    let shown = |program: OsString| word(&show(program.as_ref()));
+    match env("CARGO") {
         Some(_) => CARGO_XTASK.to_owned(),
-        None => {
-            std::env::args_os().next().map_or_else(|| PROGRAM.to_owned(), |program| shown(program.as_ref()))
+        None => std::env::args_os().next().map_or_else(|| PROGRAM.to_owned(), shown),
+    }
+}
+
+/// Help names the program as it is called, as hints do.
+fn parse(program: &str) -> Result<Cli, clap::Error> {
+    let named = |command: clap::Command| match command.get_after_help() {
+        Some(help) => {
+            let help = help.to_string().replace(CARGO_XTASK, program);
+            command.after_help(help)
         }
+        None => command,
     };
+    let command = named(Cli::command().bin_name(program)).mut_subcommands(named);
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// How this program is called again, with what it was told of the repository.
+fn call(program: &str, cli: &Cli) -> String {
+    let shown = |path: &Path| word(&show(path));
     let option = |name: &str, value: &Option<PathBuf>| {
         value.as_ref().map_or_else(String::new, |value| format!(" {name} {}", shown(value)))
     };

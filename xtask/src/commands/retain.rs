@@ -70,7 +70,7 @@ fn state(known: &Known, artifact: &Artifact) -> State {
         None => State::Foreign,
         Some(_) if known.is_damaged(artifact) => State::Damaged,
         Some(_) if known.pending.contains(&path) => State::Pending,
-        Some(made) if made.partial => State::Partial,
+        Some(_) if known.partial.contains(&path) => State::Partial,
         Some(_) if known.verified.contains(&path) => State::Verified,
         Some(_) => State::Unproven,
     }

@@ -54,6 +54,8 @@ pub struct Catalog {
     pub complete: Vec<Artifact>,
     /// Archives and manifests that never got a marker, and what a copy to another machine left of them.
     pub incomplete: Vec<PathBuf>,
+    /// Bytes of these, as far as they can be told.
+    pub incomplete_bytes: u64,
     /// What the shell tool before this one has made, in folders `YYYY-MM-DD`, by series, then time: listed, verified and
     /// restored, and never counted or pruned.
     pub shell: Vec<Artifact>,
@@ -69,9 +71,16 @@ impl Catalog {
         self.complete.iter().filter(move |artifact| artifact.name.series == series)
     }
 
-    /// Bytes of all backups, the shell tool's too.
+    /// Bytes of all backups, the shell tool's too, and of what never became one.
     pub fn used(&self) -> u64 {
-        self.complete.iter().chain(&self.shell).map(|artifact| artifact.bytes).sum()
+        let backups = self.complete.iter().chain(&self.shell).map(|artifact| artifact.bytes);
+        backups.sum::<u64>() + self.incomplete_bytes
+    }
+
+    /// Lists a file of a `day` that belongs to no complete backup.
+    fn leave(&mut self, day: &Path, file: &str, files: &BTreeMap<String, Option<u64>>) {
+        self.incomplete.push(day.join(file));
+        self.incomplete_bytes += files.get(file).copied().flatten().unwrap_or(0);
     }
 
     /// The archives, as they are shown.
@@ -191,8 +200,10 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
         known.extend([file.clone(), manifest.clone(), marker.clone()]);
         let has_manifest = files.contains_key(&manifest);
         if !files.contains_key(&marker) {
-            catalog.incomplete.push(day.join(file));
-            catalog.incomplete.extend(has_manifest.then(|| day.join(&manifest)));
+            catalog.leave(day, file, files);
+            if has_manifest {
+                catalog.leave(day, &manifest, files);
+            }
             continue;
         }
         let parts = [file, &marker, &manifest];
@@ -227,7 +238,7 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
                 "restore that file from another copy",
             ));
         } else if file.contains(".manifest.jsonl.") || unfinished(Path::new(file)).is_some() {
-            catalog.incomplete.push(day.join(file));
+            catalog.leave(day, file, files);
         }
     }
 }
@@ -316,6 +327,7 @@ mod tests {
             "a-2026-11-23T050000Z.tar.gz.sha256.part",
         ];
         assert_eq!(catalog.incomplete, left.map(|name| day.join(name)));
+        assert_eq!((catalog.incomplete_bytes, catalog.used()), (3, 3 + 2 + 3), "they take their room");
         assert!(
             catalog.incomplete.iter().all(|path| unfinished(path).is_some_and(|name| name.series == "a"))
         );

@@ -43,6 +43,8 @@ pub struct Known {
     pub verified: HashSet<String>,
     /// Those whose last verification found damage.
     pub damaged: HashSet<String>,
+    /// Those that something is not in, since it could not be read: made here, or read here and their manifest says so.
+    pub partial: HashSet<String>,
     /// When it was last read and compared, whatever came of it.
     pub checked: BTreeMap<String, Timestamp>,
     /// The backup that was made last, by the folder of its destination and its series, whatever its name says of its time.
@@ -68,8 +70,6 @@ pub struct Known {
 pub struct Made {
     /// Bytes of the archive; unknown for one that was taken over.
     pub bytes: Option<u64>,
-    /// Whether something could not be read, and is not in it.
-    pub partial: bool,
     /// Whom it is encrypted to, where that is public keys.
     pub recipients: Option<Vec<String>>,
     /// The digest of the source's state.
@@ -142,14 +142,13 @@ impl Loss {
 impl Known {
     /// What speaks against the archive that is shown as `path`, and now has so many `bytes`, as far as they are known.
     pub fn against(&self, path: &str, bytes: Option<u64>) -> Option<Against> {
-        let made = self.made.get(path);
-        let as_made = made.and_then(|made| made.bytes);
+        let as_made = self.made.get(path).and_then(|made| made.bytes);
         if self.damaged.contains(path) {
             Some(Against::Damage)
         } else if bytes.zip(as_made).is_some_and(|(found, made)| found != made) {
             Some(Against::Length)
         } else {
-            made.filter(|made| made.partial).map(|_| Against::Part)
+            self.partial.contains(path).then_some(Against::Part)
         }
     }
 
@@ -172,6 +171,13 @@ impl Known {
     pub fn is_on_record(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);
         self.made.contains_key(&path) || self.pruned.contains(&path)
+    }
+
+    /// What is told of a backup that this repository has neither made nor taken over.
+    pub fn strange(&self, artifact: &Artifact) -> Option<Finding> {
+        let what = "is not on record here: nothing says which repository or machine has made it";
+        let repair = "see that it is what you mean; `cargo xtask prune --adopt` takes it over";
+        (!self.is_on_record(artifact)).then(|| Finding::warning(show(&artifact.archive), what, repair))
     }
 
     /// Whether its last verification found damage, or it has another length than it was made with.
@@ -380,6 +386,7 @@ impl Remembered {
             if ["verified", "damaged"].contains(&kind) {
                 known.checked.extend(time.map(|time| (path.clone(), time)));
             }
+            let partial = record["errors"].as_u64().unwrap_or(0) > 0;
             match kind {
                 "backup" => {
                     // What was known of a file of this name was of another.
@@ -391,7 +398,6 @@ impl Remembered {
                     known.sampled.remove(&path);
                     let seconds = record["seconds"].as_f64();
                     let bytes = record["bytes"].as_u64();
-                    let partial = record["errors"].as_u64().unwrap_or(0) > 0;
                     let state = record["state"].as_str().map(str::to_owned);
                     if record["pending"] == true {
                         known.pending.insert(path.clone());
@@ -403,7 +409,11 @@ impl Remembered {
                     let canary = Canary::deserialize(&record["canary"]).ok();
                     known.last.extend(of_series(&path).map(|of| (of, path.clone())));
                     let source = record["source"].as_str().map(str::to_owned);
-                    let made = Made { bytes, partial, recipients, state, canary, seconds, source };
+                    let made = Made { bytes, recipients, state, canary, seconds, source };
+                    match partial {
+                        true => known.partial.insert(path.clone()),
+                        false => known.partial.remove(&path),
+                    };
                     known.made.insert(path, made);
                 }
                 "confirmed" => known.confirmed.extend(time.map(|time| (path, time))),
@@ -412,9 +422,11 @@ impl Remembered {
                 "spared" => drop(known.doomed.remove(&path)),
                 "verified" => {
                     known.damaged.remove(&path);
+                    known.partial.extend(partial.then(|| path.clone()));
                     known.verified.insert(path);
                 }
                 "sampled" => {
+                    known.partial.extend(partial.then(|| path.clone()));
                     let parts = record["parts"].as_u64().zip(record["of"].as_u64());
                     known.sampled.extend(parts.map(|parts| (path, parts)));
                 }
@@ -426,6 +438,7 @@ impl Remembered {
                 "uploaded" => drop(known.pending.remove(&path)),
                 "pruned" | "forgotten" => {
                     known.made.remove(&path);
+                    known.partial.remove(&path);
                     known.pending.remove(&path);
                     known.doomed.remove(&path);
                     known.last.retain(|_, last| *last != path);

@@ -96,10 +96,19 @@ pub fn prepare(
             has_commit: &|lock| commits.has(lock),
         },
     );
-    findings.extend(choice.picked.iter().filter_map(|(planned, taken)| match *taken {
-        Taken::Backup(index) => known.wrong_with(backups.copies.taken(planned, &backups.artifacts[index])),
-        Taken::Bundle(_) => None,
-    }));
+    findings.extend(
+        choice
+            .picked
+            .iter()
+            .flat_map(|(planned, taken)| match *taken {
+                Taken::Backup(index) => {
+                    let backup = backups.copies.taken(planned, &backups.artifacts[index]);
+                    [known.wrong_with(backup), known.strange(backup)]
+                }
+                Taken::Bundle(_) => [None, None],
+            })
+            .flatten(),
+    );
     for (_, taken) in &choice.picked {
         if let Taken::Bundle(index) = *taken {
             let told = refutations(&bundles[index]);

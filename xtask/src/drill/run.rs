@@ -67,6 +67,8 @@ pub struct Drilled {
     pub findings: Vec<Finding>,
     /// Whether it was told to stop.
     pub interrupted: Interrupted,
+    /// How many errors each artifact was made with, as far as its manifest was read: above 0 it may hold only a part.
+    pub errors: BTreeMap<usize, u64>,
     /// How long all of it took.
     pub elapsed: Duration,
 }
@@ -84,6 +86,8 @@ pub(super) struct State {
     /// The parts that are restored of those that are not restored whole.
     pub(super) parts: BTreeMap<usize, Located>,
     pub(super) restored: BTreeMap<usize, PathBuf>,
+    /// How many errors each archive was made with.
+    pub(super) errors: BTreeMap<usize, u64>,
 }
 
 impl State {
@@ -120,7 +124,8 @@ impl Spot<'_> {
             findings.push(Finding::error("drill", "was interrupted", "run it again"));
         }
         let artifacts = self.artifacts(&state, &runs);
-        Drilled { runs, artifacts, findings, interrupted, elapsed: watch.elapsed() }
+        let errors = state.errors;
+        Drilled { runs, artifacts, findings, interrupted, errors, elapsed: watch.elapsed() }
     }
 
     /// Takes a step, unless something that it needs has not passed.
@@ -277,6 +282,7 @@ impl Spot<'_> {
             None => self.rooms.check(source, secret)?,
         };
         state.entries.insert(index, checked.entries);
+        state.errors.insert(index, part.as_ref().map_or(checked.errors, |located| located.errors));
         let manifest = if checked.manifest { "as the manifest says" } else { "without a manifest" };
         let which = part.as_ref().map_or_else(String::new, which);
         let detail = format!("{which}{} entries, {} bytes, {manifest}", checked.entries, checked.bytes);

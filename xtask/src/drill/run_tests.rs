@@ -65,7 +65,7 @@ impl Rooms for Fake {
         }
         let damage = Finding::error("a", "is damaged", "");
         let findings = if sound || self.blind { vec![] } else { vec![damage] };
-        Ok(Checked { entries: 1, bytes: 5, findings, manifest: true })
+        Ok(Checked { entries: 1, bytes: 5, findings, manifest: true, errors: 0 })
     }
 
     fn extract(&self, _: &Source, _: Option<&Secret>, to: &Path) -> Result<Extracted> {
@@ -75,7 +75,7 @@ impl Rooms for Fake {
             fs::write(&file, "hello").expect("written");
             fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("set");
         }
-        Ok(Extracted { entries: 1, bytes: 5, findings: vec![], newest: None })
+        Ok(Extracted { entries: 1, bytes: 5, findings: vec![], newest: None, errors: 0 })
     }
 
     fn compare(&self, _: &Source, _: Option<&Secret>, root: &Path) -> Result<Option<Compared>> {
@@ -88,7 +88,7 @@ impl Rooms for Fake {
 
     fn locate(&self, _: &Source, _: Option<&Secret>, share: Share) -> Result<Located> {
         let window = Window { blocks: 0..1, always: vec![] };
-        Ok(Located { numbers: vec![share.number], window, packed: 10..20, entries: 1, bytes: 5 })
+        Ok(Located { numbers: vec![share.number], window, packed: 10..20, entries: 1, bytes: 5, errors: 0 })
     }
 
     fn check_part(&self, source: &Source, secret: Option<&Secret>, _: &Window) -> Result<Checked> {

@@ -35,6 +35,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// Whether there was a manifest to compare with.
     pub manifest: bool,
+    /// How many errors it was made with, as far as a manifest tells: above 0 it may hold only a part of its source.
+    pub errors: u64,
 }
 
 /// So many findings of one archive are listed: a hostile one could have several for each entry, and fill the memory.
@@ -159,7 +161,7 @@ fn check_content(source: &Source, secret: Option<&Secret>, checked: &mut Checked
     let with_manifest = source.with_manifest(secret, |listed| {
         checked.manifest = true;
         let digest = check_groups(source, secret, listed, checked)?;
-        checked.findings.extend(listed.partial(source));
+        checked.errors = listed.errors();
         Ok(digest)
     });
     let damage = match with_manifest {

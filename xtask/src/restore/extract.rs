@@ -39,6 +39,8 @@ pub struct Extracted {
     pub findings: Vec<Finding>,
     /// The youngest modification time of a restored file, seconds since 1970.
     pub newest: Option<i64>,
+    /// How many errors the archive was made with, as far as a manifest tells: above 0 it may hold only a part of its source.
+    pub errors: u64,
 }
 
 /// Restores the entries of `source` that `select` matches (all without one) into `to`, which must be new or
@@ -118,8 +120,7 @@ fn extract_to(
                 lost: None,
             };
             with_manifest(secret, &mut restoring)?;
-            let partial = restoring.listed.partial(source);
-            restoring.extracted.findings.extend(partial);
+            restoring.extracted.errors = restoring.listed.errors();
             Ok(())
         })?;
         if listed.is_none() {

@@ -245,11 +245,9 @@ impl Listed<'_> {
         Ok(self.records.pop_front())
     }
 
-    /// What is told, behind the last entry, of an archive that was not made without an error.
-    fn partial(&self, source: &Source) -> Option<Finding> {
-        let errors = self.groups.errors;
-        let what = format!("was made with errors ({errors}): it may hold only a part of its source");
-        (errors > 0).then(|| Finding::warning(source.name(), what, "an older one may have the rest"))
+    /// How many errors the archive was made with; known behind the last entry.
+    fn errors(&self) -> u64 {
+        self.groups.errors
     }
 
     fn next_group(&mut self) -> Result<Option<Group>> {
@@ -259,6 +257,12 @@ impl Listed<'_> {
     fn codec(&self) -> Codec {
         self.groups.header.codec
     }
+}
+
+/// What is told of an archive that was made with so many `errors`, if it was.
+pub fn partial(source: &Source, errors: u64) -> Option<Finding> {
+    let what = format!("was made with errors ({errors}): it may hold only a part of its source");
+    (errors > 0).then(|| Finding::warning(source.name(), what, "an older one may have the rest"))
 }
 
 /// Stem, container and encryption of an archive's file name.

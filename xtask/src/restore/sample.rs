@@ -24,6 +24,8 @@ pub struct Located {
     pub entries: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// How many errors the archive was made with: above 0 it may hold only a part of its source.
+    pub errors: u64,
 }
 
 /// A group that holds entries.
@@ -40,7 +42,7 @@ struct Place {
 /// # Errors
 /// When the manifest cannot be read, or there is none, or it lists no entry.
 pub fn locate(source: &Source, secret: Option<&Secret>, number: u32, of: u32) -> Result<Located> {
-    let (mut places, mut tar_bytes) = (Vec::new(), 0);
+    let (mut places, mut tar_bytes, mut errors) = (Vec::new(), 0, 0);
     let listed = source.with_manifest(secret, |listed| {
         while let Some(group) = listed.next_group()? {
             let (Some(first), Some(last)) = (group.blocks.first(), group.blocks.last()) else { continue };
@@ -56,6 +58,7 @@ pub fn locate(source: &Source, secret: Option<&Secret>, number: u32, of: u32) ->
                 bytes: group.records.iter().map(|record| record.entry.size).sum(),
             });
         }
+        errors = listed.errors();
         Ok(())
     })?;
     let none = || {
@@ -63,7 +66,8 @@ pub fn locate(source: &Source, secret: Option<&Secret>, number: u32, of: u32) ->
         Error::refused(what, "")
     };
     listed.ok_or_else(none)?;
-    find(&places, tar_bytes, number, of).ok_or_else(none)
+    let located = find(&places, tar_bytes, number, of).ok_or_else(none)?;
+    Ok(Located { errors, ..located })
 }
 
 fn find(places: &[Place], tar_bytes: u64, number: u32, of: u32) -> Option<Located> {
@@ -83,6 +87,7 @@ fn find(places: &[Place], tar_bytes: u64, number: u32, of: u32) -> Option<Locate
                 packed: first.packed.start..last.packed.end,
                 entries: inside.iter().map(|place| place.entries).sum(),
                 bytes: inside.iter().map(|place| place.bytes).sum(),
+                errors: 0,
             });
         }
     }

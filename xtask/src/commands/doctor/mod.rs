@@ -12,6 +12,7 @@ use crate::config::{Config, DataSet, Deploy, Destination, Encryption, keys};
 use crate::destination::catalog::Catalog;
 use crate::destination::lock;
 use crate::destination::memory::{Known, Memory};
+use crate::destination::mount::Mounted;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::AHEAD;
 use crate::drill::demands::Published;
@@ -232,7 +233,25 @@ impl Doctor<'_> {
         self.sealing(place);
         for set in super::status::sets_at(config, place) {
             self.newest(set, place, &catalog, known);
+            self.room(set, place, &mounted, &catalog);
         }
+    }
+
+    /// Whether another backup like the newest one would find room.
+    fn room(&mut self, set: &DataSet, place: &Destination, mounted: &Mounted, catalog: &Catalog) {
+        let newest = catalog.latest(&set.name, None).map(|latest| latest.bytes);
+        let Some((free, needed)) = mounted.free_bytes.zip(newest).filter(|(free, needed)| free < needed)
+        else {
+            return;
+        };
+        let seen = format!(
+            "the newest backup of {} takes {}, and {} is free: the next may not fit",
+            set.name,
+            bytes(needed),
+            bytes(free)
+        );
+        let next = "`cargo xtask prune --dry-run` lists what may go; or take a larger drive";
+        self.wrong("destination", &place.name, State::Warning, &seen, next);
     }
 
     /// What the next backup is encrypted to.

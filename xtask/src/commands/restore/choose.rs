@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub copies: Vec<Copy>,
     /// What is to be known of the choice.
     pub findings: Vec<Finding>,
+    /// When the next older one was made that nothing is known to be wrong with.
+    pub older: Option<Timestamp>,
 }
 
 /// A copy of a backup.
@@ -77,7 +79,7 @@ pub(super) fn find(
     if path.is_file() {
         let encryption = encryption_of(&path, place.and_then(|place| place.encryption.as_ref()), ctx.env);
         let copy = Copy { source: Source::of_file(&path)?, encryption, far: None, fetched: None };
-        return Ok(Found { copies: vec![copy], findings: Vec::new() });
+        return Ok(Found { copies: vec![copy], findings: Vec::new(), older: None });
     }
     let (mut candidates, mut away, mut findings) = (Vec::new(), None, Vec::new());
     let (mut undigested, mut incomplete) = (Vec::new(), Vec::new());
@@ -125,7 +127,7 @@ pub(super) fn find(
     }
     let (copies, others): (Vec<&Candidate<'_>>, Vec<_>) =
         candidates.iter().partition(|other| is_copy(other, chosen));
-    findings.extend(told(chosen, &others));
+    findings.extend(told(known, chosen, &others));
     if let Some(last) = known.overtaken(&chosen.artifact).filter(|_| at.is_none()) {
         let what = format!(
             "was made after {}, which is restored, and is dated before it: a clock was wrong",
@@ -144,7 +146,10 @@ pub(super) fn find(
     }));
     let there = |path: &String| candidates.iter().any(|other| show(&other.artifact.archive) == *path);
     findings.extend(missing(known, what, (time, at), &there, &incomplete));
-    Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings })
+    let older = others.iter().filter(|other| other.own == chosen.own && other.artifact.name.time < time);
+    let older = older.filter(|other| known.wrong_with(&other.artifact).is_none());
+    let older = older.map(|other| other.artifact.name.time).max();
+    Ok(Found { copies: ranked(known, copies, &mut findings, ctx.env), findings, older })
 }
 
 fn none(
@@ -219,16 +224,17 @@ fn ranked(
 }
 
 /// What is not on record: the one that was chosen, or a newer one that was not.
-fn told(chosen: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<Finding> {
+fn told(known: &Known, chosen: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<Finding> {
     let path = |of: &Candidate<'_>| show(&of.artifact.archive);
     if is_of_shell(&chosen.artifact.archive) {
         let what = "was made by the shell tool before this one: there is no manifest to compare with";
         return Some(Finding::warning(path(chosen), what, "make a backup with `cargo xtask backup`"));
     }
-    if !chosen.own {
-        let what = "is not on record here: nothing says which repository or machine has made it";
-        let repair = "see that it is what you mean; `--at` restores another one";
-        return Some(Finding::warning(path(chosen), what, repair));
+    if let Some(strange) = known.strange(&chosen.artifact) {
+        return Some(Finding {
+            repair: "see that it is what you mean; `--at` restores another one".into(),
+            ..strange
+        });
     }
     let newer = others.iter().filter(|other| other.artifact.name.time >= chosen.artifact.name.time);
     let newest = newer.max_by_key(|other| other.artifact.name.time)?;

@@ -61,10 +61,19 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
             _ => error,
         })
         // What is known by now may be why.
-        .inspect_err(|_| ctx.ui.findings(&found.findings))?;
+        .inspect_err(|error| {
+            let older = older(&args.what, found.older).filter(|_| error.exit() == Exit::Found);
+            found.findings.extend(older);
+            ctx.ui.findings(&found.findings);
+        })?;
     let Restored { copy, mut extracted } = restored;
     let (archive, name) = (found.copies[copy].archive(), found.copies[copy].source.name());
-    extracted.findings.extend(said_of(&known, archive));
+    // What the history has against it goes before what the manifest says of the same.
+    let partial = restore::partial(&found.copies[copy].source, extracted.errors);
+    let said = said_of(&known, archive).or(partial);
+    let is_whole = said.is_none() && !finding::any_error(&extracted.findings);
+    extracted.findings.extend(said);
+    extracted.findings.extend(older(&args.what, found.older).filter(|_| !is_whole));
     extracted.findings.append(&mut found.findings);
     let findings = &extracted.findings;
     let status = if finding::any_error(findings) { "findings" } else { "ok" };
@@ -219,6 +228,13 @@ fn said_of(known: &Known, archive: &Path) -> Option<Finding> {
     let bytes = std::fs::metadata(archive).map(|meta| meta.len()).ok();
     let what = known.against(&path, bytes)?.what();
     Some(Finding::warning(path, what, "`--at` restores an older one"))
+}
+
+/// Which backup of the series to take in place of one that is not whole.
+fn older(series: &str, made: Option<Timestamp>) -> Option<Finding> {
+    let made = made?;
+    let what = format!("has an older backup that nothing is known to be wrong with: `--at {made}` takes it");
+    Some(Finding::info(series, what))
 }
 
 fn select(patterns: &[String]) -> Result<Option<Select>> {

@@ -73,6 +73,7 @@ impl Closing<'_> {
                 what: if one.whole { What::Verified } else { What::Damaged },
                 index: one.index,
                 archive: &one.archive,
+                errors: 0,
             });
             remember(self.memory, &recorded, &shown.collect::<Vec<_>>(), ctx)?;
             Ok(recorded)

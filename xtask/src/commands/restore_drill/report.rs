@@ -24,6 +24,8 @@ pub(in crate::commands) struct Shown<'a> {
     pub what: What,
     pub index: usize,
     pub archive: &'a Path,
+    /// How many errors it was made with, as far as its manifest was read.
+    pub errors: u64,
 }
 
 /// One line of history for the drill, and one for each artifact that it has shown something of.
@@ -41,12 +43,15 @@ pub(in crate::commands) fn remember(
         "kind": "drill", "time": time, "id": evidence.id, "result": evidence.result.word(), "artifact": show(&recorded.json),
         "sha256": recorded.sha256, "page_sha256": recorded.page_sha256,
     }))?;
-    for Shown { what, index, archive } in shown {
+    for Shown { what, index, archive, errors } in shown {
         let artifact = &evidence.artifacts[*index];
         let mut record = json!({
             "kind": "verified", "time": time, "set": artifact.set, "sha256": artifact.sha256,
             "artifact": show(archive), "by": evidence.id,
         });
+        if *errors > 0 {
+            record["errors"] = (*errors).into();
+        }
         match what {
             What::Verified => {}
             What::Damaged => record["kind"] = "damaged".into(),

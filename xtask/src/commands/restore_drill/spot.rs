@@ -30,11 +30,14 @@ use crate::drill::steps::{Kind, Role};
 use crate::drill::times;
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
+use crate::restore;
+use crate::shown::show;
 use crate::stopwatch::Monotonic;
 use crate::tools::gh;
 use crate::ui::Total;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Runs it. What was found `besides` is told with what came of it, and is none of its evidence.
 ///
@@ -134,12 +137,18 @@ fn drill<'a>(
     drop(shown);
     let proven = proven(&prepared.plan, &drilled.runs);
     let damaged = damaged(&prepared.plan, &drilled.runs);
+    let errors = drilled.errors.clone();
     let evidence = measured::evidence(frame, measure(prepared, drilled, ctx)).redacted(&redaction);
     let drill = &prepared.config.drill;
     let history = memory.read()?.records;
     let (sign_with, known) = (drill.sign_with.as_deref(), (&prepared.records[..], &history[..]));
     let recorded = record::write(&drill.evidence_dir, sign_with, frame, known, evidence)?;
-    let shown = |index: usize, what| Shown { what, index, archive: &prepared.subjects[index].source.archive };
+    let shown = |index: usize, what| Shown {
+        what,
+        index,
+        archive: &prepared.subjects[index].source.archive,
+        errors: errors.get(&index).copied().unwrap_or(0),
+    };
     let mut all = Vec::new();
     for index in proven {
         let artifact = &recorded.evidence.artifacts[index];
@@ -187,10 +196,25 @@ fn covered(prepared: &Prepared, artifact: &ArtifactRecord, part: &Part, ctx: &Co
     past.parts_covered(&artifact.path, part.of, artifact.copy.as_deref())
 }
 
+/// The backups that hold only a part by their own manifest, where the history has not told it. That they came back as they
+/// were made proves no recovery.
+fn partial<'a>(
+    prepared: &'a Prepared,
+    errors: &'a BTreeMap<usize, u64>,
+) -> impl Iterator<Item = Finding> + 'a {
+    errors.iter().filter_map(|(index, errors)| {
+        let source = &prepared.subjects[*index].source;
+        let path = show(&source.archive);
+        let told = prepared.findings.iter().any(|one| one.severity == Severity::Error && one.path == path);
+        restore::partial(source, *errors).filter(|_| !told).map(Finding::as_error)
+    })
+}
+
 fn measure(prepared: &Prepared, drilled: Drilled, ctx: &Context) -> Measured {
     let plan = &prepared.plan;
     let mut findings = prepared.findings.clone();
     findings.extend(drilled.findings);
+    findings.extend(partial(prepared, &drilled.errors));
     findings.extend(from_the_future(plan, &prepared.confirmed, ctx.now));
     findings.extend(stale(plan, &prepared.confirmed, ctx.now, prepared.config.drill.rpo_target));
     let judgement = judge(plan, &drilled.runs, &findings, drilled.interrupted);

@@ -1,6 +1,6 @@
 //! The backups: of each destination what it holds, of each set whether it is backed up there, and since when.
 use super::past::Away;
-use super::recovery::sound;
+use super::recovery::{Sound, sound};
 use super::{Answer, age, sets_at};
 use crate::commands::overdue;
 use crate::commands::prune::{not_on_record, quota};
@@ -185,10 +185,10 @@ impl Answer {
     }
 
     /// A set comes back as of the newest sound backup that any of its destinations has.
-    fn comes_back(&mut self, set: &DataSet, as_of: Option<Timestamp>) {
-        let Some(as_of) = as_of else { return };
-        let newest = self.sound.entry(set.name.clone()).or_insert(as_of);
-        *newest = as_of.max(*newest);
+    fn comes_back(&mut self, set: &DataSet, sound: Option<Sound>) {
+        let Some(sound) = sound else { return };
+        let newest = self.sound.entry(set.name.clone()).or_insert(sound);
+        *newest = sound.max(*newest);
     }
 
     /// Lists a series; the age of its newest backup, if it has one.

@@ -29,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use metrics::Metrics;
 use page::Page;
 use past::{Away, Past};
-use recovery::{Recovery, Targets};
+use recovery::{Recovery, Sound, Targets};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -47,8 +47,8 @@ struct Answer {
     rows: Vec<Vec<String>>,
     findings: Vec<Finding>,
     metrics: Metrics,
-    /// As of when each set comes back from a sound backup at a destination that is there: the newest of them.
-    sound: BTreeMap<String, Timestamp>,
+    /// What each set comes back from: the newest sound backup at a destination that is there.
+    sound: BTreeMap<String, Sound>,
     away: Vec<Away>,
     /// The variables of passphrases that a backup needs and that are not set here.
     passphrases: BTreeSet<String>,
@@ -119,11 +119,13 @@ fn age(ctx: &Context, time: Timestamp) -> SignedDuration {
 
 impl Answer {
     fn recovery(&self, config: &Config, drills: &[&Evidence], ctx: &Context) -> Recovery {
-        let sets: Vec<(&str, Option<Timestamp>)> =
-            config.data.iter().map(|set| (&*set.name, self.sound.get(&set.name).copied())).collect();
+        let as_of = |set: &str| self.sound.get(set).map(|sound| sound.as_of);
+        let sets: Vec<_> = config.data.iter().map(|set| (&*set.name, as_of(&set.name))).collect();
         let targets = Targets { rto: config.drill.rto_target, rpo: config.drill.rpo_target };
         let mut recovery = Recovery::of(&sets, drills, targets, ctx.now);
         recovery.passphrases.clone_from(&self.passphrases);
+        let unseen = self.sound.iter().filter(|(_, sound)| !sound.seen);
+        recovery.unseen = unseen.map(|(set, _)| set.clone()).collect();
         recovery
     }
 

@@ -43,6 +43,9 @@ pub(super) struct Recovery {
     /// The variables of passphrases that it takes and that are not set here.
     #[serde(skip)]
     pub passphrases: BTreeSet<String>,
+    /// The sets whose newest sound backup was neither made nor read here.
+    #[serde(skip)]
+    pub unseen: Vec<String>,
 }
 
 const NO_SET: &str = "no data set is configured";
@@ -56,19 +59,31 @@ pub(super) struct Targets {
     pub rpo: Option<SignedDuration>,
 }
 
-/// As of when a series comes back from a destination: by its whole backups that are known to have arrived.
-pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timestamp) -> Option<Timestamp> {
+/// A backup that is whole, as far as anything here knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sound {
+    /// When it was made, or was last seen to hold what its source holds.
+    pub as_of: Timestamp,
+    /// Whether it was made, or read through, here: of another's nothing tells but its name.
+    pub seen: bool,
+}
+
+/// What a series comes back from at a destination: the newest of its whole backups that are known to have arrived.
+pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timestamp) -> Option<Sound> {
     let as_of = |artifact: &Artifact| {
-        let confirmed = known.confirmed.get(&show(&artifact.archive)).copied();
-        confirmed.into_iter().chain([artifact.name.time]).filter(|time| !is_ahead(*time, now)).max()
+        let path = show(&artifact.archive);
+        let confirmed = known.confirmed.get(&path).copied();
+        let times = confirmed.into_iter().chain([artifact.name.time]);
+        // A second run within a second is dated a second later.
+        let as_of = times.filter(|time| !is_ahead(*time, now)).max()?.min(now);
+        Some(Sound { as_of, seen: known.made.contains_key(&path) || known.verified.contains(&path) })
     };
     let whole = |artifact: &&Artifact| {
         known.wrong_with(artifact).is_none()
             && !known.pending.contains(&show(&artifact.archive))
             && !is_ahead(artifact.name.time, now)
     };
-    // A second run within a second is dated a second later.
-    ours(known, catalog, series).filter(whole).filter_map(as_of).max().map(|time| time.min(now))
+    ours(known, catalog, series).filter(whole).filter_map(as_of).max()
 }
 
 fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
@@ -144,6 +159,7 @@ impl Recovery {
             unproven: unproven.into_iter().map(|(set, _)| set.to_owned()).collect(),
             reasons,
             passphrases: BTreeSet::new(),
+            unseen: Vec::new(),
         }
     }
 
@@ -159,6 +175,15 @@ impl Recovery {
             // That is no failure: a repository may have nothing but releases.
             _ if self.reasons == [NO_SET] => NO_SET.into(),
             _ => format!("NO: {}", self.reasons.join("; ")),
+        };
+        let now = match (&self.to, &self.unseen[..]) {
+            (Some(_), [_, ..]) => {
+                let sets = self.unseen.join(" and ");
+                format!(
+                    "{now}, if the backup of {sets} is whole: nothing is on record here of making or reading it"
+                )
+            }
+            _ => now,
         };
         let fast = match (self.rto_seconds, self.rto_of.as_deref()) {
             (Some(seconds), Some(FULL)) => {

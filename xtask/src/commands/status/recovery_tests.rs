@@ -140,8 +140,9 @@ fn path(day: i8) -> String {
 
 #[test]
 fn a_backup_is_sound_that_is_whole_and_ours_and_of_the_past() {
-    let found =
-        |known: &Known, days: &[i8]| sound(known, &catalog(days), "a", at(NOW)).map(|t| t.to_string());
+    let found = |known: &Known, days: &[i8]| {
+        sound(known, &catalog(days), "a", at(NOW)).map(|sound| sound.as_of.to_string())
+    };
     let day = |day: i8| Some(format!("2026-03-{day:02}T12:00:00Z"));
     let mut known = Known::default();
     assert_eq!(found(&known, &[]), None);

@@ -97,30 +97,29 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     let mut unread = Vec::new();
     for subject in &subjects {
         let archive = show(&subject.source.archive);
-        let (result, found) = match one(subject, ctx) {
+        let (result, mut found) = match one(subject, ctx) {
             Ok(outcome) => outcome,
-            Err(error) if subject.is_unreadable(&error) && subject.is_there() => {
-                findings.extend(note(memory.as_ref(), "damaged", subject, ctx));
-                findings.push(Finding::of(&archive, &error));
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let found = Finding::of(&archive, &error);
                 ctx.ui.result(&format!("UNREAD  {archive}"));
-                unread.push(error);
+                if subject.is_unreadable(&error) && subject.is_there() {
+                    findings.extend(note(memory.as_ref(), "damaged", subject, 0, ctx));
+                    findings.push(found);
+                } else {
+                    unread.push((found, error));
+                }
                 continue;
             }
-            Err(error) if args.artifacts.is_empty() && !matches!(error, Error::Interrupted) => {
-                findings.push(Finding::of(&archive, &error));
-                ctx.ui.result(&format!("UNREAD  {archive}"));
-                unread.push(error);
-                continue;
-            }
-            Err(error) => return Err(error),
         };
+        found.extend(restore::partial(&subject.source, result.errors));
         let sound = !finding::any_error(&found);
         // Without a marker nothing was compared with what was written, and without a key nothing was read.
         let read = result.entries > 0 || subject.far.is_some();
         let proven = sound && subject.source.marker.is_some() && read;
         if proven || !sound && subject.is_there() {
             let kind = if proven { "verified" } else { "damaged" };
-            findings.extend(note(memory.as_ref(), kind, subject, ctx));
+            findings.extend(note(memory.as_ref(), kind, subject, result.errors, ctx));
         }
         ctx.ui.result(&format!(
             "{} {archive} ({} entries, {})",
@@ -135,11 +134,16 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         bytes += result.bytes;
         findings.extend(found);
     }
-    if checked.is_empty()
-        && let Some(error) = unread.into_iter().next()
+    // Nothing else is to be told.
+    if subjects.len() == 1
+        && findings.is_empty()
+        && let Some((_, error)) = unread.pop()
     {
         return Err(error);
     }
+    let damaged = finding::any_error(&findings);
+    let stopped = unread.first().map(|(_, error)| error.exit()).filter(|_| !damaged);
+    findings.extend(unread.into_iter().map(|(found, _)| found));
     let status = if finding::any_error(&findings) { "findings" } else { "ok" };
     ctx.ui.document(
         &json!({"schema_version": 1, "command": "verify", "status": status, "checked": checked.len(),
@@ -147,16 +151,29 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     );
     ctx.ui.findings(&findings);
     ctx.told.of(&format!("{} checked", checked.len()), &findings);
-    Ok(match finding::exit(&findings) {
-        Exit::Done if away => Exit::TryLater,
-        exit => exit,
+    // Of what could not be read for want of a key or a right it is not said that it is damaged.
+    Ok(match (stopped, finding::exit(&findings)) {
+        (Some(stopped), _) => stopped,
+        (None, Exit::Done) if away => Exit::TryLater,
+        (None, exit) => exit,
     })
 }
 
 /// Takes note of the result; a warning where that cannot be.
-fn note(memory: Option<&Memory>, kind: &str, subject: &Subject, ctx: &Context) -> Option<Finding> {
+fn note(
+    memory: Option<&Memory>,
+    kind: &str,
+    subject: &Subject,
+    errors: u64,
+    ctx: &Context,
+) -> Option<Finding> {
     let memory = memory.filter(|memory| memory.root().exists())?;
-    let error = memory.event(kind, &ctx.now.to_string(), &subject.source.archive).err()?;
+    let mut record =
+        json!({"kind": kind, "time": ctx.now.to_string(), "artifact": show(&subject.source.archive)});
+    if errors > 0 {
+        record["errors"] = errors.into();
+    }
+    let error = memory.record(&record).err()?;
     let what = format!("could not take note of the result: {}", error.chain());
     Some(Finding::warning(show(memory.root()), what, ""))
 }

@@ -20,6 +20,7 @@ use crate::drill::run::checksums;
 use crate::drill::steps::{Kind, Pick, Role};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
+use crate::restore;
 use crate::restore::scratch::{Owner, Scratch};
 use crate::shown::show;
 use crate::stopwatch::{Stopwatch, rounded};
@@ -251,7 +252,10 @@ impl Full<'_> {
                 let subject = &self.picked(index)?.subject;
                 let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
                 let detail = format!("{} entries, {} bytes", checked.entries, checked.bytes);
-                Ok(Done::looked(checked.entries, detail, checked.findings).through(checked.bytes))
+                // What holds only a part is not put in the place of live data.
+                let partial = restore::partial(&subject.source, checked.errors).map(Finding::as_error);
+                let findings = checked.findings.into_iter().chain(partial).collect();
+                Ok(Done::looked(checked.entries, detail, findings).through(checked.bytes))
             }
             Step::Aside(index) => self.move_aside(index),
             Step::Restore(index) => self.restore(index),
