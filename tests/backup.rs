@@ -461,3 +461,32 @@ fn a_source_of_which_all_is_excluded_is_not_called_empty() {
     stack.sh("repo", "sed -i '/^source/a exclude = [\"*\"]' recovery.toml");
     stack.run(&["backup"]).exits(1).says(&["all that it holds is excluded", "`exclude`"]);
 }
+
+/// Of the repository, and of a drive that others use too.
+#[test]
+fn a_run_waits_for_a_lock_as_long_as_it_is_told() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let drive = stack.path("drive").canonicalize().expect("is there");
+    let of_drive = stack.sh(".", &format!("printf %s '{}' | sha256sum | cut -c-32", drive.display()));
+    let of_drive = format!("/run/lock/recovery-{}.lock", of_drive.trim());
+    for lock in [".recovery/locks/repository", &of_drive] {
+        let held = |seconds: &str, args: &str| {
+            let xtask = env!("CARGO_BIN_EXE_xtask");
+            let script = format!(
+                "flock '{lock}' sh -c 'echo; exec sleep {seconds}' | {{ read -r _; '{xtask}' backup --force {args} 2>&1 && echo 0 || echo $?; }}"
+            );
+            stack.sh("repo", &script)
+        };
+        let said = held("2", "");
+        assert!(
+            said.contains("is in use by") && said.contains("--retry-lock") && said.ends_with("75\n"),
+            "{said}"
+        );
+        let said = held("4", "--retry-lock 1s");
+        assert!(said.ends_with("75\n"), "{said}");
+        let said = held("1", "--retry-lock 2m");
+        assert!(said.contains("codex-api: /") && said.ends_with("\n0\n"), "{said}");
+    }
+    stack.run(&["backup", "--retry-lock", "soon"]).exits(2).says(&["write it like 90s, 10m or 3h"]);
+}

@@ -1,7 +1,8 @@
 //! `doctor`: a stack in order has nothing wrong, and each thing that is wrong is named with what mends it.
-use super::support::{Outcome, Stack};
+use super::docker::engine::Engine;
+use super::support::{Outcome, Stack, outcome, unprivileged};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 const KEY: (&str, &str) = ("BACKUP_KEY", "correct horse");
 const ENCRYPTED: &str = "passphrase-env = \"BACKUP_KEY\"\n";
@@ -272,4 +273,207 @@ fn bundles_and_backups_that_are_in_commits_already_are_told() {
     stack.sh("repo", "git add -f releases drive");
     let said = stack.run(&["doctor"]).ok().says(&["repo/releases` takes it out", "repo/drive` takes it out"]);
     assert_eq!(told(&said), 2, "{}", said.shown());
+}
+
+/// Doctor and a verb are of one opinion, and say the same: neither goes on.
+#[track_caller]
+fn both_refuse(stack: &Stack, part: &str, verb: &[&str], code: i32, words: &str) {
+    wrong(&stack.run(&["doctor", "--json"]).exits(1), part, &[words]);
+    stack.run(verb).exits(code).says(&[words]);
+}
+
+/// The same: both go on, and say these words.
+#[track_caller]
+fn neither_refuses(stack: &Stack, verb: &[&str], words: &[&str]) {
+    stack.run(&["doctor"]).ok().says(words);
+    stack.run(verb).ok().says(words);
+}
+
+/// Gives the first data set of a configured stack more keys.
+fn set_keys(stack: &Stack, keys: &str) {
+    let path = stack.path("repo/recovery.toml");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(path, text.replacen("key-files", &format!("{keys}\nkey-files"), 1)).expect("writes");
+}
+
+const FULL: &str = "[drill]\nfull-every = \"92d\"\nstop = \"true\"\nstart = \"true\"\nsmoke = [\"true\"]\n";
+
+#[test]
+fn what_a_full_drill_would_refuse_doctor_refuses() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    let full = ["restore-drill", "full", "--dry-run"];
+    let in_memory = stack.sh("repo", "stat -f -c %T .").trim() == "tmpfs";
+    for (folders, words) in [
+        ("deploy-dir = '../deployed'\naside-dir = '../nowhere'", "nowhere"),
+        ("deploy-dir = '../deployed'\naside-dir = '/dev/shm'", "would not outlive a loss of power"),
+        ("deploy-dir = '../no/such/app'", "no/such"),
+        ("deploy-dir = '.'", "lie in one another"),
+        ("deploy-dir = '/proc'", "mount point"),
+    ] {
+        stack.configure(&format!("{FULL}{folders}\n"));
+        match in_memory && folders.contains("/dev/shm") {
+            true => neither_refuses(&stack, &full, &[]),
+            false => both_refuse(&stack, "drill", &full, 3, words),
+        }
+    }
+    stack.configure(&format!("{FULL}deploy-dir = '../deployed'\n"));
+    neither_refuses(&stack, &full, &[]);
+    stack.sh("repo", "mv .codex-api elsewhere");
+    both_refuse(&stack, "drill", &full, 3, "the live data ");
+}
+
+#[test]
+fn a_destination_that_this_user_cannot_write_to_is_refused_and_still_gives_back() {
+    let stack = Stack::configured();
+    let run = |args: &[&str]| outcome(&mut unprivileged(&stack, args));
+    run(&["backup"]).ok();
+    stack.sh(".", "chmod 555 drive");
+    for path in ["../drive", "../drive/not/yet"] {
+        stack.sh("repo", &format!("sed -i 's|^path = .*|path = \"{path}\"|' recovery.toml"));
+        let words = ["could not write to", "/drive: Permission denied", "check who owns it"];
+        wrong(&run(&["doctor", "--json"]).exits(1), "destination", &words);
+        for verb in [&["backup", "--dry-run"][..], &["backup"]] {
+            run(verb).exits(3).says(&words);
+        }
+        assert!(!stack.path("drive/not").exists());
+    }
+    stack.sh("repo", "sed -i 's|^path = .*|path = \"../drive\"|' recovery.toml");
+    run(&["verify"]).ok();
+    run(&["restore", "codex-api", "--to", "../home/back"]).ok();
+    stack.sh(".", "chmod 755 drive");
+    run(&["doctor"]).ok();
+    run(&["backup", "--dry-run"]).ok();
+}
+
+#[test]
+fn a_folder_that_only_root_may_write_to_is_no_destination_of_others() {
+    let stack = Stack::configured();
+    if stack.sh(".", "id -u").trim() != "0" {
+        return;
+    }
+    stack.sh(".", "mkdir -m 755 roots");
+    for path in ["../roots", "../roots/new"] {
+        stack.sh("repo", &format!("sed -i 's|^path = .*|path = \"{path}\"|' recovery.toml"));
+        neither_refuses(&stack, &["backup", "--dry-run"], &[]);
+    }
+    let run = |args: &[&str]| outcome(&mut unprivileged(&stack, args)).says(&["Permission denied"]);
+    run(&["backup", "--dry-run"]).exits(3);
+    run(&["doctor"]).exits(1);
+}
+
+#[test]
+fn a_source_that_was_emptied_is_told_in_the_words_of_a_backup() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    set_keys(&stack, "exclude = ['*']");
+    let words = "is the source, and all that it holds is excluded, though files of it were backed up before";
+    both_refuse(&stack, "data", &["backup"], 1, words);
+    stack.configure("");
+    stack.sh("repo/.codex-api", "find . -mindepth 1 -delete");
+    let words = "is the source, and holds no files, though it was backed up before";
+    both_refuse(&stack, "data", &["backup"], 1, words);
+}
+
+#[test]
+fn what_include_names_is_looked_for() {
+    let stack = Stack::new();
+    stack.configure("[release]\ninclude = ['dist/']\n");
+    both_refuse(&stack, "release", &["snapshot"], 3, "and nothing is there");
+    stack.file("repo/dist/app.js", "built\n");
+    neither_refuses(&stack, &["snapshot", "--dry-run"], &[]);
+    stack.file("repo/server.js", "edited\n");
+    both_refuse(&stack, "release", &["snapshot"], 3, "tracked files have local edits");
+    // What was committed counts, whatever the file says by now.
+    stack.commit("with include", "2026-03-02T08:30:00Z");
+    stack.configure("");
+    both_refuse(&stack, "release", &["snapshot"], 3, "tracked files have local edits");
+}
+
+#[test]
+fn a_docker_whose_daemon_does_not_answer_is_told() {
+    let stack = Stack::new();
+    stack.configure("[docker]\nimage = 'acme-api'\n");
+    let engine = Engine::of(&stack);
+    engine.image('a', &["acme-api:latest"]);
+    engine.run(&["snapshot", "--docker-image", "acme-api:latest"]).ok();
+    let rollback = ["rollback", "--env", "prod", "--dry-run"];
+    engine.run(&["doctor"]).ok();
+    engine.run(&rollback).ok();
+    engine.set("down", "");
+    let words = ["Cannot connect to the Docker daemon", "start the daemon (`systemctl start docker`)"];
+    wrong(&engine.run(&["doctor", "--json"]).exits(1), "tool", &words);
+    engine.run(&rollback).exits(3).says(&words);
+}
+
+/// The example of `docs/backups.md`.
+#[test]
+fn a_source_that_before_has_yet_to_make_is_a_warning() {
+    let stack = Stack::new();
+    let set = |before: &str| {
+        stack.configure(&format!("[data.postgres]\nsource = 'dump'\n{before}\n"));
+    };
+    set("");
+    both_refuse(&stack, "data", &["backup", "postgres", "--dry-run"], 1, "dump");
+    set("before = ['mkdir -p dump && echo rows > dump/app.pgdump']\nkey-files = ['app.pgdump']");
+    let dry = ["backup", "postgres", "--dry-run"];
+    neither_refuses(&stack, &dry, &["repo/dump is not there yet: `before` may make it"]);
+    stack.run(&dry).ok().says(&["would write "]);
+    assert!(!stack.path("repo/dump").exists());
+    stack.run(&["backup", "postgres"]).ok();
+    // Nor is one an error that it has yet to fill again.
+    stack.sh("repo", "rm dump/*");
+    set("before = ['echo rows > dump/app.pgdump']");
+    neither_refuses(&stack, &dry, &["backed up before; `before` may mend that"]);
+    stack.run(&["backup", "postgres"]).ok();
+    // A destination that is away is told all the same.
+    stack.sh("repo", "rm -r dump");
+    stack.sh(".", "rm -r drive; echo > drive");
+    stack.run(&dry).exits(3);
+}
+
+#[test]
+fn a_stage_that_has_no_place_is_refused() {
+    for (what, keys) in [("", "consistency = 'staged'\n"), ("sqlite3 live.db 'CREATE TABLE t(n)'", "")] {
+        let stack = Stack::configured();
+        set_keys(&stack, &format!("{keys}stage-dir = 'server.js/stage'"));
+        let dry = ["backup", "--dry-run"];
+        if keys.is_empty() {
+            // Where nothing is staged, nobody asks for it.
+            neither_refuses(&stack, &dry, &[]);
+        }
+        stack.sh("repo/.codex-api", what);
+        both_refuse(&stack, "folder", &dry, 3, "server.js");
+        stack.run(&["backup"]).exits(3).says(&["server.js"]);
+        stack.sh("repo", "sed -i \"s|^stage-dir.*|stage-dir = '../new/stage'|\" recovery.toml");
+        neither_refuses(&stack, &dry, &[]);
+        assert!(!stack.path("new").exists(), "a dry run makes nothing");
+        stack.run(&["backup"]).ok();
+    }
+}
+
+/// As gh 2.x says it.
+const GH: &str = r#"#!/bin/sh
+case $* in
+    --version) echo "gh version 2.45.0 (2024-03-04)" ;;
+    "auth status --hostname github.com")
+        test "$GH_TOKEN" || { echo "You are not logged into any accounts on github.com" >&2; exit 1; } ;;
+    *) echo "To get started with GitHub CLI, please run:  gh auth login" >&2; exit 4 ;;
+esac
+"#;
+
+#[test]
+fn a_forge_at_which_nobody_is_logged_in_is_told() {
+    let stack = Stack::configured();
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    stack.run(&["publish", "--url", "https://github.com/acme/api/releases/tag/v1.4.2"]).ok();
+    stack.file("bin/gh", GH);
+    fs::set_permissions(stack.path("bin/gh"), fs::Permissions::from_mode(0o755)).expect("sets");
+    let path = format!("{}:{}", stack.path("bin").display(), std::env::var("PATH").expect("a path"));
+    let path = ("PATH", path.as_str());
+    stack.run_with(&[path, ("GH_TOKEN", "tok")], &["doctor"]).ok();
+    let said = stack.run_with(&[path], &["doctor", "--json"]).exits(1);
+    wrong(&said, "tool", &["nobody is logged in: You are not logged into any accounts", "gh auth login"]);
+    stack.run_with(&[path], &["restore-drill"]).exits(1).says(&["nobody is logged in"]);
 }

@@ -273,6 +273,21 @@ fn what_cannot_be_read_for_want_of_a_key_is_not_called_damaged() {
     stack.run(&both).exits(1).says(&["UNREAD", "DAMAGED"]);
 }
 
+/// With a passphrase that the configuration names, or that was given for one backup alone.
+#[test]
+fn a_drill_without_the_passphrase_could_not_run() {
+    for (more, variable) in [(SYMMETRIC, "BACKUP_KEY"), ("", "CODEX_BACKUP_GPG_KEY")] {
+        let stack = Stack::new();
+        stack.configure(more);
+        stack.run_with(&[(variable, "correct horse")], &["backup", "--encrypt"]).ok();
+        let drill = stack.run(&["restore-drill", "--json"]).exits(3).json();
+        assert_eq!(drill["result"], "could_not_run", "{drill}");
+        assert!(drill["findings"].to_string().contains(&format!("{variable} is not set")), "{drill}");
+        stack.run(&["verify"]).exits(3).says(&["UNREAD", &format!("export {variable}")]);
+        stack.run_with(&[(variable, "correct horse")], &["restore-drill"]).ok();
+    }
+}
+
 /// Whoever asks whether recovery is possible now may not have what it takes.
 #[test]
 fn status_says_which_passphrase_is_not_at_hand() {

@@ -1,5 +1,6 @@
 //! The evidence of drills: who ran them, what was expected and seen, and that nobody changes or removes it unnoticed.
 mod golden;
+mod joined;
 mod mended;
 mod told;
 

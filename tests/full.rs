@@ -1,5 +1,6 @@
 //! `restore-drill full`: whatever happens, the service runs on its live data again, byte for byte; and what the drill says
 //! is what it did.
+mod beside;
 pub mod service;
 mod told;
 
@@ -70,6 +71,31 @@ fn a_drill_that_restores_what_is_live_leaves_it_in_place_and_keeps_the_other_asi
     is_live(&stack, &live);
     let status = stack.run_at("2026-03-17T12:00:02Z", &["status", "--json"]).json();
     assert_eq!(status["asides"].as_array().map(Vec::len), Some(0), "{status:#}");
+}
+
+/// The service is stopped and started once, by the second drill too, which finds a release where it is to go.
+#[test]
+fn a_second_drill_of_what_nobody_has_touched_finds_all_the_same() {
+    let stack = service::stack("", false);
+    let starts = stack.path("starts").display().to_string();
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file(
+        "repo/recovery.toml",
+        &text.replace("start = \"", &format!("start = \"echo started >> {starts}; ")),
+    );
+    let live = stack.listing("repo/.codex-api");
+    full(&stack, &[]).ok();
+    stack.sh(".", "chmod 2751 deployed");
+    let again = ["restore-drill", "full", "--yes", "--json"];
+    let document = stack.run_at("2026-03-10T13:00:00Z", &again).ok().json();
+    assert_eq!(document["result"], "verified", "{document:#}");
+    for name in ["release", "data"] {
+        let compared = step(&document, &format!("compare with what lies aside: {name}"));
+        assert!(compared["detail"].to_string().contains(": all the same"), "{document:#}");
+    }
+    assert_eq!(fs::read_to_string(&starts).expect("reads").lines().count(), 2, "{document:#}");
+    assert_eq!(stack.sh(".", "stat -c %a deployed").trim(), "2751");
+    is_live(&stack, &live);
 }
 
 /// Files that a backup leaves out are live data all the same.

@@ -219,14 +219,14 @@ fn two_services_have_sets_and_destinations_of_their_own() {
         let call = ["-C", &folder, "init", "--config", "recovery.toml", "--json"];
         let said = stack.run(&call).ok().json();
         let text = said["text"].as_str().expect("text");
-        let keys = ["[data.", "path = ", "evidence-dir = "];
+        let keys = ["name = ", "[data.", "path = ", "evidence-dir = "];
         let lines = text.lines().map(|line| line.trim_start_matches("# "));
         let own = lines.filter(|line| keys.iter().any(|key| line.starts_with(key))).map(str::to_owned);
         own.collect::<Vec<_>>()
     };
     let (api, web) = (made("api"), made("web"));
-    assert_eq!((&*api[0], &*web[0]), ("[data.api-data]", "[data.web-data]"));
-    assert_eq!((api.len(), web.len()), (3, 3), "{api:?} {web:?}");
+    assert_eq!((&*api[1], &*web[1]), ("[data.api-data]", "[data.web-data]"));
+    assert_eq!((api.len(), web.len()), (4, 4), "{api:?} {web:?}");
     assert!(api.iter().all(|line| !web.contains(line)), "{api:?} {web:?}");
 }
 

@@ -187,6 +187,7 @@ fn what_a_killed_drill_left_is_told_and_removed_by_the_next() {
     let repository = stack.path("repo").display().to_string();
     stack.run(&["status"]).says(&["recovery-drill-", &format!("a drill of {repository} that was killed")]);
     stack.configure("");
+    stack.sh(".", "cp -a recovery-drill-* kept");
     // Another repository tells whose it was, and one whose lock nobody let go of, or that has none, stays.
     stack.sh(".", "cp -a repo other; mkdir recovery-drill-x; touch -d '3 days ago' recovery-drill-x/data recovery-drill-x");
     let said = stack.run(&["restore-drill", "-C", "../other", "--json"]);
@@ -198,6 +199,11 @@ fn what_a_killed_drill_left_is_told_and_removed_by_the_next() {
     assert_eq!(rooms(&stack), [""; 0]);
     let after = stack.run(&["status", "--json"]).json();
     assert!(!after.to_string().contains("recovery-drill-"), "{after}");
+    // A full drill is a drill too.
+    stack.sh(".", "mv kept recovery-drill-kept");
+    stack.configure("[drill]\nstop = \"true\"\nstart = \"true\"\nsmoke = [\"true\"]\ndeploy = \"true\"\n");
+    stack.run(&["restore-drill", "full", "--yes"]).ok();
+    assert_eq!(rooms(&stack), [""; 0]);
 }
 
 #[test]
@@ -279,4 +285,19 @@ fn a_path_that_is_too_long_costs_itself_alone() {
             .expect("a number")
             > 3000
     );
+}
+
+#[test]
+fn a_destination_that_is_a_link_to_nowhere_is_refused_by_the_dry_run_too() {
+    let stack = Stack::configured();
+    stack.sh(".", "ln -s nowhere link");
+    let to_link = ["backup", "--source", ".codex-api", "--dest", "../link"];
+    for more in [&["--dry-run"][..], &[]] {
+        stack
+            .run(&[&to_link[..], more].concat())
+            .exits(3)
+            .says(&["is a link that leads nowhere", "mend the link"]);
+    }
+    stack.sh(".", "mkdir nowhere");
+    stack.run(&to_link).ok();
 }

@@ -138,6 +138,18 @@ fn a_backup_that_holds_only_a_part_is_told_everywhere_and_evicts_no_whole_one() 
     stack.sh("repo", "rm -r .recovery docs/drills; mkdir .recovery");
     as_other(&at("03"), &["verify"]).ok();
     as_other(&at("03"), &["status"]).exits(1).says(&["yes, to 2026-03-01", "only a part"]);
+    // While there is a newer one that is whole, nobody would recover to it.
+    stack.sh("repo", "rm -r docs; chmod 600 .codex-api/private");
+    as_other(&at("04"), &["prune", "--adopt"]);
+    as_other(&at("04"), &["backup"]).ok();
+    let older = ["restore-drill", "--json"];
+    as_other(&at("04"), &older).ok();
+    let drill = as_other(&at("04"), &older).ok().json();
+    assert!(drill["findings"].to_string().contains("may hold only a part"), "{drill}");
+    as_other(&at("05"), &["prune"]).ok();
+    assert_eq!(days(&stack), ["04"]);
+    stack.sh("repo", "chmod 000 .codex-api/private; rm -r docs ../drive/2026");
+    as_other(&at("05"), &["backup"]).exits(1);
     // Part by part, nothing else is said.
     stack.sh("repo", "rm -r .recovery; sed -i '/^source/a sample = \"50%\"' recovery.toml");
     let drill = as_other(&at("04"), &["restore-drill", "--json"]).exits(1).json();

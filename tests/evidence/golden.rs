@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xtask::archive::sha256_hex;
-use xtask::destination::memory::Canary;
+use xtask::destination::known::Canary;
 use xtask::drill::demands::{Demands, Published, Share};
 use xtask::drill::done::StepRun;
 use xtask::drill::evidence::checklist::{CHECKLIST_HEAD, CHECKLIST_TABLE, checklist_row, written_row};

@@ -117,6 +117,43 @@ fn the_cron_lines_do_what_is_due_and_speak_only_of_trouble() {
     assert_eq!(run(daily), "");
 }
 
+/// They have the same minute, and the repository has one lock.
+#[test]
+fn the_lines_of_two_services_wait_for_each_other() {
+    let odd = Odd::new("services", "");
+    let drive = odd.stack.path("drive").display().to_string();
+    let line = |service: &str| {
+        let (repo, file) = (odd.folder.join("repo"), format!("{service}.toml"));
+        let text = format!(
+            "[drill]\nspot-every = \"31d\"\nevidence-dir = \"drills/{service}\"\n[release]\nname = \"{service}\"\n\
+             [data.{service}]\nsource = \".codex-api\"\nbefore = [\"sleep 0.5\"]\n\
+             [destination.{service}]\npath = \"{drive}/{service}\"\n"
+        );
+        fs::write(repo.join(&file), text).expect("writes");
+        let run = |verb: &[&str]| {
+            let mut command = Command::new(odd.folder.join("xtask"));
+            command.arg("-C").arg(&repo).args(["--config", &file]).args(verb);
+            outcome(command.env("HOME", odd.stack.path("home"))).ok().stdout
+        };
+        run(&["snapshot"]);
+        let printed = run(&["schedule", "cron"]);
+        command_of(printed.lines().find(|line| !line.starts_with('#')).expect("a line"))
+    };
+    let lines = ["api", "web"].map(line);
+    std::thread::scope(|scope| {
+        let runs = lines.each_ref().map(|line| scope.spawn(|| odd.as_cron_does(line)));
+        for run in runs {
+            let said = run.join().expect("ran");
+            assert_eq!(format!("{}{}", said.stdout, said.stderr), "");
+        }
+    });
+    assert_eq!(odd.backups(), 2, "{:?}", odd.stack.files("drive"));
+    assert_eq!(
+        odd.stack.files("services/repo/drills").iter().filter(|name| name.ends_with(".json")).count(),
+        2
+    );
+}
+
 /// The full one first, which replaces the live folder and gives it back; the spot one the next day.
 #[test]
 fn both_drills_run_unattended_from_the_printed_line() {

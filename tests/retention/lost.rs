@@ -70,6 +70,10 @@ fn a_backup_that_has_lost_its_marker_alone_is_neither_forgotten_nor_swept() {
         assert!(!said.shown().contains(other), "{other}: {}", said.shown());
     }
     stack.run(&["verify", &archive]).ok().says(&["or has lost its marker"]);
+    let said = stack.run_at(&at("03"), &["restore", "codex-api", "--to", "../back"]).exits(3);
+    said.says(&["or has lost its marker: name its file", &archive]);
+    let said = stack.run_at(&at("03"), &["backup", "--dry-run"]);
+    assert!(!said.shown().contains("right drive"), "{}", said.shown());
     fs::write(&marker, text).expect("writes");
     stack.run(&["verify"]).ok();
     stack.run(&["prune"]).ok();
@@ -78,6 +82,30 @@ fn a_backup_that_has_lost_its_marker_alone_is_neither_forgotten_nor_swept() {
 }
 
 /// What was made in a folder of a drive was not made at the drive's root.
+/// What is left of it is in the way of drills and pruning until that is accepted, and then no more.
+#[test]
+fn what_is_left_of_a_backup_whose_archive_is_gone_goes_when_the_loss_is_accepted() {
+    for remembered in [true, false] {
+        let stack = five("keep = 4\n");
+        fs::remove_file(stack.one("drive/2026/03-02", ".tar.gz")).expect("removes");
+        if !remembered {
+            stack.sh("repo", "rm -r .recovery");
+            stack.run(&["prune", "--adopt"]);
+        }
+        let said = stack.run(&["status"]).exits(1);
+        said.says(&["is the marker of", "`cargo xtask prune --forget-lost` removes what is left of it"]);
+        stack.run(&["restore-drill"]).exits(1);
+        stack.run(&["prune"]).exits(1);
+        let dry = stack.run(&["prune", "--forget-lost", "--dry-run", "--json"]).ok().json();
+        assert_eq!(reasons(&dry, "/03-02/").len(), 2, "{dry}");
+        stack.run(&["prune", "--forget-lost"]).ok();
+        assert_eq!(stack.files("drive").iter().filter(|name| name.contains("03-02")).count(), 0);
+        let said = stack.run(&["status"]);
+        assert!(!said.shown().contains("is gone"), "{}", said.shown());
+        stack.run(&["restore-drill"]).ok();
+    }
+}
+
 #[test]
 fn a_destination_above_another_is_not_asked_for_its_backups() {
     let stack = Stack::configured();

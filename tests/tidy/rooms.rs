@@ -51,7 +51,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("cli", &["archive"]),
     ("ui", &["archive", "finding", "progress"]),
     ("commands", ROOMS),
-    ("start", &["error", "interrupt", "shown", "words", "cli", "ui", "commands"]),
+    ("start", &["error", "interrupt", "shown", "words", "stopwatch", "cli", "ui", "commands"]),
     ("main", &[]),
 ];
 /// All that `commands` may use.

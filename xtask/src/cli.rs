@@ -2,8 +2,9 @@
 mod setup;
 
 use crate::archive::codec::Codec;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use setup::{CompletionsArgs, InitArgs, ManArgs, ScheduleArgs, Scheduler, Shell};
 
@@ -40,6 +41,9 @@ pub struct Cli {
     /// Configuration [default: recovery.toml at the repository's root].
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+    /// Wait so long for another run that holds the lock, such as 10m [default: end with 75 at once].
+    #[arg(long, value_name = "DURATION", global = true, value_parser = duration, default_value = "0s", hide_default_value = true)]
+    pub retry_lock: Duration,
     /// Print exactly one JSON document on standard output.
     #[arg(long, global = true)]
     pub json: bool,
@@ -52,6 +56,32 @@ pub struct Cli {
     /// When to colour.
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
     pub color: Color,
+}
+
+impl Cli {
+    /// Reads the command line. Help names the program as it is called, as hints do.
+    ///
+    /// # Errors
+    /// clap's, of which asking for help is one.
+    pub fn parse_as(program: &str) -> Result<Self, clap::Error> {
+        let command = Self::command();
+        let alias = command.get_name().to_owned();
+        let named = |command: clap::Command| match command.get_after_help() {
+            Some(help) => {
+                let help = help.to_string().replace(&alias, program);
+                command.after_help(help)
+            }
+            None => command,
+        };
+        let command = named(command.bin_name(program)).mut_subcommands(named);
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
+}
+
+/// A span of time such as `90s`, `10m` or `3h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    span.and_then(|span| Duration::try_from(span).ok()).ok_or_else(|| "write it like 90s, 10m or 3h".into())
 }
 
 /// When to colour.

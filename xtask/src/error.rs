@@ -172,7 +172,10 @@ impl Error {
             | Self::NotMounted { next, .. }
             | Self::Damaged { next, .. } => (!next.is_empty()).then(|| next.clone()),
             Self::Usage(_) => Some("see `cargo xtask <verb> --help`".into()),
-            Self::Busy { .. } => Some("run again when it has ended; the lock falls with its process".into()),
+            Self::Busy { .. } => {
+                let next = "run again when it has ended (`--retry-lock 10m` waits for it); the lock falls with its process";
+                Some(next.into())
+            }
             Self::Unreachable { attempt, .. } => {
                 Some(format!("run again when `{attempt}` works without asking anything"))
             }

@@ -101,7 +101,7 @@ impl Finding {
 
     /// The same, as an error.
     #[must_use]
-    pub fn as_error(self) -> Self {
+    pub fn worse(self) -> Self {
         Self { severity: Severity::Error, ..self }
     }
 

@@ -24,7 +24,7 @@
 //! | [`cli`] | the command line as it is declared | `archive` (for the containers' names) |
 //! | [`ui`] | printing, and what a CI job is told | `archive`, `finding`, `progress` |
 //! | [`commands`] | a file a verb | every room |
-//! | [`start`] | parse, dispatch, exit code; the one look at clock and environment | `shown`, `words`, `error`, `interrupt`, `cli`, `ui`, `commands` |
+//! | [`start`] | parse, dispatch, exit code; the one look at clock and environment | `shown`, `words`, `error`, `interrupt`, `stopwatch`, `cli`, `ui`, `commands` |
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "unit tests make and break files of their own"))]
 
 pub mod archive;

@@ -5,21 +5,22 @@ use crate::commands::{self, Context, Told};
 use crate::error::{Error, Exit, Result};
 use crate::interrupt;
 use crate::shown::show;
+use crate::stopwatch::{Monotonic, Stopwatch as _};
 use crate::ui::{CARGO_XTASK, Job, Ui, Veil, lost_output};
 use crate::words::word;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, FromArgMatches as _};
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The whole program: a crate of yours that is called `xtask` needs no other line. Exit codes are those of
 /// [`Exit`].
 pub fn main() -> ExitCode {
     let program = program();
-    let cli = match parse(&program) {
+    let cli = match Cli::parse_as(&program) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -35,9 +36,7 @@ pub fn main() -> ExitCode {
     let (quiet, verbose) = (cli.quiet, cli.verbose);
     let ui =
         Ui { json: cli.json, quiet, verbose, color, job, veil: Veil::default(), call: call(&program, &cli) };
-    let ended = interrupt::on_signals()
-        .and_then(|()| context(&cli, ui.clone()))
-        .and_then(|ctx| commands::run(&cli.verb, &ctx));
+    let ended = interrupt::on_signals().and_then(|()| run(&cli, &ui));
     let exit = match ended {
         Ok(exit) => exit,
         Err(error) => {
@@ -64,19 +63,6 @@ fn program() -> String {
     }
 }
 
-/// Help names the program as it is called, as hints do.
-fn parse(program: &str) -> Result<Cli, clap::Error> {
-    let named = |command: clap::Command| match command.get_after_help() {
-        Some(help) => {
-            let help = help.to_string().replace(CARGO_XTASK, program);
-            command.after_help(help)
-        }
-        None => command,
-    };
-    let command = named(Cli::command().bin_name(program)).mut_subcommands(named);
-    Cli::from_arg_matches(&command.try_get_matches()?)
-}
-
 /// How this program is called again, with what it was told of the repository.
 fn call(program: &str, cli: &Cli) -> String {
     let shown = |path: &Path| word(&show(path));
@@ -84,6 +70,22 @@ fn call(program: &str, cli: &Cli) -> String {
         value.as_ref().map_or_else(String::new, |value| format!(" {name} {}", shown(value)))
     };
     format!("{program}{}{}", option("-C", &cli.repo), option("--config", &cli.config))
+}
+
+/// Runs the verb, and while another run holds the lock again, for as long as `--retry-lock` says: each time as of then.
+fn run(cli: &Cli, ui: &Ui) -> Result<Exit> {
+    const PAUSE: Duration = Duration::from_secs(2);
+    let waiting = Monotonic::start();
+    loop {
+        let ended = context(cli, ui.clone()).and_then(|ctx| commands::run(&cli.verb, &ctx));
+        let left = cli.retry_lock.saturating_sub(waiting.elapsed());
+        match ended {
+            Err(Error::Busy { .. }) if !left.is_zero() && !interrupt::interrupted() => {
+                interrupt::pause(left.min(PAUSE));
+            }
+            ended => return ended,
+        }
+    }
 }
 
 fn context(cli: &Cli, ui: Ui) -> Result<Context> {
@@ -100,7 +102,8 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
     };
     let config_file = cli.config.as_ref().map(|file| start.join(file));
     let exe = std::env::current_exe().ok();
-    Ok(Context { ui, now, start, config_file, env, variables, exe, told: Told::default() })
+    let (retry_lock, told) = (cli.retry_lock, Told::default());
+    Ok(Context { ui, now, start, config_file, env, variables, exe, retry_lock, told })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]

@@ -49,7 +49,7 @@ scenes! {
     dead: "The mount is dead" [75, 0],
     wrong_drive: "The wrong drive is mounted" [1, 0, 0, 0],
     damaged: "A checksum does not match" [1, 1, 0, 0],
-    gpg: "gpg refuses" [1, 0],
+    gpg: "gpg refuses" [3, 0],
     lost_key: "The key is lost" [0, 0, 0],
     lost_manifest: "The manifest is lost" [1, 0],
     lost_marker: "The marker is lost" [1, 0, 0],

@@ -131,7 +131,7 @@ fn service(root: &Path, part: &str) -> String {
     match detected(root, &format!("[release]\nroot = {value}\n")) {
         Ok(config) if !part.is_empty() => {
             format!(
-                "# root = {value}    # bundles that folder alone; \"{}\" is its name then\n",
+                "# root = {value}    # bundles that folder alone: as {}, with its version, once `name` and `version-from` are gone\n",
                 config.release.name
             )
         }
@@ -335,7 +335,7 @@ fn render(
     (data, strays): (&[String], &[String]),
     drives: &[String],
 ) -> String {
-    // What two services of a repository have apart: their backups, and what their drills prove.
+    // What two services of a repository have apart: their bundles, their backups, and what their drills prove.
     let (own, evidence) = match service {
         "" => (name.to_owned(), EVIDENCE.to_owned()),
         service => (format!("{name}-{service}"), format!("{EVIDENCE}/{service}")),
@@ -343,7 +343,7 @@ fn render(
     let mut text = format!(
         "# Recovery of this repository: what is bundled, what is backed up, where to, and how it is proven.\n\
          # Commit this file and {evidence}, the evidence; releases/ and the data itself belong in .gitignore.\n\
-         schema = 1\n\n[release]\nname = \"{name}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n{root}\
+         schema = 1\n\n[release]\nname = \"{own}\"\nversion-from = \"{version}\"\noutput-dir = \"releases\"\n{root}\
          # exclude = [\"fixtures/\"]            # gitignore patterns: tracked files to leave out\n# keep = 3                           # how many bundles `prune` leaves\n\n"
     );
     let mut sets: Vec<(String, &str)> = Vec::new();
@@ -385,7 +385,7 @@ fn render(
          # release-checks = [\"{check}\"]\n\
          # full-every = \"92d\"                 # the full drill, in place; it needs these four:\n\
          # stop = \"docker compose stop app\"\n# start = \"docker compose up -d app\"\n\
-         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{name}\"\n\
+         # smoke = [\"npm run smoke:prod\"]\n# deploy-dir = \"/srv/{own}\"\n\
          # sign-with = \"ops@example.org\"      # a gpg key that signs the evidence of drills\n\n\
          # [notify]                           # who is told how runs went\n\
          # ping-url-file = \"/etc/recovery-ping\"\n"

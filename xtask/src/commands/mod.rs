@@ -35,6 +35,7 @@ use crate::tools::git::Repository;
 use crate::ui::{Ui, Veil, bytes};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use notify::Told;
 
@@ -63,6 +64,8 @@ pub struct Context {
     pub variables: fn() -> Vec<String>,
     /// The file of this program, where the system tells it.
     pub exe: Option<PathBuf>,
+    /// How long to wait for another run that holds a lock.
+    pub retry_lock: Duration,
     /// What the verb tells of its work, for who is notified.
     pub told: Told,
 }

@@ -1,7 +1,7 @@
 //! What is overdue, as findings of `status`: a backup, a verification, a drill. Each says since when, and what to run.
 //! The rules are those of [`crate::drill::due`]; this is what they are applied to.
 use crate::destination::catalog::{Artifact, Catalog};
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::destination::releases::Bundle;
 use crate::drill::due::{
     FULL, Overdue, SPOT, Why, is_lost_since, last, newest_past, overdue, read_back, verified,
@@ -129,7 +129,9 @@ pub(super) fn drill(
                 span(now.duration_since(proven)),
                 show_time(since)
             ),
-            _ if kind == SPOT => "no drill has proven recovery yet".to_owned(),
+            _ if kind == SPOT && verified(records, FULL, now).is_none() => {
+                "no drill has proven recovery yet".to_owned()
+            }
             _ => format!("no {kind} drill has proven recovery yet; one is due every {cadence}"),
         };
         findings.push(Finding::error("drill", what, format!("run `{command}`")));

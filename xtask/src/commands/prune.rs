@@ -6,8 +6,9 @@ use crate::cli::PruneArgs as Args;
 use crate::config::{Config, Destination};
 use crate::destination::catalog::{self, Artifact, Catalog};
 use crate::destination::durable;
+use crate::destination::known::{Known, Loss};
 use crate::destination::lock::{self, Lock};
-use crate::destination::memory::{Known, Loss, Memory, Remembered};
+use crate::destination::memory::{Memory, Remembered};
 use crate::destination::mount::{Mounted, resolved};
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item, Policy};
@@ -202,6 +203,11 @@ fn plan<'a>(
     items.extend(new.iter().map(taken_over));
     items.extend(catalog.shell.iter().filter(|artifact| own(config, &artifact.name.series)).map(of_shell));
     let mut swept = sweep(config, &catalog, known.as_ref(), ctx.now);
+    if args.forget_lost {
+        let orphans: Vec<Item> = catalog.orphans.iter().filter_map(|path| orphan(config, path)).collect();
+        found.retain(|finding| !orphans.iter().any(|orphan| orphan.id == finding.path));
+        swept.extend(orphans);
+    }
     if finding::any_error(&found) {
         retain::spare_all(&mut items);
         retain::spare_all(&mut swept);
@@ -392,6 +398,18 @@ pub fn not_on_record(
 fn of_shell(artifact: &Artifact) -> Item {
     let reasons = vec!["made by the shell tool: it is never pruned; remove it by hand".into()];
     Item { id: show(&artifact.archive), decision: Decision::Keep, reasons, bytes: artifact.bytes }
+}
+
+/// A marker, or the manifest, of a backup of ours whose archive is gone, which `--forget-lost` accepts.
+fn orphan(config: &Config, path: &Path) -> Option<Item> {
+    let bare = path.with_extension("");
+    let name = catalog::unfinished(path).or_else(|| catalog::unfinished(&bare))?;
+    own(config, &name.series).then(|| Item {
+        id: show(path),
+        decision: Decision::Remove,
+        reasons: vec!["its archive is lost, and `--forget-lost` accepts that".into()],
+        bytes: std::fs::metadata(path).map_or(0, |meta| meta.len()),
+    })
 }
 
 /// What never got its marker is no backup: a run was killed before its end. Only our own, and only when it is old; and never

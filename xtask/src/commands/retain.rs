@@ -3,7 +3,8 @@
 use super::Context;
 use crate::destination::catalog::{Artifact, Catalog};
 use crate::destination::durable::remove;
-use crate::destination::memory::{Known, Memory};
+use crate::destination::known::Known;
+use crate::destination::memory::Memory;
 use crate::destination::place::Place;
 use crate::destination::releases::{self, Bundle};
 use crate::destination::retention::{Candidate, Decision, Item, Policy, State, plan};

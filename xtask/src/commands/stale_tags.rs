@@ -6,7 +6,8 @@
 //! one that does not answer stops the run there.
 use super::retain::{Removal, removed};
 use crate::destination::images;
-use crate::destination::memory::{Known, Memory};
+use crate::destination::known::Known;
+use crate::destination::memory::Memory;
 use crate::destination::releases;
 use crate::destination::retention::{Decision, Item};
 use crate::error::Result;

@@ -3,7 +3,7 @@
 use super::{Config, Encryption};
 use crate::destination::catalog::is_of_shell;
 use crate::error::Result;
-use crate::tools::gpg::{Key, Secret};
+use crate::tools::gpg::{Key, Lock, Secret};
 use std::path::Path;
 
 /// Where the passphrase is when the configuration does not say.
@@ -30,10 +30,14 @@ pub fn opening(encrypted: bool, encryption: Option<&Encryption>, env: Env) -> Re
 }
 
 /// How a destination's archive may be opened: what the shell tool has made has the passphrase of its own variable, where that
-/// is set.
+/// is set; and so has what was made with a passphrase that no configuration names.
 pub fn encryption_of(archive: &Path, encryption: Option<&Encryption>, env: Env) -> Option<Encryption> {
     let own = is_of_shell(archive) && env(DEFAULT_VARIABLE).is_some();
-    encryption.filter(|_| !own).cloned()
+    let default = || Encryption::Passphrase { variable: DEFAULT_VARIABLE.to_owned() };
+    match encryption.filter(|_| !own) {
+        None if !own && Lock::of(archive) == Lock::Passphrase => Some(default()),
+        encryption => encryption.cloned(),
+    }
 }
 
 /// What an archive is encrypted to.

@@ -201,7 +201,7 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         let at: String = at.chars().take(SHOWN).collect();
         (
             format!("{} in `{at}`", said(error.message())),
-            "see the commented file that `cargo xtask init` writes".into(),
+            "see the commented file that `cargo xtask init --dry-run` prints".into(),
         )
     });
     Error::Config { path: place, what, next }

@@ -56,6 +56,8 @@ pub struct Catalog {
     pub incomplete: Vec<PathBuf>,
     /// Bytes of these, as far as they can be told.
     pub incomplete_bytes: u64,
+    /// Markers whose archive is gone, and the manifests of these.
+    pub orphans: Vec<PathBuf>,
     /// What the shell tool before this one has made, in folders `YYYY-MM-DD`, by series, then time: listed, verified and
     /// restored, and never counted or pruned.
     pub shell: Vec<Artifact>,
@@ -214,7 +216,7 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
             continue;
         };
         if !has_manifest {
-            let repair = "it restores all the same; single entries cannot be compared";
+            let repair = "it restores if it is whole; single entries cannot be compared";
             catalog.findings.push(Finding::warning(show(&day.join(file)), "has lost its manifest", repair));
         }
         catalog.complete.push(Artifact {
@@ -228,16 +230,26 @@ fn list_day(day: &Path, files: &BTreeMap<String, Option<u64>>, catalog: &mut Cat
             name,
         });
     }
+    let orphans: Vec<(&String, &str, ArtifactName)> = files
+        .keys()
+        .filter(|file| !known.contains(*file))
+        .filter_map(|file| {
+            let archive = file.strip_suffix(".sha256")?;
+            Some((file, archive, ArtifactName::parse(archive)?))
+        })
+        .collect();
+    for (file, archive, name) in orphans {
+        let what = format!("is the marker of {archive}, which is gone");
+        let repair = "bring that file back from another copy; where it is lost for good, `cargo xtask prune --forget-lost` \
+                      removes what is left of it";
+        catalog.findings.push(Finding::error(show(&day.join(file)), what, repair));
+        let manifest = name.manifest();
+        catalog.orphans.push(day.join(file));
+        catalog.orphans.extend(files.contains_key(&manifest).then(|| day.join(&manifest)));
+        known.extend([file.clone(), manifest]);
+    }
     for file in files.keys().filter(|file| !known.contains(*file)) {
-        if let Some(archive) = file.strip_suffix(".sha256").filter(|name| ArtifactName::parse(name).is_some())
-        {
-            let what = format!("is the marker of {archive}, which is gone");
-            catalog.findings.push(Finding::error(
-                show(&day.join(file)),
-                what,
-                "restore that file from another copy",
-            ));
-        } else if file.contains(".manifest.jsonl.") || unfinished(Path::new(file)).is_some() {
+        if file.contains(".manifest.jsonl.") || unfinished(Path::new(file)).is_some() {
             catalog.leave(day, file, files);
         }
     }
@@ -307,6 +319,7 @@ mod tests {
             "a-b-2026-11-23T030000Z.tar.zst.gpg",
             "a-b-2026-11-23T030000Z.tar.zst.gpg.sha256",
             "a-2026-11-23T040000Z.tar.gz.sha256",
+            "a-2026-11-23T040000Z.manifest.jsonl.gz",
             "a-2026-11-23T050000Z.tar.gz.sha256.part",
             ".a-2026-11-23T050000Z.tar.gz.Ab12Cd",
             ".a-2026-11-23T050000Z.tar.gz.swp",
@@ -327,6 +340,8 @@ mod tests {
             "a-2026-11-23T050000Z.tar.gz.sha256.part",
         ];
         assert_eq!(catalog.incomplete, left.map(|name| day.join(name)));
+        let orphans = ["a-2026-11-23T040000Z.tar.gz.sha256", "a-2026-11-23T040000Z.manifest.jsonl.gz"];
+        assert_eq!(catalog.orphans, orphans.map(|name| day.join(name)));
         assert_eq!((catalog.incomplete_bytes, catalog.used()), (3, 3 + 2 + 3), "they take their room");
         assert!(
             catalog.incomplete.iter().all(|path| unfinished(path).is_some_and(|name| name.series == "a"))

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod durable;
 mod history;
 pub mod images;
+pub mod known;
 pub mod lock;
 pub mod marker;
 pub mod memory;

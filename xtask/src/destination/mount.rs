@@ -10,7 +10,7 @@
 use crate::error::{Error, Result};
 use crate::shown::show;
 use crate::tools::mountpoint::{answers, is_mount_point};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 use std::fs;
@@ -58,8 +58,8 @@ pub struct Mounted {
     /// The mount point, or the destination itself where none is asked for.
     point: PathBuf,
     demanded: bool,
-    /// Why nothing can be written there, if that is known already.
-    unwritable: Option<Errno>,
+    /// Why nothing can be written there, if that is known already, and where that shows.
+    unwritable: Option<(Errno, PathBuf)>,
     /// None on another machine.
     drive: Option<Drive>,
     _held: Option<Arc<OwnedFd>>,
@@ -117,12 +117,13 @@ pub fn recheck(before: &Mounted, destination: &Path) -> Result<()> {
 impl Mounted {
     /// A folder of another machine, which is looked at by that machine.
     pub(super) fn remote(path: PathBuf, free_bytes: Option<u64>, unwritable: Option<Errno>) -> Self {
+        let unwritable = unwritable.or((free_bytes == Some(0)).then_some(Errno::NOSPC));
         Self {
             durability: Durability::Remote,
             free_bytes,
+            unwritable: unwritable.map(|why| (why, path.clone())),
             point: path,
             demanded: false,
-            unwritable: unwritable.or((free_bytes == Some(0)).then_some(Errno::NOSPC)),
             drive: None,
             _held: None,
         }
@@ -131,19 +132,16 @@ impl Mounted {
     /// What can be known of writing there before the first byte.
     ///
     /// # Errors
-    /// `Io` where the mount is read-only, or nothing is free; [`Error::Refused`] where another machine's folder is
-    /// somebody else's.
+    /// `Io` where the mount is read-only, nothing is free, or this user may make nothing in the folder, or in the one above it
+    /// that is there; [`Error::Refused`] where another machine's folder is somebody else's.
     pub fn writable(&self) -> Result<()> {
-        match self.unwritable {
+        match &self.unwritable {
             None => Ok(()),
-            Some(Errno::ACCESS) => Err(Error::refused(
-                format!(
-                    "{}: the folder is there, and its user over there cannot write to it",
-                    show(&self.point)
-                ),
+            Some((Errno::ACCESS, folder)) if self.durability == Durability::Remote => Err(Error::refused(
+                format!("{}: the folder is there, and its user over there cannot write to it", show(folder)),
                 "let that user write there, or name another in `path` (USER@HOST:/FOLDER)",
             )),
-            Some(why) => Err(Error::io("write to", &self.point)(why.into())),
+            Some((why, place)) => Err(Error::io("write to", place)((*why).into())),
         }
     }
 
@@ -329,19 +327,30 @@ fn state(point: &Path, path: &Path) -> io::Result<Mounted> {
     let counted = room.f_blocks > 0;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     let read_only = room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    let unwritable = match (read_only, counted && room.f_bavail == 0) {
+        (true, _) => Some((Errno::ROFS, point)),
+        (false, true) => Some((Errno::NOSPC, point)),
+        (false, false) => closed(path).map(|why| (why, path)),
+    };
     Ok(Mounted {
         durability: if fuse { Durability::MountCache } else { Durability::Local },
         free_bytes: counted.then_some(free),
         point: point.to_owned(),
         demanded: false,
-        unwritable: match (read_only, counted && room.f_bavail == 0) {
-            (true, _) => Some(Errno::ROFS),
-            (false, true) => Some(Errno::NOSPC),
-            (false, false) => None,
-        },
+        unwritable: unwritable.map(|(why, place)| (why, place.to_owned())),
         drive: Some(drive(held.as_fd())?),
         _held: Some(Arc::new(held)),
     })
+}
+
+/// Why this user can make nothing in `folder`, which is there, as far as the system says before the first byte.
+fn closed(folder: &Path) -> Option<Errno> {
+    if !folder.is_dir() {
+        return Some(Errno::NOTDIR);
+    }
+    let asked = rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+    // A system that cannot be asked so has said nothing against it.
+    asked.err().filter(|why| *why == Errno::ACCESS)
 }
 
 /// The numbers of the drive that an open file or folder lies on.
@@ -414,6 +423,16 @@ mod tests {
         assert!(matches!(seen, Err(Error::NotMounted { .. })), "{seen:?}");
         let again = check(&path, None, false).expect("is there");
         assert!(recheck(&again, &path).is_ok());
+    }
+
+    #[test]
+    fn beneath_a_file_nothing_can_be_written() {
+        let home = tempfile::tempdir().expect("a folder");
+        fs::write(home.path().join("file"), "x").expect("writes");
+        for (name, may) in [("", true), ("new/one", true), ("file", false), ("file/one", false)] {
+            let seen = check(&home.path().join(name), None, false).expect("is there");
+            assert_eq!(seen.writable().is_ok(), may, "{name}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::marker::{self, Sums};
 use super::mount::{self, Mounted};
 use super::remote::Remote;
 use super::{durable, read};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::shown::show;
 use std::path::{Path, PathBuf};
 
 /// Where backups lie.
@@ -32,10 +33,15 @@ impl Place {
     /// # Errors
     /// [`crate::error::Error::NotMounted`], [`crate::error::Error::Unreachable`].
     pub fn check(&self, demanded: bool) -> Result<Mounted> {
-        match &self.remote {
-            Some(remote) => remote.check(),
-            None => mount::check(&self.path, self.mount.as_deref(), demanded || self.mount.is_some()),
+        if let Some(remote) = &self.remote {
+            return remote.check();
         }
+        let mounted = mount::check(&self.path, self.mount.as_deref(), demanded || self.mount.is_some())?;
+        if self.path.is_symlink() && !self.path.exists() {
+            let what = format!("{} is a link that leads nowhere", show(&self.path));
+            return Err(Error::refused(what, "make the folder that it names, or mend the link"));
+        }
+        Ok(mounted)
     }
 
     /// Looks whether it is there, and at what it holds: a drive that goes away meanwhile is not taken for an empty one.

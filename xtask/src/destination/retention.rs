@@ -70,7 +70,7 @@ pub enum State {
     Unproven,
     /// Its last verification, or drill, passed.
     Verified,
-    /// Something could not be read when it was made. Counts only among its like, so that it never evicts a whole one.
+    /// It was made with errors. Counts beside whole ones, and never evicts one.
     Partial,
     /// Its last verification found damage. Counts for nothing, and stays until somebody has looked.
     Damaged,
@@ -81,9 +81,15 @@ pub enum State {
 }
 
 impl State {
-    /// What counts together.
+    /// What is decided together.
     fn group(self) -> Self {
         if self == Self::Verified { Self::Unproven } else { self }
+    }
+
+    /// Whether one in that state takes a place in the rules by which this group is decided.
+    fn counts(self, other: Self) -> bool {
+        let other = other.group();
+        other == self || self == Self::Partial && other == Self::Unproven
     }
 
     /// Why it stays whatever the rules say.
@@ -153,11 +159,16 @@ pub fn plan(candidates: &[Candidate], policy: &Policy, now: Timestamp) -> Vec<It
         let mut members: Vec<(usize, Timestamp)> = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| candidate.series == series && candidate.state.group() == group)
+            .filter(|(_, candidate)| candidate.series == series && group.counts(candidate.state))
             .filter_map(|(index, candidate)| Some((index, candidate.time?)))
             .collect();
         members.sort_by(|a, b| (b.1, &candidates[b.0].id).cmp(&(a.1, &candidates[a.0].id)));
-        keep_in_series(candidates, &members, policy, now, &mut reasons);
+        let mut found: Vec<Vec<String>> = vec![Vec::new(); candidates.len()];
+        keep_in_series(candidates, &members, policy, now, &mut found);
+        let own = candidates.iter().zip(found).map(|(one, found)| (one.state.group() == group, found));
+        for ((_, found), reasons) in own.zip(&mut reasons).filter(|((own, _), _)| *own) {
+            reasons.extend(found);
+        }
     }
     for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
         reasons.extend(candidate.state.spared().map(str::to_owned));
@@ -338,6 +349,11 @@ mod tests {
         }
         (all[2].state, all[3].state) = (State::Partial, State::Partial);
         assert_eq!(kept(&all, &Policy::newest(1)), ["2026-01-02T00", "2026-01-04T00"]);
+        // One that is older than as many whole ones goes.
+        (all[0].state, all[2].state, all[3].state) = (State::Partial, State::Unproven, State::Verified);
+        all[1].state = State::Unproven;
+        assert_eq!(kept(&all, &Policy::newest(2)), ["2026-01-03T00", "2026-01-04T00"]);
+        assert_eq!(kept(&all, &Policy::newest(4)).len(), 4);
     }
 
     #[test]

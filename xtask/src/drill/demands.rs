@@ -2,7 +2,7 @@
 //! published release.
 //!
 //! Pure: values that [`super::pick`] fills in and the steps are made of.
-use crate::destination::memory::Canary;
+use crate::destination::known::Canary;
 
 /// What not every artifact has to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,10 +7,10 @@
 //!
 //! A drill of one kind does not stand for the other: the full one restores the latest artifacts in place, the spot one
 //! those before them too, and shows that damage is noticed.
-use super::evidence::chain::{Stored, newest};
+use super::evidence::chain::{Stored, chained};
 use super::evidence::{Evidence, Verdict};
 use super::steps::Role;
-use crate::destination::memory::{Known, lies_at};
+use crate::destination::known::{Known, lies_at};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use jiff::{SignedDuration, Timestamp};
@@ -89,32 +89,18 @@ pub fn overdue(last: Option<Timestamp>, every: Option<SignedDuration>, now: Time
 
 /// The last drill of a kind, by the order of the records: a clock may have been set back.
 pub fn last<'a>(records: &'a [Stored], kind: &str) -> Option<&'a Evidence> {
-    let mut next = newest(records);
-    // No record is met twice, whatever the chain looks like.
-    for _ in records {
-        let record = next?;
-        if record.evidence.kind == kind {
-            return Some(&record.evidence);
-        }
-        let before = record.evidence.previous_sha256.as_deref()?;
-        next = records.iter().find(|record| record.sha256 == before);
-    }
-    None
+    back(records).find(|evidence| evidence.kind == kind)
 }
 
 /// Whether records of drills were accepted as lost behind the last drill of a kind: nobody knows what they said, so the
 /// next drill is due.
 pub fn is_lost_since(records: &[Stored], kind: &str) -> bool {
-    let mut next = newest(records);
-    for _ in records {
-        let Some(record) = next.filter(|record| record.evidence.kind != kind) else { return false };
-        if !record.evidence.lost.is_empty() {
-            return true;
-        }
-        let before = record.evidence.previous_sha256.as_deref();
-        next = before.and_then(|before| records.iter().find(|record| record.sha256 == before));
-    }
-    false
+    back(records).take_while(|evidence| evidence.kind != kind).any(|evidence| !evidence.lost.is_empty())
+}
+
+/// The newest first; those of other clones and branches, too.
+fn back(records: &[Stored]) -> impl Iterator<Item = &Evidence> {
+    chained(records.iter().collect()).into_iter().rev().map(|record| &record.evidence)
 }
 
 /// When the last drill of a kind that was verified began.
@@ -219,9 +205,9 @@ pub fn read_back(known: &Known, archive: &str, made: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::memory::Made;
+    use crate::destination::known::Made;
     use crate::drill::evidence::chain::LOST;
-    use crate::drill::evidence::tests::{chain, sample, stored};
+    use crate::drill::evidence::tests::{chain, next, sample, stored};
     use crate::drill::evidence::{ArtifactRecord, Lost};
 
     fn at(text: &str) -> Timestamp {
@@ -332,6 +318,17 @@ mod tests {
         assert_eq!(of(&both, month, month, Given), Turn::Nothing(Some(at("2026-04-02T07:00:00Z"))));
         assert_eq!(of(&with_full(1, Verdict::CouldNotRun), month, month, Given), Turn::Full);
         assert_eq!(of(&both, None, month, Given), Turn::Spot, "without a cadence each run does a spot drill");
+    }
+
+    #[test]
+    fn a_drill_of_another_branch_is_the_last_of_its_kind_too() {
+        let mut records = chain();
+        let full = Evidence { kind: FULL.into(), ..sample(2, Some(&records[0].sha256.clone())) };
+        records.push(stored(Evidence { id: "drill-2026-03-02T100000Z-full".into(), ..full }));
+        for _ in 0..2 {
+            assert_eq!(last(&records, FULL).map(|drill| &*drill.id), Some("drill-2026-03-02T100000Z-full"));
+            records.push(stored(next(9, &records)));
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::memory::Canary;
+    use crate::destination::known::Canary;
     use crate::drill::demands::Published;
     use crate::drill::times::tests::three;
 

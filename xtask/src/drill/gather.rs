@@ -8,11 +8,12 @@ use super::evidence::chain::{Stored, check_chain};
 use super::pick::{self, Choice, Known, Set, Taken};
 use super::rotation::{Past, Stock};
 use super::steps::{Kind, Pick, Plan, Planned, Role};
-use super::subject::{Digests, Subject};
+use super::subject::{Digests, Subject, against};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::{self, Canary, Memory};
+use crate::destination::known::{self, Canary};
+use crate::destination::memory::Memory;
 use crate::destination::mount::Durability;
 use crate::destination::named;
 use crate::destination::names::ArtifactName;
@@ -96,24 +97,15 @@ pub fn prepare(
             has_commit: &|lock| commits.has(lock),
         },
     );
-    findings.extend(
-        choice
-            .picked
-            .iter()
-            .flat_map(|(planned, taken)| match *taken {
-                Taken::Backup(index) => {
-                    let backup = backups.copies.taken(planned, &backups.artifacts[index]);
-                    [known.wrong_with(backup), known.strange(backup)]
-                }
-                Taken::Bundle(_) => [None, None],
-            })
-            .flatten(),
-    );
-    for (_, taken) in &choice.picked {
-        if let Taken::Bundle(index) = *taken {
-            let told = refutations(&bundles[index]);
-            findings.extend(told.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
-        }
+    for (planned, taken) in &choice.picked {
+        let told = match *taken {
+            Taken::Backup(index) => {
+                let backup = backups.copies.taken(planned, &backups.artifacts[index]);
+                against(&known, backup, planned.pick)
+            }
+            Taken::Bundle(index) => refutations(&bundles[index]),
+        };
+        findings.extend(told.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
     }
     backups.copies.passed_over(&choice).into_iter().for_each(|text| backups.gap(text));
     let all: Vec<&Artifact> = backups.artifacts.iter().flat_map(|one| backups.copies.all(one)).collect();
@@ -163,7 +155,7 @@ fn refutations(bundle: &Bundle) -> Vec<Finding> {
 }
 
 /// The last confirmation of each, whichever of its copies was confirmed.
-fn confirmed(backups: &[&Artifact], known: &memory::Known) -> BTreeMap<String, Timestamp> {
+fn confirmed(backups: &[&Artifact], known: &known::Known) -> BTreeMap<String, Timestamp> {
     let mut confirmed = BTreeMap::new();
     for backup in backups {
         if let Some(at) = known.confirmed.get(&show(&backup.archive)) {
@@ -178,7 +170,7 @@ fn confirmed(backups: &[&Artifact], known: &memory::Known) -> BTreeMap<String, T
 fn newest(
     sets: &[Set],
     backups: &[&Artifact],
-    known: &memory::Known,
+    known: &known::Known,
     confirmed: &BTreeMap<String, Timestamp>,
 ) -> BTreeMap<String, Timestamp> {
     let mut newest = BTreeMap::new();
@@ -225,7 +217,7 @@ fn sets(config: &Config) -> Vec<Set> {
 }
 
 /// What was written into the source right before a backup, as far as is on record.
-fn canary(known: &memory::Known, backup: &Artifact) -> Option<Canary> {
+fn canary(known: &known::Known, backup: &Artifact) -> Option<Canary> {
     known.made.get(&show(&backup.archive))?.canary.clone()
 }
 
@@ -448,7 +440,9 @@ fn subjects(
                 // All destinations of a set are encrypted alike.
                 let secret = match places.first() {
                     Some(destination) if planned.encrypted => {
-                        keys::opening(true, destination.encryption.as_ref(), env).unwrap_or_else(|error| {
+                        let configured = destination.encryption.as_ref();
+                        let encryption = keys::encryption_of(&backup.archive, configured, env);
+                        keys::opening(true, encryption.as_ref(), env).unwrap_or_else(|error| {
                             let blocker = blocker(&error);
                             if !blockers.contains(&blocker) {
                                 blockers.push(blocker);

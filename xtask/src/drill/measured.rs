@@ -87,6 +87,7 @@ pub fn evidence(frame: &Frame, measured: Measured) -> Evidence {
         signature: None,
         lost: vec![],
         previous_sha256: None,
+        also_follows: vec![],
     }
 }
 

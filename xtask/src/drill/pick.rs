@@ -5,7 +5,7 @@ use super::demands::{Demands, Published};
 use super::rotation::{Past, Retained, Stock};
 use super::steps::{Kind, Pick, Planned, Role};
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::Canary;
+use crate::destination::known::Canary;
 use crate::destination::release_lock::ReleaseLock;
 use crate::destination::releases::Bundle;
 use jiff::Timestamp;

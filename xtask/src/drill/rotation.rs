@@ -119,17 +119,20 @@ impl Past {
         self.drills.iter().flat_map(of_drill)
     }
 
-    /// When each part of an artifact was covered last, of so many parts; of its copy at one destination, if one is named.
+    /// When each part of an artifact was covered last, of so many parts; of its copy at one destination, if one is named. A
+    /// later drill that did not prove it takes that back.
     fn parts(&self, file: &str, of: u32, copy: Option<&str>) -> BTreeMap<u32, Timestamp> {
         let mut covered = BTreeMap::new();
         let here = |took: &Took| copy.is_none() || took.copy.as_deref() == copy;
-        for (at, took) in self.takings(file).filter(|(_, took)| took.proven && here(took)) {
-            match &took.part {
-                None => covered.extend((1..=of).map(|number| (number, at))),
-                Some(part) if part.of == of => {
-                    covered.extend(part.numbers.iter().map(|number| (*number, at)));
-                }
-                Some(_) => {}
+        for (at, took) in self.takings(file).filter(|(_, took)| here(took)) {
+            let numbers: Vec<u32> = match &took.part {
+                None => (1..=of).collect(),
+                Some(part) if part.of == of => part.numbers.clone(),
+                Some(_) => continue,
+            };
+            match took.proven {
+                true => covered.extend(numbers.into_iter().map(|number| (number, at))),
+                false => covered.retain(|number, _| !numbers.contains(number)),
             }
         }
         covered

@@ -17,7 +17,7 @@ use super::verdict::{Interrupted, proven};
 use crate::destination::release_lock::Scope;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, any_error};
-use crate::restore::scratch::{self, Owner, Scratch};
+use crate::restore::scratch::{Owner, Scratch};
 use crate::restore::{Located, Source, digest_file};
 use crate::shown::show;
 use crate::stopwatch::{Stopwatch, rounded};
@@ -234,12 +234,7 @@ impl Spot<'_> {
         }
         self.rooms.preflight(self.tools)?;
         let own = state.scratch.insert(Scratch::of(Owner::Drill, self.workspace, self.repository)?);
-        // They hold data in the clear, whichever repository's; its lock shows that a drill is over.
-        let left = scratch::left_behind(Owner::Drill, self.workspace, own.changed_at());
-        let told: Vec<String> =
-            left.iter().map(|folder| format!("{} of {}", show(folder), scratch::whose(folder))).collect();
-        scratch::sweep(left)?;
-        let swept = match &told[..] {
+        let swept = match &own.sweep_others()?[..] {
             [] => String::new(),
             told => format!("; removed, as left by drills that were killed: {}", told.join(", ")),
         };

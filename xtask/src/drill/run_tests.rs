@@ -8,7 +8,7 @@ use crate::archive::manifest::{Header, Record};
 use crate::archive::sha256_hex;
 use crate::archive::writer::Sinks;
 use crate::destination::catalog::Artifact;
-use crate::destination::memory::Canary;
+use crate::destination::known::Canary;
 use crate::destination::names::ArtifactName;
 use crate::destination::remote::Remote;
 use crate::drill::compare::{Compared, compare};

@@ -1,6 +1,6 @@
 //! Tests of the plan; beside `steps.rs` to keep that file short.
 use super::*;
-use crate::destination::memory;
+use crate::destination::known;
 use crate::drill::demands;
 
 fn time(text: &str) -> Timestamp {
@@ -118,7 +118,7 @@ fn of_everything() -> Plan {
     let repository = "github.com/acme/app".into();
     plan.artifacts[0].demands.published = Some(demands::Published { repository, tag: "v1".into() });
     plan.artifacts[1].demands.far = Some("box".into());
-    plan.artifacts[1].demands.canary = Some(memory::Canary { path: "canary".into(), sha256: String::new() });
+    plan.artifacts[1].demands.canary = Some(known::Canary { path: "canary".into(), sha256: String::new() });
     plan.artifacts.push(planned(Role::Data, "db", Pick::Older, 60));
     plan
 }

@@ -1,12 +1,14 @@
 //! What a drill works on: an artifact, what decrypts it, and where its digests are on record: beside a backup, or in a
 //! bundle's lock.
+use super::steps::Pick;
 use crate::destination::catalog::Artifact;
+use crate::destination::known::{Against, Known};
 use crate::destination::marker;
 use crate::destination::read;
 use crate::destination::release_lock::Scope;
 use crate::destination::remote::Remote;
 use crate::error::Result;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::restore::Source;
 use crate::shown::show;
 use crate::tools::gpg::Secret;
@@ -69,4 +71,15 @@ pub(super) fn on_record(digests: &Digests) -> Result<(BTreeMap<String, String>, 
             Ok((files.iter().map(|(path, digest)| (bare(path), digest.clone())).collect(), vec![]))
         }
     }
+}
+
+/// What is on record against a backup that was picked. Of an older one it is no failure that it holds only a part: nobody
+/// would recover to it while there is another.
+pub(super) fn against(known: &Known, backup: &Artifact, pick: Pick) -> Vec<Finding> {
+    let part = known.against(&show(&backup.archive), Some(backup.archive_bytes)) == Some(Against::Part);
+    let wrong = known.wrong_with(backup).map(|wrong| match part && pick == Pick::Older {
+        true => Finding { severity: Severity::Warning, ..wrong },
+        false => wrong,
+    });
+    wrong.into_iter().chain(known.strange(backup)).collect()
 }

@@ -169,7 +169,7 @@ fn check_content(source: &Source, secret: Option<&Secret>, checked: &mut Checked
         Ok(None) => Finding::warning(
             source.name(),
             "has no manifest: single entries could not be compared with what was backed up",
-            "it still restores, as any tar file does",
+            "it restores as any tar file does, if nothing else is wrong with it",
         ),
         Err(error) => match error.damaged_file() {
             None => return Err(error),

@@ -294,12 +294,13 @@ fn differs(record: &Record, entry: &Entry, sha256: Option<[u8; 32]>) -> Option<S
 
 /// A problem inside the archive, as an error that carries its name.
 fn damaged(source: &Source, what: impl Into<String>) -> Error {
-    Error::Damaged {
-        path: source.archive.clone(),
-        what: what.into(),
-        next: "nothing was restored; use another backup (`restore --at`), or what is whole in it (`--path`)"
-            .into(),
-    }
+    let next = match &source.manifest {
+        Some(_) => {
+            "nothing was restored; use another backup (`restore --at`), or what is whole in it (`--path`)"
+        }
+        None => "nothing was restored; use another backup (`restore --at`)",
+    };
+    Error::Damaged { path: source.archive.clone(), what: what.into(), next: next.into() }
 }
 
 /// Carries both our errors and those of the archive room through [`crate::archive::entry::read_tar`].

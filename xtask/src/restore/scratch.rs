@@ -110,6 +110,18 @@ impl Scratch {
         Timestamp::from_second(self.folder.changed_at()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// Removes what killed drills have left beside it: data in the clear, whichever repository's. The lock of each shows
+    /// that its drill is over. Returns what is told of them.
+    ///
+    /// # Errors
+    /// `Io` when something is left.
+    pub fn sweep_others(&self) -> Result<Vec<String>> {
+        let left = left_behind(Owner::Drill, self.path().parent().unwrap_or(self.path()), self.changed_at());
+        let told = left.iter().map(|folder| format!("{} of {}", show(folder), whose(folder))).collect();
+        sweep(left)?;
+        Ok(told)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()

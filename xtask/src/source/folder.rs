@@ -59,6 +59,15 @@ impl Folder {
         Ok(Self { root: root.to_owned(), name, judge: Judge::new(rules)? })
     }
 
+    /// A folder at `root` that is not there yet: with it a backup can be planned, and nothing read.
+    ///
+    /// # Errors
+    /// When a pattern does not parse.
+    pub fn to_come(root: &Path, rules: &Rules) -> Result<Self> {
+        let name = root.file_name().unwrap_or(OsStr::new("root")).as_bytes().to_vec();
+        Ok(Self { root: root.to_owned(), name, judge: Judge::new(rules)? })
+    }
+
     /// Under which its entries stand.
     pub fn file_name(&self) -> &OsStr {
         OsStr::from_bytes(&self.name)

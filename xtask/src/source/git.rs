@@ -148,14 +148,13 @@ impl Walk<'_> {
         let found = match self.take.submodules {
             Submodules::Record => {
                 let what = format!("is a submodule at commit {commit}; its content is not in the bundle");
-                let repair =
-                    "set `submodules = \"include\"` in [release], or bundle that repository on its own";
+                let repair = "set `submodules = \"include\"` in [release] and commit recovery.toml, or bundle that repository on its own";
                 Finding::warning(path, what, repair)
             }
             Submodules::Include => {
                 let what = format!("is a submodule at commit {commit}, which is not on this machine");
                 let repair = "`git submodule update --init --recursive` brings it (for an older revision: check it out first, \
-                              `git worktree add`); or leave it out with `exclude`";
+                              `git worktree add`); or leave it out with `exclude`, and commit recovery.toml";
                 Finding::error(path, what, repair)
             }
         };
@@ -218,7 +217,11 @@ fn push(node: Node, content: &[u8], policy: Option<&Policy>, time: Mtime, listin
         LINK if !is_target(size) => {
             let what = format!("is a link with a target of {size} bytes, which no system takes");
             let name = show_bytes(&entry.path);
-            return listing.findings.push(Finding::error(name, what, "leave it out with `exclude`"));
+            return listing.findings.push(Finding::error(
+                name,
+                what,
+                "leave it out with `exclude`, and commit recovery.toml",
+            ));
         }
         LINK => Item::new(Entry::symlink(&entry.path, content, time), Content::None),
         mode => {

@@ -80,7 +80,7 @@ impl Policy {
                 Lfs::Pointer => Finding::warning(&name, what, "keep the LFS store with the bundle"),
                 Lfs::Refuse => {
                     let repair = "leave it out with `exclude`, or set `lfs = \"pointer\"` in [release] to bundle the \
-                                  pointer, and keep the LFS store with the bundle";
+                                  pointer and keep the LFS store with the bundle; and commit recovery.toml";
                     Finding::error(&name, what, repair)
                 }
             });
@@ -98,7 +98,7 @@ impl Policy {
             } else {
                 let repair = format!(
                     "take it out of the repository and change the secret; or leave it out with `exclude`; if it is none, \
-                     set `allow-secrets = [{name:?}]` in [release], and commit recovery.toml"
+                     set `allow-secrets = [{name:?}]` in [release]; and commit recovery.toml"
                 );
                 findings.push(Finding::error(&name, why, repair));
             }
@@ -108,11 +108,11 @@ impl Policy {
             let what = format!("has {} bytes, more than {most}", file.size);
             findings.push(match self.max_file_size {
                 Some(_) => {
-                    let repair = "leave it out with `exclude`, or raise `max-file-size` in [release]";
+                    let repair = "leave it out with `exclude`, or raise `max-file-size` in [release]; and commit recovery.toml";
                     Finding::error(&name, what, repair)
                 }
                 None => {
-                    let repair = "leave it out with `exclude`, or set `max-file-size` in [release] to what it may have";
+                    let repair = "leave it out with `exclude`, or set `max-file-size` in [release] to what it may have; and commit recovery.toml";
                     Finding::warning(&name, what, repair)
                 }
             });

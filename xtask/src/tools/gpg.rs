@@ -12,6 +12,7 @@ use crate::interrupt::interrupted;
 use rustix::process::Signal;
 use std::fmt;
 use std::io::{Read, Seek as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -283,7 +284,10 @@ pub enum Lock {
 impl Lock {
     /// That of the file at `path`; unknown where it cannot be read.
     pub fn of(path: &Path) -> Self {
-        std::fs::File::open(path).and_then(|mut file| locked_with(&mut file)).unwrap_or(Self::Unknown)
+        // What lies there may be a pipe, which nobody is to wait for.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+        opened.and_then(|mut file| locked_with(&mut file)).unwrap_or(Self::Unknown)
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::archive::sha256_hex;
 use crate::config::DataSet;
 use crate::destination::durable;
-use crate::destination::memory::Canary;
+use crate::destination::known::Canary;
 use crate::destination::names::ArtifactName;
 use crate::destination::read;
 use crate::error::{Error, Result};
@@ -24,9 +24,10 @@ pub(super) fn path(set: &DataSet) -> Option<PathBuf> {
     set.proof.canary.as_ref().map(|canary| set.source.join(canary))
 }
 
-/// Whether it is there.
+/// Whether it is there, and not a file of somebody's under its name.
 pub(super) fn is_there(set: &DataSet) -> bool {
-    path(set).is_some_and(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()))
+    path(set)
+        .is_some_and(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()) && free(&path).is_ok())
 }
 
 /// Writes the canary of a set for the archive of this name, if it is to have one.

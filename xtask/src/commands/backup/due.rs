@@ -7,7 +7,8 @@ use super::{Args, Done};
 use crate::commands::Context;
 use crate::commands::overdue::reason;
 use crate::config::{DataSet, Destination};
-use crate::destination::memory::{Known, Memory};
+use crate::destination::known::Known;
+use crate::destination::memory::Memory;
 use crate::drill::due::{Due, Why, backed_up, due};
 use crate::error::Result;
 

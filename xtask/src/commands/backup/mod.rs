@@ -38,7 +38,9 @@ use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::source::rules::Excluded;
 use crate::tools::{Tool, preflight};
+pub(super) use hooks::{awaited, unless_mended};
 use serde_json::{Value, json};
+pub(super) use set::emptied;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use unchanged::Same;
@@ -163,7 +165,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         report(args, ctx, &not_due);
         return Ok(Exit::Done);
     }
-    let gathered = gathered(args, ctx, selected)?;
+    // Before anything is looked at: whoever waits for the lock begins anew.
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
             memory.open()?;
@@ -174,6 +176,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     };
     // What lies where the live data should be may not be the live data.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    let gathered = gathered(args, ctx, selected)?;
     let (mut done, exit) = make(args, ctx, &config, memory.as_ref(), gathered)?;
     done.extend(not_due);
     report(args, ctx, &done);

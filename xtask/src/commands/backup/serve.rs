@@ -5,7 +5,7 @@
 use super::canary;
 use super::copy::{self, Master};
 use super::set::Work;
-use super::stage::{Archiving, stage};
+use super::stage::{Archiving, may_stage, stage};
 use super::store::{Stored, store};
 use super::{Copied, Plan, Ready, moment, space};
 use crate::destination::catalog::Artifact;
@@ -45,6 +45,8 @@ impl Work<'_> {
         }
         let plan = Plan { place: place.clone(), mounted: ready.mounted.clone(), name: self.name() };
         if self.args.dry_run {
+            let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
+            may_stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
             self.done.findings.extend(may_not_fit(ready, self.survey.bytes));
             return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
         }

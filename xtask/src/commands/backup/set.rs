@@ -5,6 +5,7 @@
 //! changed since the last backup is not archived again; a destination that missed that backup gets its copy.
 use super::canary;
 use super::copy::Master;
+use super::hooks;
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};
 use crate::archive::codec::Codec;
@@ -12,13 +13,14 @@ use crate::cli::BackupArgs as Args;
 use crate::commands::{Context, lost_key_files};
 use crate::config::{self, DataSet, Destination, keys};
 use crate::destination::catalog::{self, Artifact};
-use crate::destination::memory::{Canary, Known, Memory, lies_at};
+use crate::destination::known::{Canary, Known, lies_at};
+use crate::destination::memory::Memory;
 use crate::destination::mount;
 use crate::destination::names::{ArtifactName, whole_seconds};
 use crate::destination::retention::AHEAD;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
-use crate::interrupt::interrupted;
+use crate::interrupt::{self, interrupted};
 use crate::restore::scratch::Scratch;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
@@ -101,13 +103,21 @@ pub(super) fn one(
     {
         only.place.check(demanded(args, only))?;
     }
-    if !set.source.exists() {
+    let awaited = hooks::awaited(&set).filter(|_| args.dry_run);
+    if !set.source.exists() && awaited.is_none() {
         let given = if args.source.is_some() { "--source" } else { "`source` in recovery.toml" };
-        let repair = format!("check {given}; nothing was written for this set");
+        let repair = format!(
+            "check {given}; nothing was written for this set; where the data is lost, `cargo xtask restore {} --to DIR` \
+             brings back the last backup",
+            set.name
+        );
         let missing = Finding::error(show(&set.source), "is the source, and is not there", repair);
         return Ok(Outcome::failed(&set.name, missing));
     }
-    let (folder, survey) = source?;
+    let (folder, survey) = match awaited {
+        Some(_) => (Folder::to_come(&set.source, &set.rules())?, Survey::default()),
+        None => source?,
+    };
     let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
     let named = args.source.is_none().then(|| of_root(&set.source, memory));
     let of_another = named.as_ref().and_then(|own| another(own, &known, &destinations, &series));
@@ -135,7 +145,7 @@ pub(super) fn one(
             entries: survey.entries,
             excluded: survey.excluded,
             live: set.live.clone(),
-            findings: lost_key_files(&set),
+            findings: awaited.map_or_else(|| lost_key_files(&set), |found| vec![found]),
             ..Done::default()
         },
         set,
@@ -150,6 +160,32 @@ pub(super) fn one(
     };
     work.rounds(destinations, locks)?;
     Ok(work.outcome())
+}
+
+/// Files of the user: a canary is none.
+fn files(set: &DataSet, survey: &Survey) -> u64 {
+    survey.files.saturating_sub(u64::from(canary::is_there(set)))
+}
+
+/// A source that was emptied since its `last` backup is a mistake until somebody says otherwise.
+pub(in crate::commands) fn emptied(
+    set: &DataSet,
+    survey: &Survey,
+    last: Option<&Artifact>,
+) -> Option<Finding> {
+    let (what, repair) = match survey.excluded.total() {
+        0 => (
+            "is the source, and holds no files, though it was backed up before",
+            "if that is right, remove the set; else look where the files went: the backups still have them",
+        ),
+        _ => (
+            "is the source, and all that it holds is excluded, though files of it were backed up before",
+            "look at `exclude` and its like of the set: the backups still have what is left out now",
+        ),
+    };
+    // Of one that is not there something else is told.
+    let is_empty = files(set, survey) == 0 && set.source.exists();
+    (is_empty && last.is_some()).then(|| Finding::error(show(&set.source), what, repair))
 }
 
 /// A folder as the history has it: a repository may move, and its data with it.
@@ -207,8 +243,10 @@ impl Work<'_> {
                 one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known, &mut found);
             }
             self.done.findings.extend(found);
-            if let Some(emptied) = self.emptied(&ready) {
-                self.done.findings.push(emptied);
+            let emptied = self.emptied(&ready);
+            let stops = finding::any_error(emptied.as_slice());
+            self.done.findings.extend(emptied);
+            if stops {
                 return Ok(());
             }
             self.find_same(&ready);
@@ -223,9 +261,13 @@ impl Work<'_> {
             }
             waiting = Vec::new();
             for (destination, error) in missed {
-                let again = (error.is_away() || mount::may_pass(&error, &destination.place.path))
-                    && !(self.args.dry_run || interrupted())
-                    && waited + pause <= destination.retry_for;
+                let patience = match error {
+                    Error::Busy { .. } => self.ctx.retry_lock,
+                    _ if error.is_away() => destination.retry_for,
+                    _ if mount::may_pass(&error, &destination.place.path) => destination.retry_for,
+                    _ => Duration::ZERO,
+                };
+                let again = !(self.args.dry_run || interrupted()) && waited + pause <= patience;
                 if again {
                     let text = format!(
                         "{}: {}; trying again in {} s",
@@ -242,7 +284,7 @@ impl Work<'_> {
             if waiting.is_empty() {
                 return Ok(());
             }
-            sleep(pause);
+            interrupt::pause(pause);
             waited += pause;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -258,32 +300,24 @@ impl Work<'_> {
         Ok(Ready { destination: destination.clone(), mounted, catalog, same: None })
     }
 
-    /// Files of the user: a canary is none.
-    fn files(&self) -> u64 {
-        self.survey.files.saturating_sub(u64::from(canary::is_there(&self.set)))
+    /// Whether the source may be another when its backup begins: no line of `before` is run.
+    fn is_to_come(&self) -> bool {
+        self.args.dry_run && !self.set.live.before.is_empty()
     }
 
-    /// A source that was emptied since it was last backed up is a mistake until somebody says otherwise.
     fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
-        let before = ready.iter().any(|one| one.catalog.latest(&self.series, None).is_some());
-        let (what, repair) = match self.survey.excluded.total() {
-            0 => (
-                "is the source, and holds no files, though it was backed up before",
-                "if that is right, remove the set; else look where the files went: the backups still have them",
-            ),
-            _ => (
-                "is the source, and all that it holds is excluded, though files of it were backed up before",
-                "look at `exclude` and its like of the set: the backups still have what is left out now",
-            ),
-        };
-        (self.files() == 0 && before).then(|| Finding::error(show(&self.set.source), what, repair))
+        let last = ready.iter().find_map(|one| one.catalog.latest(&self.series, None));
+        let found = emptied(&self.set, &self.survey, last)?;
+        Some(if self.is_to_come() { hooks::unless_mended(&self.set, found) } else { found })
     }
 
     /// A drive that has none of the backups that were made on it may be another one. It gets its backup all the same: a new
     /// drive in the place of one that is lost is no mistake.
     fn strange(&self, one: &Ready) -> Option<Finding> {
         let path = &one.destination.place.path;
-        let there = one.catalog.archives();
+        let mut there = one.catalog.archives();
+        // One that has lost its marker alone is there.
+        there.extend(one.catalog.incomplete.iter().map(|path| show(path)));
         let on_record = self.known.made.keys().filter(|made| lies_at(made, path));
         let expected = on_record.filter(|made| !self.known.doomed.contains(*made));
         let (mut count, mut found) = (0, false);
@@ -421,7 +455,7 @@ impl Work<'_> {
             self.done.findings.splice(0..0, self.survey.findings.iter().cloned());
         }
         let good = self.done.copy().map(|copy| copy.status);
-        if self.files() == 0 && good.is_some() {
+        if files(&self.set, &self.survey) == 0 && good.is_some() && !self.is_to_come() {
             let (what, repair) = ("is the source, and holds no files", "check that it is the right folder");
             self.done.findings.push(Finding::warning(show(&self.set.source), what, repair));
         }
@@ -441,15 +475,4 @@ impl Work<'_> {
 
 fn next_second(time: Timestamp) -> Timestamp {
     time.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(time)
-}
-
-/// Sleeps, but not beyond this run's own end.
-fn sleep(pause: Duration) {
-    const STEP: Duration = Duration::from_millis(100);
-    for _ in 0..pause.as_millis() / STEP.as_millis() {
-        if interrupted() {
-            return;
-        }
-        std::thread::sleep(STEP);
-    }
 }

@@ -8,7 +8,7 @@ use crate::archive::entry::Mtime;
 use crate::config::live::Consistency;
 use crate::config::{Config, DataSet};
 use crate::destination::memory::Memory;
-use crate::destination::mount::resolved;
+use crate::destination::mount::{self, resolved};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::restore::scratch::{self, Owner, Scratch};
@@ -21,7 +21,7 @@ use crate::tools::gpg::Key;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is archived, and how it is locked.
 #[derive(Clone, Copy)]
@@ -59,11 +59,11 @@ impl Staged<'_> {
 /// # Errors
 /// When the stage has no place, or cannot be filled.
 pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<'a>) -> Result<Staged<'a>> {
-    let staged = what.set.live.consistency == Consistency::Staged;
+    let staged = is_staged(what.set);
     if what.survey.state.is_some() {
         what.folder.settle();
     }
-    let room = if staged || what.survey.databases { Some(room(ctx, memory, what, staged)?) } else { None };
+    let room = if needs_room(what.set, what.survey) { Some(room(ctx, memory, what)?) } else { None };
     let mut ready = Staged {
         archiving: what,
         stage: None,
@@ -99,10 +99,41 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
     Ok(ready)
 }
 
-fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: bool) -> Result<Scratch> {
+/// Whether a set could be staged, as far as that can be told before; nothing is made.
+///
+/// # Errors
+/// When the stage has no place, or one that this user cannot write to.
+pub(super) fn may_stage(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<()> {
+    match needs_room(what.set, what.survey) {
+        true => mount::check(&parent(ctx, memory, what)?, None, false)?.writable(),
+        false => Ok(()),
+    }
+}
+
+fn is_staged(set: &DataSet) -> bool {
+    set.live.consistency == Consistency::Staged
+}
+
+/// Whether something of a set lies in a private folder while it is backed up.
+pub(in crate::commands) fn needs_room(set: &DataSet, survey: &Survey) -> bool {
+    is_staged(set) || survey.databases
+}
+
+fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<Scratch> {
+    let parent = parent(ctx, memory, what)?;
+    // That of the system is there, or not ours to make.
+    if what.set.live.stage_dir.is_some() || parent != ctx.temporary() {
+        made(&parent)?;
+    }
+    Scratch::new(Owner::Backup, &parent)
+}
+
+/// The folder that it is made in.
+fn parent(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<PathBuf> {
+    let staged = is_staged(what.set);
     let parent = match (&what.set.live.stage_dir, memory) {
-        (Some(folder), _) => made(folder.clone())?,
-        (None, Some(memory)) if staged => made(stages(memory))?,
+        (Some(folder), _) => folder.clone(),
+        (None, Some(memory)) if staged => stages(memory),
         (None, _) if what.key.is_some() => in_memory(ctx).ok_or_else(|| {
             let what = format!(
                 "the data set {} has SQLite databases, its backup is encrypted, and this machine has no folder in memory \
@@ -118,7 +149,7 @@ fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>, staged: boo
             format!("the stage {} lies inside of the source {}", show(&parent), show(&what.set.source));
         return Err(Error::refused(what, "name a folder outside of it: `stage-dir` of the data set"));
     }
-    Scratch::new(Owner::Backup, &parent)
+    Ok(parent)
 }
 
 fn stages(memory: &Memory) -> PathBuf {
@@ -133,10 +164,9 @@ pub(crate) fn left_behind(ctx: &Context, config: &Config, memory: Option<&Memory
     parents.flat_map(|parent| scratch::left_behind(Owner::Backup, &parent, ctx.now)).collect()
 }
 
-fn made(folder: PathBuf) -> Result<PathBuf> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    made.map_err(Error::io("create", &folder))?;
-    Ok(folder)
+fn made(folder: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(Error::io("create", folder))
 }
 
 /// A folder whose files lie in memory alone: the one for temporary files if it is one, or the system's.

@@ -2,33 +2,30 @@
 //!
 //! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
 //! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
+mod destinations;
+mod needs;
 mod repository;
 
 use super::environment::values;
 use super::restore_drill::full;
-use super::{Context, lost_key_files, memory, notify, overdue};
-use crate::config::live::Consistency;
-use crate::config::{Config, DataSet, Deploy, Destination, Encryption, keys};
-use crate::destination::catalog::Catalog;
+use super::{Context, backup, lost_key_files, memory, notify};
+use crate::config::{Config, DataSet, Deploy};
 use crate::destination::lock;
-use crate::destination::memory::{Known, Memory};
-use crate::destination::mount::Mounted;
-use crate::destination::releases::{self, Bundle};
-use crate::destination::retention::AHEAD;
-use crate::drill::demands::Published;
+use crate::destination::memory::Memory;
+use crate::destination::releases;
 use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
-use crate::restore::Source;
 use crate::shown::show;
-use crate::source::folder::Folder;
+use crate::source::folder::{Folder, Survey};
 use crate::tools::git::Repository;
-use crate::tools::{self, Tool, gpg, shell, signature};
+use crate::tools::{Tool, shell, signature};
 use crate::ui::{bytes, table};
+use needs::{forge_of, needs, needs_of};
 use rustix::fs::Access;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How something is.
@@ -96,6 +93,14 @@ impl Doctor<'_> {
         self.checks.push(Check { part, name, state: State::Failed, seen: error.chain(), next });
     }
 
+    /// What was said to be well is not, as another look has shown: its row says that instead.
+    fn rather(&mut self, part: &str, name: &str, state: State, seen: String, next: Option<String>) {
+        let well = |check: &&mut Check| check.part == part && check.name == name && check.state == State::Ok;
+        if let Some(check) = self.checks.iter_mut().find(well) {
+            (check.state, check.seen, check.next) = (state, seen, next);
+        }
+    }
+
     fn configured(&mut self, config: &Config, repository: Option<&Repository>) {
         match &config.file {
             Some(file) => self.add("configuration", "recovery.toml", State::Ok, show(file)),
@@ -116,7 +121,9 @@ impl Doctor<'_> {
             let next = "name your data and your drive in recovery.toml, where it has comments";
             self.wrong("data", "none", State::Warning, seen, next);
         }
-        let databases = config.data.iter().map(|set| self.data(set)).fold(false, |any, has| any | has);
+        let sources = config.data.iter().filter_map(|set| Some((&*set.name, self.data(set)?)));
+        let sources: BTreeMap<&str, Survey> = sources.collect();
+        let databases = sources.values().any(|survey| survey.databases);
         if let Some(repository) = repository {
             for set in &config.data {
                 self.kept_out_of(repository, "data", &set.name, &set.source);
@@ -131,15 +138,19 @@ impl Doctor<'_> {
             self.release(repository, config);
             self.kept_out_of(repository, "folder", "releases", &config.release.output_dir);
         }
-        let mut needs = needs(config, databases);
+        let (mut needs, mut forges) = (needs(config, databases), BTreeSet::new());
         match releases::scan(&config.release.output_dir) {
-            Ok((bundles, _)) => needs.extend(bundles.iter().flat_map(needs_of)),
+            Ok((bundles, _)) => {
+                needs.extend(bundles.iter().flat_map(needs_of));
+                forges.extend(bundles.iter().filter_map(forge_of));
+            }
             Err(error) => self.error("folder", "releases", &error),
         }
         self.tools(&needs);
+        self.answers(&needs, &forges);
         let known = memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
         for place in &config.destinations {
-            self.destination(config, place, &known);
+            self.destination(config, place, &known, &sources);
         }
         self.drill(config);
         self.commands(config);
@@ -156,8 +167,18 @@ impl Doctor<'_> {
         self.folder("folder", "temporary files", &self.ctx.temporary());
     }
 
-    /// The source of a set; whether it holds a database that SQLite copies.
-    fn data(&mut self, set: &DataSet) -> bool {
+    /// The source of a set, and where its stages lie; what the source holds, where that can be seen.
+    fn data(&mut self, set: &DataSet) -> Option<Survey> {
+        let survey = self.source(set);
+        if let Some(folder) = &set.live.stage_dir
+            && backup::stage::needs_room(set, survey.as_ref().unwrap_or(&Survey::default()))
+        {
+            self.folder("folder", &format!("{}: stage-dir", set.name), folder);
+        }
+        survey
+    }
+
+    fn source(&mut self, set: &DataSet) -> Option<Survey> {
         match Folder::open(&set.source, &set.rules()).and_then(|folder| folder.glance()) {
             Ok(survey) => {
                 let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
@@ -172,143 +193,17 @@ impl Doctor<'_> {
                         &lost.repair,
                     );
                 }
-                survey.databases
+                Some(survey)
             }
             Err(error) => {
-                self.error("data", &set.name, &error);
-                false
-            }
-        }
-    }
-
-    fn tools(&mut self, needs: &[(Tool, &str)]) {
-        for tool in Tool::ALL {
-            let what: BTreeSet<&str> =
-                needs.iter().filter(|(one, _)| *one == tool).map(|(_, what)| *what).collect();
-            let (name, what) = (tool.command(), what.into_iter().collect::<Vec<_>>().join(", "));
-            match (tools::version(tool), what.is_empty()) {
-                (Ok(version), true) => self.add("tool", name, State::Unneeded, short(&version)),
-                (Ok(version), false) => {
-                    self.add("tool", name, State::Ok, format!("{}, for {what}", short(&version)));
+                match backup::awaited(set) {
+                    Some(Finding { path, what, repair, .. }) => {
+                        self.wrong("data", &set.name, State::Warning, &format!("{path} {what}"), &repair);
+                    }
+                    None => self.error("data", &set.name, &error),
                 }
-                (Err(Error::MissingTools { .. }), true) => {
-                    self.add("tool", name, State::Unneeded, "not installed");
-                }
-                (Err(error), true) => self.add("tool", name, State::Unneeded, error.chain()),
-                (Err(error), false) => {
-                    let seen = format!("{}; it is needed for {what}", error.chain());
-                    self.wrong("tool", name, State::Failed, &seen, &error.next_step().unwrap_or_default());
-                }
+                None
             }
-        }
-    }
-
-    /// A drive as a backup looks at it, and the keys of what lies there.
-    fn destination(&mut self, config: &Config, place: &Destination, known: &Known) {
-        let (mounted, catalog) = match place.place.look(false) {
-            Ok(seen) => seen,
-            Err(error) => {
-                self.error("destination", &place.name, &error);
-                return self.sealing(place);
-            }
-        };
-        if let Err(error) = mounted.writable() {
-            self.error("destination", &place.name, &error);
-        } else {
-            let (path, used) = (show(&place.place.path), catalog.used());
-            let free = super::free(&mounted);
-            let quota = place.quota.map_or(String::new(), |quota| format!(" of {}", bytes(quota)));
-            let seen = format!("{path}: {}{quota} used, {free}", bytes(used));
-            match place.quota.is_some_and(|quota| used > quota) {
-                true => self.wrong(
-                    "destination",
-                    &place.name,
-                    State::Failed,
-                    &seen,
-                    "`cargo xtask prune`, or raise `quota`",
-                ),
-                false => self.add("destination", &place.name, State::Ok, seen),
-            }
-        }
-        self.sealing(place);
-        for set in super::status::sets_at(config, place) {
-            self.newest(set, place, &catalog, known);
-            self.room(set, place, &mounted, &catalog);
-        }
-    }
-
-    /// Whether another backup like the newest one would find room.
-    fn room(&mut self, set: &DataSet, place: &Destination, mounted: &Mounted, catalog: &Catalog) {
-        let newest = catalog.latest(&set.name, None).map(|latest| latest.bytes);
-        let Some((free, needed)) = mounted.free_bytes.zip(newest).filter(|(free, needed)| free < needed)
-        else {
-            return;
-        };
-        let seen = format!(
-            "the newest backup of {} takes {}, and {} is free: the next may not fit",
-            set.name,
-            bytes(needed),
-            bytes(free)
-        );
-        let next = "`cargo xtask prune --dry-run` lists what may go; or take a larger drive";
-        self.wrong("destination", &place.name, State::Warning, &seen, next);
-    }
-
-    /// What the next backup is encrypted to.
-    fn sealing(&mut self, place: &Destination) {
-        let Some(encryption) = &place.encryption else { return };
-        let checked = keys::sealing(Some(encryption), self.ctx.env).and_then(|key| {
-            // To nowhere: gpg itself says whether it can.
-            gpg::encrypt(&key, &place.place.path, &mut std::io::sink(), |_| Ok(()))
-        });
-        let seen = match encryption {
-            Encryption::Passphrase { variable } => format!("the passphrase in {variable}"),
-            Encryption::Recipients(names) => format!("the public keys of {}", names.join(", ")),
-        };
-        match checked {
-            Ok(()) => self.add("key", format!("{}: to encrypt", place.name), State::Ok, seen),
-            Err(error) => self.error("key", &format!("{}: to encrypt", place.name), &error),
-        }
-    }
-
-    /// Whether the newest backup of a set opens, and whether its time is one that can be.
-    fn newest(&mut self, set: &DataSet, place: &Destination, catalog: &Catalog, known: &Known) {
-        let counted = overdue::ours(known, catalog, &set.name);
-        let Some(latest) = counted.max_by_key(|artifact| artifact.name.time) else {
-            let seen = format!("none at {}", place.name);
-            return self.wrong("backup", &set.name, State::Warning, &seen, "`cargo xtask backup`");
-        };
-        let name = show(latest.archive.file_name().unwrap_or_default().as_ref());
-        if let Some(wrong) = known.wrong_with(latest) {
-            let seen = format!("{name} {}", wrong.what);
-            return self.wrong("backup", &set.name, State::Failed, &seen, &wrong.repair);
-        }
-        let name = match known.is_on_record(latest) {
-            true => name,
-            false => format!("{name}, which is not on record here (another may have made it),"),
-        };
-        if self.ctx.now.duration_since(latest.name.time) < -AHEAD {
-            let seen = format!("{name} is dated in the future: this machine's clock is wrong, or was");
-            return self.wrong(
-                "backup",
-                &set.name,
-                State::Failed,
-                &seen,
-                "set the clock; see docs/runbook.md",
-            );
-        }
-        if place.place.remote.is_some() {
-            let seen = format!("{name}, not opened: it lies on another machine");
-            return self.add("backup", &set.name, State::Ok, seen);
-        }
-        let encryption = keys::encryption_of(&latest.archive, place.encryption.as_ref(), self.ctx.env);
-        let opened = keys::opening(latest.name.encrypted, encryption.as_ref(), self.ctx.env)
-            .and_then(|secret| Ok((Source::of_file(&latest.archive)?, secret)))
-            .and_then(|(source, secret)| source.closing(secret.as_ref()));
-        match opened {
-            Ok(Some(_)) => self.add("backup", &set.name, State::Ok, format!("{name} opens")),
-            Ok(None) => self.add("backup", &set.name, State::Ok, format!("{name}, which has no manifest")),
-            Err(error) => self.error("backup", &set.name, &error),
         }
     }
 
@@ -342,11 +237,15 @@ impl Doctor<'_> {
         }
     }
 
-    /// What the full drill itself would miss.
+    /// What the full drill itself would refuse. Of one that is open the memory tells, and before that is over all else may lie
+    /// elsewhere.
     fn full(&mut self, config: &Config) {
-        match full::incomplete(config) {
-            Ok(None) => self.add("drill", "full", State::Ok, "everything that it needs is set"),
-            Ok(Some(error)) | Err(error) => self.error("drill", "full", &error),
+        if memory(config).is_some_and(|memory| journal::refuse_open(memory.root()).is_err()) {
+            return;
+        }
+        match full::foreseen(config) {
+            Ok(()) => self.add("drill", "full", State::Ok, "everything that it needs is set"),
+            Err(error) => self.error("drill", "full", &error),
         }
     }
 
@@ -441,46 +340,4 @@ fn lines(config: &Config) -> Vec<(&'static str, &str)> {
         .chain(notify.on_failure.iter().map(|line| ("on-failure", line)))
         .map(|(key, line)| (key, line.as_str()))
         .collect()
-}
-
-/// The tools that what is configured asks for, each with what for.
-fn needs(config: &Config, databases: bool) -> Vec<(Tool, &'static str)> {
-    let places = || config.destinations.iter();
-    let remotes = || places().filter_map(|place| place.place.remote.as_ref());
-    let staged = config.data.iter().any(|set| set.live.consistency == Consistency::Staged);
-    let all = [
-        (Tool::Git, "every bundle", true),
-        (Tool::Mountpoint, "`mount`", places().any(|place| place.place.mount.is_some())),
-        (Tool::Gpg, "encryption", places().any(|place| place.encryption.is_some())),
-        (Tool::Gpg, "signed evidence", config.drill.sign_with.is_some()),
-        (Tool::Sqlite3, "databases", databases),
-        (Tool::Rsync, "other machines", remotes().any(|far| far.tools().contains(&Tool::Rsync))),
-        (Tool::Rsync, "`consistency`", staged),
-        (Tool::Rsync, "`include`", !config.release.include.is_empty()),
-        (Tool::Rsync, "`aside-dir`", config.drill.aside_dir.is_some()),
-        (Tool::Ssh, "other machines", remotes().any(|far| far.tools().contains(&Tool::Ssh))),
-        (Tool::Curl, "`ping-url-file`", config.notify.ping_url_file.is_some()),
-        (Tool::Docker, "`rollback`", config.docker.configured),
-    ];
-    all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
-}
-
-/// Those that a bundle asks for: it was published, or names an image.
-fn needs_of(bundle: &Bundle) -> Vec<(Tool, &'static str)> {
-    let lock = &bundle.lock;
-    let published = lock.release_url.as_deref().is_some_and(|url| Published::at(url).is_some());
-    let all = [
-        (Tool::Gh, "what is published", published),
-        (Tool::Docker, "images of bundles", lock.docker_tag.is_some()),
-    ];
-    all.into_iter().filter(|(_, _, needed)| *needed).map(|(tool, what, _)| (tool, what)).collect()
-}
-
-/// Of a line of versions of all kinds of things, what stands before the first parenthesis, or where that says no version
-/// (`gpg (GnuPG) 2.2.40`) behind it as well; 60 characters at the most.
-fn short(version: &str) -> String {
-    let (first, rest) = version.split_once(" (").unwrap_or((version, ""));
-    let behind = rest.split_once(')').map_or("", |(_, behind)| behind);
-    let first = if first.contains(char::is_numeric) { first.to_owned() } else { format!("{first}{behind}") };
-    first.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }

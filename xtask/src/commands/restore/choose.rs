@@ -7,7 +7,7 @@ use super::super::Context;
 use crate::config::keys::{Env, encryption_of};
 use crate::config::{Config, Destination, Encryption};
 use crate::destination::catalog::{Artifact, is_of_shell};
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::destination::names::ArtifactName;
 use crate::destination::remote::Remote;
 use crate::destination::retention::AHEAD;
@@ -182,9 +182,10 @@ fn none(
             // Of a folder that no configuration names there may be a backup all the same.
             let elsewhere = known.last.iter().rev().find(|((_, series), _)| series == what);
             match elsewhere {
-                Some((_, archive)) => {
-                    format!("one is on record, at no destination of here: name its file, {archive}")
-                }
+                Some((_, archive)) if Path::new(archive).is_file() => format!(
+                    "one is on record, and lies at no destination of here, or has lost its marker: name its file, {archive}"
+                ),
+                Some((_, archive)) => format!("one is on record, and is not there: {archive}"),
                 None => format!("data sets here: {names}; an archive file can be named too"),
             }
         }

@@ -7,7 +7,7 @@ mod choose;
 use super::Context;
 use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::scratch::{self, Owner, Scratch};

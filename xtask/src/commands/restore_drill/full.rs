@@ -40,7 +40,7 @@ use crate::stopwatch::{Monotonic, Stopwatch as _};
 use crate::tools::Tool;
 use crate::ui::{Total, Veil};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -61,13 +61,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         return Err(Error::refused(journal::open(&open), journal::NEXT));
     }
     let history = memory.read()?.records;
-    if let Some(folder) = asides::strange(&config, &history).first() {
-        let what = format!("{} was left by a full drill that nothing here remembers", show(folder));
-        return Err(Error::refused(
-            what,
-            "look for live data in it, move that back, and remove the folder by hand",
-        ));
-    }
+    all_remembered(&config, &history)?;
     let (records, mut findings) = record::load(&config.drill.evidence_dir)?;
     findings.extend(record::gone(&config.drill.evidence_dir, &history, &records));
     if args.if_due && config.drill.full_every.is_none() {
@@ -87,9 +81,11 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
     let (mut id, mut swaps) = (String::new(), Vec::new());
     let mut frame = frame("full", &config.drill, args, ctx);
     for free in record::ids(&frame.id) {
-        swaps = self::swaps(&config, &plan, &free)?;
+        swaps = self::swaps(&config, &plan.targets, &free)?;
         id = free;
-        if !record::is_taken(&config.drill.evidence_dir, &id) && !swaps.iter().any(Swap::is_taken) {
+        let is_known =
+            record::is_taken(&config.drill.evidence_dir, &id) || record::is_remembered(&history, &id);
+        if !is_known && !swaps.iter().any(Swap::is_taken) {
             break;
         }
     }
@@ -163,10 +159,31 @@ pub(super) fn service(config: &Config) -> Result<Service> {
 ///
 /// # Errors
 /// When the releases cannot be listed.
-pub(in crate::commands) fn incomplete(config: &Config) -> Result<Option<Error>> {
+pub(super) fn incomplete(config: &Config) -> Result<Option<Error>> {
     let kinds = gather::required(config, &releases::scan(&config.release.output_dir)?.0);
-    let targets = || kinds.iter().try_for_each(|kind| target(config, kind).map(drop));
-    Ok(service(config).map(drop).and_then(|()| targets()).err())
+    Ok(service(config).and_then(|_| targets(config, &kinds)).err())
+}
+
+/// What would refuse a full drill before it touches anything: of the configuration, and of the folders that it replaces.
+///
+/// # Errors
+/// What refuses it.
+pub(in crate::commands) fn foreseen(config: &Config) -> Result<()> {
+    service(config)?;
+    all_remembered(config, &Memory::at(&config.root).read()?.records)?;
+    let kinds = gather::required(config, &releases::scan(&config.release.output_dir)?.0);
+    swaps(config, &targets(config, &kinds)?, "doctor").map(drop)
+}
+
+/// Whether the history knows all that our full drills have put aside: what it does not may be the live data.
+fn all_remembered(config: &Config, history: &[Value]) -> Result<()> {
+    let Some(folder) = asides::strange(config, history).into_iter().next() else { return Ok(()) };
+    let what = format!("{} was left by a full drill that nothing here remembers", show(&folder));
+    Err(Error::refused(what, "look for live data in it, move that back, and remove the folder by hand"))
+}
+
+fn targets(config: &Config, kinds: &[Kind]) -> Result<Vec<Target>> {
+    kinds.iter().map(|kind| target(config, kind)).collect()
 }
 
 fn target(config: &Config, kind: &Kind) -> Result<Target> {
@@ -195,10 +212,9 @@ fn target(config: &Config, kind: &Kind) -> Result<Target> {
 }
 
 fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
-    let targets = before.plan.required.iter().map(|kind| target(config, kind)).collect::<Result<_>>()?;
     let drill = &config.drill;
     Ok(Plan {
-        targets,
+        targets: targets(config, &before.plan.required)?,
         fresh: !args.no_fresh_backup && !config.data.is_empty(),
         keep_restored: args.keep_restored,
         stop: drill.stop.clone().unwrap_or_default(),
@@ -212,10 +228,10 @@ fn plan(config: &Config, args: &Args, before: &Prepared) -> Result<Plan> {
 }
 
 /// The folders that are replaced. None may hold another, or anything that the drill needs.
-fn swaps(config: &Config, plan: &Plan, id: &str) -> Result<Vec<Swap>> {
+fn swaps(config: &Config, targets: &[Target], id: &str) -> Result<Vec<Swap>> {
     let aside = config.drill.aside_dir.as_deref();
     let mut swaps: Vec<Swap> = Vec::new();
-    for target in &plan.targets {
+    for target in targets {
         let Some(live) = &target.live else { continue };
         let name = format!("{id}-{}", swaps.len());
         let swap = Swap::plan(target.kind.to_string(), live, &name, aside)?;

@@ -11,6 +11,7 @@ use crate::commands::environment::{Seen, seen};
 use crate::commands::overdue::reason;
 use crate::commands::snapshot::of_commit;
 use crate::config::Config;
+use crate::destination::known::Against;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
@@ -26,11 +27,11 @@ use crate::drill::measured::{self, Measured};
 use crate::drill::redact::Redaction;
 use crate::drill::rotation::Took;
 use crate::drill::run::{Drilled, Spot};
-use crate::drill::steps::{Kind, Role};
+use crate::drill::steps::{Kind, Pick, Role};
 use crate::drill::times;
 use crate::drill::verdict::{damaged, from_the_future, judge, proven, stale};
 use crate::error::{Error, Exit, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::restore;
 use crate::shown::show;
 use crate::stopwatch::Monotonic;
@@ -205,8 +206,10 @@ fn partial<'a>(
     errors.iter().filter_map(|(index, errors)| {
         let source = &prepared.subjects[*index].source;
         let path = show(&source.archive);
-        let told = prepared.findings.iter().any(|one| one.severity == Severity::Error && one.path == path);
-        restore::partial(source, *errors).filter(|_| !told).map(Finding::as_error)
+        let told = prepared.findings.iter().any(|one| one.path == path && one.what == Against::Part.what());
+        let partial = restore::partial(source, *errors).filter(|_| !told)?;
+        let latest = prepared.plan.artifacts[*index].pick == Pick::Latest;
+        Some(if latest { partial.worse() } else { partial })
     })
 }
 

@@ -34,6 +34,9 @@ struct Plan {
     steps: Vec<&'static str>,
 }
 
+/// How long a run waits for another that holds the lock: less than until `status` looks.
+const PATIENCE: &str = "3h";
+
 impl Plan {
     /// When `status` looks: some hours behind the daily run.
     fn status_at(&self) -> (u8, u8) {
@@ -82,6 +85,8 @@ fn gather(args: &Args, ctx: &Context, config: &Config) -> Result<Plan> {
     if let Some(file) = &ctx.config_file {
         call.extend(["--config".into(), on_a_line(file)?]);
     }
+    // Others of this repository, or at the same drive, may be called at the same time.
+    call.extend(["--retry-lock".into(), PATIENCE.into()]);
     let mut steps = Vec::new();
     if !config.data.is_empty() {
         steps.push("backup --if-due");
@@ -141,7 +146,7 @@ fn advise(args: &Args, ctx: &Context, config: &Config) {
         Some(Encryption::Passphrase { variable }) => Some(variable),
         _ => None,
     });
-    if let Some(file) = args.env_file.as_ref().map(|file| ctx.path(file)).filter(|file| !file.is_file()) {
+    if let Some(file) = args.env_file.as_ref().map(|file| ctx.path(file)).filter(|file| !file.exists()) {
         let what =
             "is the file of `--env-file`, and is not there: the runs would not see what is to stand in it";
         let repair = "write it before you install these lines; mode 0600";

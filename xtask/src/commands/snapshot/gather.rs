@@ -109,6 +109,10 @@ pub(super) fn gather(
         keep: args.keep.or(config.release.keep).unwrap_or(DEFAULT_KEEP),
     };
     refuse_git(&plan.folder)?;
+    if plan.folder.exists() && !plan.folder.is_dir() {
+        let what = format!("bundles cannot go to {}, which is no folder", show(&plan.folder));
+        return Err(Error::refused(what, "give --output-dir a folder, or set `output-dir` of [release]"));
+    }
     while plan.dirty && plan.lock().exists() {
         // No two working trees are the same bundle, not even in one second.
         plan.name.time = plan.name.time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(ctx.now);
@@ -184,7 +188,7 @@ fn joined<T>(ended: std::thread::Result<T>) -> T {
 /// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
 /// the same commit gives the same bundle in every clone; the working tree's file says where bundles go, and stands in
 /// for a commit that has none. `--config` is the user's word over both.
-fn release(
+pub(super) fn release(
     ctx: &Context,
     config: &Config,
     bare: bool,
@@ -207,6 +211,36 @@ fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
     }
 }
 
+/// What `include` names in the working tree, which must hold no edits; nothing is copied.
+///
+/// # Errors
+/// When there is no working tree, tracked files have edits that nobody has allowed, or nothing is there.
+pub(super) fn included(args: &Args, release: &Release, repository: &Repository) -> Result<Vec<Vec<u8>>> {
+    if repository.is_bare() {
+        return Err(Error::refused(
+            "a bare repository has no working tree to stage from",
+            "leave out --allow-dirty and `include`",
+        ));
+    }
+    preflight(&[Tool::Rsync])?;
+    if !args.allow_dirty && repository.is_dirty()? {
+        return Err(Error::refused(
+            "`include` stages from the working tree, and tracked files have local edits",
+            "commit them, or add --allow-dirty",
+        ));
+    }
+    let (root, mut files) = (repository.root().join(&release.root), Vec::new());
+    for pattern in &release.include {
+        let found = source::staged::expand(&root, pattern)?;
+        if found.is_empty() {
+            let what = format!("`include` names {pattern:?}, and nothing is there");
+            return Err(Error::refused(what, "build it first, or take it out of recovery.toml"));
+        }
+        files.extend(found);
+    }
+    Ok(files)
+}
+
 /// Tracked files as they lie in the working tree (with `--allow-dirty`) or as committed, and what `include` names.
 fn stage(
     args: &Args,
@@ -215,13 +249,7 @@ fn stage(
     commit: &Commit,
     listing: &Listing,
 ) -> Result<Staged> {
-    if repository.is_bare() {
-        return Err(Error::refused(
-            "a bare repository has no working tree to stage from",
-            "leave out --allow-dirty and `include`",
-        ));
-    }
-    preflight(&[Tool::Rsync])?;
+    let included = included(args, release, repository)?;
     let tracked = repository.tracked_files(release.submodules == Submodules::Include)?;
     let attributes = repository.attributes_of(&commit.sha)?.paths(&tracked, &release.root)?;
     let left_out: HashSet<&str> = listing.excluded.iter().map(String::as_str).collect();
@@ -240,20 +268,7 @@ fn stage(
         files.push(below.to_vec());
     }
     let root = repository.root().join(&release.root);
-    if !args.allow_dirty && repository.is_dirty()? {
-        return Err(Error::refused(
-            "`include` stages from the working tree, and tracked files have local edits",
-            "commit them, or add --allow-dirty",
-        ));
-    }
-    for pattern in &release.include {
-        let found = source::staged::expand(&root, pattern)?;
-        if found.is_empty() {
-            let what = format!("`include` names {pattern:?}, and nothing is there");
-            return Err(Error::refused(what, "build it first, or take it out of recovery.toml"));
-        }
-        files.extend(found);
-    }
+    files.extend(included);
     files.sort();
     files.dedup();
     let time = Mtime { seconds: commit.time.as_second(), nanos: 0 };

@@ -7,7 +7,7 @@ use crate::commands::prune::{not_on_record, quota};
 use crate::commands::{Context, free, memory};
 use crate::config::{Config, DataSet, Destination, Encryption, keys};
 use crate::destination::catalog::{Artifact, Catalog};
-use crate::destination::memory::{Known, lies_at};
+use crate::destination::known::{Against, Known, lies_at};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use crate::drill::due;
@@ -251,8 +251,11 @@ impl Answer {
         if let Some(seconds) = known.made.get(&show(&latest.archive)).and_then(|made| made.seconds) {
             self.metrics.add("recovery_backup_duration_seconds", &labels, seconds);
         }
+        let against = known.against(&show(&latest.archive), Some(latest.archive_bytes));
         let proof = match (pending, proven, known.sampled.get(&show(&latest.archive))) {
             (true, _, _) => "pending".to_owned(),
+            _ if against == Some(Against::Part) => "made with errors".to_owned(),
+            _ if against.is_some() => "damaged".to_owned(),
             _ if !latest.has_manifest => "no manifest".to_owned(),
             (false, true, _) => "verified".to_owned(),
             (false, false, Some((parts, of))) => format!("{parts} of {of} parts verified"),

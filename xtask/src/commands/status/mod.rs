@@ -16,7 +16,7 @@ use super::{Context, TOOL, memory};
 use crate::cli::StatusArgs as Args;
 use crate::config::{Config, DataSet, Destination};
 use crate::destination::durable;
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::drill::evidence::Evidence;
 use crate::drill::evidence::chain::drills;
 use crate::drill::evidence::trend::trends;

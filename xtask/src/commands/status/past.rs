@@ -1,8 +1,9 @@
 //! How backups have gone so far, from the history of this repository: what the page draws. Pure.
 //!
 //! The clock may have been set back between two records, so they are put in the order of their times here.
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::destination::names::ArtifactName;
+use crate::destination::retention::AHEAD;
 use crate::drill::evidence::trend::Trend;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -86,7 +87,8 @@ impl SetPast {
     pub(super) fn ages(&self, now: Timestamp) -> Vec<(Timestamp, f64)> {
         let mut line = Vec::new();
         let mut last: Option<Timestamp> = None;
-        for at in &self.good {
+        // What is dated ahead makes nothing of now younger.
+        for at in self.good.iter().filter(|at| at.duration_since(now) <= AHEAD) {
             line.extend(last.map(|last| (*at, at.duration_since(last).as_secs_f64())));
             line.push((*at, 0.0));
             last = Some(*at);
@@ -154,6 +156,8 @@ mod tests {
         let history = [backup("/d", "a", 5, 1, 1.0), backup("/d", "a", 2, 1, 1.0)];
         let line = of(&history, &Known::default(), &["a"])[0].ages(at("2026-03-03T00:00:00Z"));
         assert!(line.iter().all(|(_, age)| *age >= 0.0) && line.is_sorted_by_key(|(at, _)| *at), "{line:?}");
+        let day = 86_400.0;
+        assert_eq!(line.last().map(|(_, age)| *age), Some(day), "what is dated ahead makes nothing younger");
     }
 
     #[test]

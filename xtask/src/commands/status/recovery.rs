@@ -5,7 +5,7 @@
 //! future counts for nothing here: a clock was wrong when it was made, or is wrong now.
 use crate::commands::overdue::ours;
 use crate::destination::catalog::{Artifact, Catalog};
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::destination::retention::AHEAD;
 use crate::drill::due::{FULL, SPOT};
 use crate::drill::evidence::render::duration;

@@ -3,7 +3,7 @@ use super::{Answer, age};
 use crate::commands::Context;
 use crate::commands::overdue::{self, Checked};
 use crate::config::Config;
-use crate::destination::memory::Known;
+use crate::destination::known::Known;
 use crate::destination::releases;
 use crate::destination::retention::AHEAD;
 use crate::error::Result;

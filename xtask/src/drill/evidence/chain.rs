@@ -1,12 +1,14 @@
 //! The chain through all records of drills.
 //!
 //! Pure. A record names in `previous_sha256` the digest of the record before it, so that one which was changed or taken away
-//! later is noticed by the next. What is really lost breaks the chain for ever; so that it is not an error for ever, a record
-//! of its own may name what is [`Lost`]. It excuses what is not there, and nothing else: a record that is there and is not
-//! what it was stays an error.
+//! later is noticed by the next. Drills in two clones or branches may follow the same record; nothing is lost by that, and
+//! the next drill names both ends: the newest there, the others in `also_follows`. What is really lost breaks the chain for
+//! ever; so that it is not an error for ever, a record of its own may name what is [`Lost`]. It excuses what is not there,
+//! and nothing else: a record that is there and is not what it was stays an error.
 use super::{Evidence, Lost};
-use crate::finding::Finding;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::finding::{Finding, any_error};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The kind of a record that names lost ones.
 pub const LOST: &str = "lost";
@@ -27,27 +29,30 @@ pub fn drills(records: &[Stored]) -> impl Iterator<Item = &Evidence> {
     records.iter().map(|record| &record.evidence).filter(|evidence| evidence.kind != LOST)
 }
 
-/// The record to chain to: the newest that no other names as the one before it. By links rather than by
-/// time, because a clock may be set back.
-pub fn newest(records: &[Stored]) -> Option<&Stored> {
-    let named: BTreeSet<_> = records.iter().filter_map(|r| r.evidence.previous_sha256.as_deref()).collect();
-    let by_time =
-        |a: &&Stored, b: &&Stored| (a.evidence.started_at, &a.file).cmp(&(b.evidence.started_at, &b.file));
-    let ends = records.iter().filter(|record| !named.contains(record.sha256.as_str()));
-    ends.max_by(by_time)
+/// The records that no other follows, the newest first. By links rather than by time, because a clock may be set back.
+pub fn ends(records: &[Stored]) -> Vec<&Stored> {
+    let followed: BTreeSet<&str> = records.iter().flat_map(|record| record.evidence.follows()).collect();
+    let mut ends: Vec<&Stored> =
+        records.iter().filter(|record| !followed.contains(record.sha256.as_str())).collect();
+    ends.sort_by_key(|record| Reverse((record.evidence.started_at, &record.file)));
+    ends
 }
 
-/// The records in the order in which they were written: each behind the one that it names, and by time where that one is
-/// not there.
+/// The newest of the ends.
+pub fn newest(records: &[Stored]) -> Option<&Stored> {
+    ends(records).into_iter().next()
+}
+
+/// The records in the order in which they were written: each behind those that it follows, and by time where none of them
+/// is there.
 pub fn chained(records: Vec<&Stored>) -> Vec<&Stored> {
     let there: BTreeSet<&str> = records.iter().map(|record| record.sha256.as_str()).collect();
     let mut waiting: VecDeque<&Stored> = records.into();
     waiting.make_contiguous().sort_by_key(|record| (record.evidence.started_at, &record.file));
     let (mut done, mut order) = (BTreeSet::new(), Vec::new());
     while !waiting.is_empty() {
-        let ready = |record: &&Stored| match record.evidence.previous_sha256.as_deref() {
-            Some(previous) => !there.contains(previous) || done.contains(previous),
-            None => true,
+        let ready = |record: &&Stored| {
+            record.evidence.follows().all(|before| !there.contains(before) || done.contains(before))
         };
         let next = waiting.iter().position(ready).unwrap_or(0);
         let Some(record) = waiting.remove(next) else { break };
@@ -87,8 +92,8 @@ impl Accepted {
     }
 }
 
-/// Whether the records make one unbroken chain: one first record, every other names exactly one that is
-/// there, or that was accepted as lost, and no two name the same.
+/// Whether the records make an unbroken chain: a first record, and every other follows such as are there, or were accepted
+/// as lost. That it has several ends is worth knowing until a drill has joined them.
 pub fn check_chain(records: &[Stored]) -> Vec<Finding> {
     broken(records, &Accepted::of(records))
 }
@@ -98,30 +103,45 @@ pub fn broken(records: &[Stored], accepted: &Accepted) -> Vec<Finding> {
     const REPAIR: &str = "bring the records back from version control; where they are lost for good, \
                           `cargo xtask verify --evidence --accept-lost REASON` writes that down";
     let there: BTreeSet<_> = records.iter().map(|record| record.sha256.as_str()).collect();
-    let mut named_by: BTreeMap<Option<&str>, &str> = BTreeMap::new();
     let (mut findings, mut excused) = (Vec::new(), false);
     for record in records {
-        let previous = record.evidence.previous_sha256.as_deref();
-        let missing = previous.filter(|digest| !there.contains(digest));
-        let lost = missing.is_some_and(|digest| accepted.has_digest(digest));
-        excused |= lost;
-        if let Some(digest) = missing.filter(|_| !lost) {
-            let what = format!("the record before it ({:.12}…) is gone or was changed", digest);
-            findings.push(Finding::error(&record.file, what, REPAIR));
-        } else if let Some(other) = named_by.insert(previous, &record.file) {
-            let what = match previous {
-                Some(_) => format!("follows the same record as {other}: the chain has two ends"),
-                None => format!("claims to be the first record, and so does {other}"),
-            };
-            findings.push(Finding::error(&record.file, what, REPAIR));
+        for digest in record.evidence.follows().filter(|digest| !there.contains(digest)) {
+            if accepted.has_digest(digest) {
+                excused = true;
+            } else {
+                let what = format!("the record before it ({digest:.12}…) is gone or was changed");
+                findings.push(Finding::error(&record.file, what, REPAIR));
+            }
         }
+        findings.extend(copied(record));
         findings.extend(accepted.lost.iter().filter_map(|lost| returned(record, lost)));
     }
     let first = records.iter().any(|record| record.evidence.previous_sha256.is_none());
     if !records.is_empty() && !first && !excused {
         findings.push(Finding::error(&records[0].file, "the first record of the chain is gone", REPAIR));
     }
+    // Where something is wrong, another end may be a record that was changed, which nothing is to follow.
+    if let Some((newest, others)) = ends(records).split_first().filter(|_| !any_error(&findings)) {
+        findings.extend(others.iter().map(|end| apart(end, newest)));
+    }
     findings
+}
+
+/// An end beside the newest.
+fn apart(end: &Stored, newest: &Stored) -> Finding {
+    let what = format!(
+        "is an end of the chain beside {}, as drills in two clones or branches leave it: the next drill follows both",
+        newest.file
+    );
+    Finding::info(&end.file, what)
+}
+
+/// A second file with the record of a drill, which would be an end of its own.
+fn copied(record: &Stored) -> Option<Finding> {
+    let id = &record.evidence.id;
+    let what = format!("holds the record of {id} under another name");
+    let repair = "a drill writes one file, and calls it by its id: remove the other";
+    (record.file != format!("{id}.json")).then(|| Finding::error(&record.file, what, repair))
 }
 
 /// A record that is there, under the id of one that was accepted as lost.
@@ -161,15 +181,17 @@ pub fn losses(records: &[Stored]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::evidence::tests::{chain, sample, stored};
+    use crate::drill::evidence::tests::{chain, next, sample, stored};
 
     /// A chain of three, without one, and with a record that accepts that.
     fn without(gone: usize) -> (Vec<Stored>, Stored) {
         let mut records = chain();
         let lost = records.remove(gone);
-        let mut accepting = sample(4, newest(&records).map(|record| &*record.sha256));
-        accepting.kind = LOST.into();
-        accepting.lost = vec![Lost { id: lost.evidence.id.clone(), sha256: Some(lost.sha256.clone()) }];
+        let accepting = Evidence {
+            kind: LOST.into(),
+            lost: vec![Lost { id: lost.evidence.id.clone(), sha256: Some(lost.sha256.clone()) }],
+            ..next(4, &records)
+        };
         records.push(stored(accepting));
         (records, lost)
     }
@@ -208,9 +230,9 @@ mod tests {
     #[test]
     fn records_stand_in_the_order_of_their_chain() {
         let mut records = chain();
-        let mut next = sample(3, Some(&records[2].sha256.clone()));
-        next.id += "-2";
-        records.push(stored(next));
+        let mut second = sample(3, Some(&records[2].sha256.clone()));
+        second.id += "-2";
+        records.push(stored(second));
         let mut tenth = sample(3, Some(&records[3].sha256.clone()));
         tenth.id += "-10";
         records.push(stored(tenth));
@@ -218,6 +240,20 @@ mod tests {
             chained(records.iter().rev().collect()).iter().map(|record| &*record.evidence.id).collect();
         let expected: Vec<&str> = records.iter().map(|record| &*record.evidence.id).collect();
         assert_eq!(order, expected);
+    }
+
+    /// By links, where the clock of the one that joins them was set back.
+    #[test]
+    fn a_record_stands_behind_all_that_it_follows() {
+        let mut records = chain();
+        records.push(stored(sample(4, Some(&records[1].sha256.clone()))));
+        let mut joining = next(1, &records);
+        joining.id += "-2";
+        records.push(stored(joining));
+        let order: Vec<&str> = chained(records.iter().rev().collect()).iter().map(|one| &*one.file).collect();
+        let expected: Vec<&str> = records.iter().map(|record| &*record.file).collect();
+        assert_eq!(order, expected);
+        assert_eq!(newest(&records).map(|record| &*record.file), expected.last().copied());
     }
 
     #[test]

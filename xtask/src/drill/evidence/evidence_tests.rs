@@ -1,7 +1,8 @@
 //! Tests of the record and the chain; beside `mod.rs` to keep that file short.
 use super::*;
 use crate::archive::sha256_hex;
-use chain::{Stored, check_chain, newest};
+use crate::finding::Severity;
+use chain::{Stored, check_chain, ends, newest};
 use frame::Frame;
 
 /// What a drill of alice knows of itself.
@@ -73,7 +74,14 @@ pub(crate) fn sample(day: u8, previous: Option<&str>) -> Evidence {
         signature: None,
         lost: vec![],
         previous_sha256: previous.map(Into::into),
+        also_follows: vec![],
     }
+}
+
+/// The record that a drill of `day` March writes behind all ends of `records`.
+pub(crate) fn next(day: u8, records: &[Stored]) -> Evidence {
+    let mut ends = ends(records).into_iter().map(|end| end.sha256.clone());
+    Evidence { previous_sha256: ends.next(), also_follows: ends.collect(), ..sample(day, None) }
 }
 
 pub(crate) fn stored(evidence: Evidence) -> Stored {
@@ -175,14 +183,74 @@ fn a_record_changed_later_is_noticed() {
     assert!(findings[0].path.contains("2026-03-03"), "{findings:?}");
 }
 
+/// Chains with so many ends: behind the second record, behind the first, beside the first, and two of these.
+fn forked() -> Vec<(usize, Vec<Stored>)> {
+    let with = |forks: &[Option<usize>]| {
+        let mut records = chain();
+        for (day, before) in (4..).zip(forks) {
+            let before = before.map(|before| records[before].sha256.clone());
+            records.push(stored(sample(day, before.as_deref())));
+        }
+        (1 + forks.len(), records)
+    };
+    vec![with(&[Some(1)]), with(&[Some(0)]), with(&[None]), with(&[Some(1), Some(1)]), with(&[Some(0), None])]
+}
+
 #[test]
-fn two_records_behind_the_same_one_are_noticed() {
-    let mut records = chain();
-    records.push(stored(sample(4, Some(&records[1].sha256.clone()))));
-    assert!(check_chain(&records)[0].what.contains("two ends"));
-    let mut records = chain();
-    records.push(stored(sample(5, None)));
-    assert!(check_chain(&records)[0].what.contains("first record"));
+fn drills_in_several_places_are_told_until_the_next_one_joins_them() {
+    for (count, mut records) in forked() {
+        let told = check_chain(&records);
+        assert_eq!(told.len(), count - 1, "{told:?}");
+        for found in &told {
+            assert!(found.severity == Severity::Info && found.what.contains("is an end"), "{found:?}");
+        }
+        let joining = next(9, &records);
+        assert_eq!(joining.follows().count(), count);
+        records.push(stored(joining));
+        assert_eq!(check_chain(&records), []);
+        records.push(stored(next(10, &records)));
+        assert!(records.last().expect("one").evidence.also_follows.is_empty());
+        assert_eq!(check_chain(&records), []);
+    }
+}
+
+#[test]
+fn each_record_of_several_places_that_is_gone_or_changed_is_noticed_once_they_are_joined() {
+    for (_, mut records) in forked() {
+        records.push(stored(next(9, &records)));
+        for at in 0..records.len() - 1 {
+            let mut without = records.clone();
+            let gone = without.remove(at);
+            let mut changed = records.clone();
+            changed[at] = stored(Evidence { host: "elsewhere".into(), ..gone.evidence });
+            for broken in [without, changed] {
+                let told = check_chain(&broken);
+                assert!(told[0].severity == Severity::Error, "{at}: {told:?}");
+                assert!(told.iter().all(|found| found.severity == Severity::Error), "{at}: {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_under_another_name_is_no_drill_of_another_place() {
+    for at in 0..3 {
+        let mut records = chain();
+        records.push(Stored { file: "drill-copy.json".into(), ..records[at].clone() });
+        let told = check_chain(&records);
+        assert!(told.len() == 1 && told[0].what.ends_with("under another name"), "{told:?}");
+        assert!(told[0].severity == Severity::Error && told[0].path == "drill-copy.json", "{told:?}");
+    }
+}
+
+/// So that records of earlier versions keep their bytes.
+#[test]
+fn a_record_says_what_it_follows_besides_where_there_is_something_to_say() {
+    let one = sample(1, Some("ab"));
+    assert!(!one.to_json().expect("writes").contains("also_follows"));
+    let both = Evidence { also_follows: vec!["cd".into()], ..one };
+    let read = Evidence::parse(both.to_json().expect("writes").as_bytes()).expect("reads");
+    assert_eq!(read.follows().collect::<Vec<_>>(), ["ab", "cd"]);
 }
 
 #[test]

@@ -19,21 +19,25 @@ use std::path::Path;
 /// cannot be read.
 pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<Vec<Lost>> {
     let accepted = Accepted::of(records);
-    let gone = |id: &str| !accepted.has_id(id) && !folder.join(format!("{id}.json")).exists();
+    let gone = |id: &str, path: &Path| !accepted.has_id(id) && !path.exists();
     // By id, with the digest where it is known.
     let mut lost: BTreeMap<String, Option<String>> = BTreeMap::new();
     let list = rows::list(folder);
     // Not pages or signatures: a killed drill leaves one of a record that never was.
-    for id in listed_ids(&list).into_iter().filter(|id| gone(id)) {
+    for id in listed_ids(&list).into_iter().filter(|id| gone(id, &folder.join(format!("{id}.json")))) {
         lost.insert(id.to_owned(), None);
     }
+    // Those of other services lie elsewhere.
     for line in history.iter().filter(|line| line["kind"] == "drill") {
-        if let Some(id) = line["id"].as_str().filter(|id| gone(id)) {
+        let known = line["id"].as_str().zip(record::place(folder, history, line));
+        if let Some((id, _)) = known.filter(|(id, path)| gone(id, path)) {
             lost.insert(id.to_owned(), line["sha256"].as_str().map(str::to_owned));
         }
     }
     for record in records {
-        attribute(record, records, &accepted, &mut lost)?;
+        for digest in record.evidence.follows() {
+            attribute(digest, record, records, &accepted, &mut lost)?;
+        }
     }
     if lost.is_empty() {
         return Err(Error::refused("no record is missing that is not accepted already", ""));
@@ -50,21 +54,19 @@ pub fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> Result<V
     }
 }
 
-/// Finds out which record it was that `record` names as the one before it, where that is missing.
+/// Finds out which record had the digest that `record` follows, where that is missing.
 fn attribute(
+    digest: &str,
     record: &Stored,
     records: &[Stored],
     accepted: &Accepted,
     lost: &mut BTreeMap<String, Option<String>>,
 ) -> Result<()> {
-    let there = |digest: &str| records.iter().any(|other| other.sha256 == digest);
-    let known = |digest: &str| lost.values().any(|known| known.as_deref() == Some(digest));
-    let previous = record.evidence.previous_sha256.as_deref();
-    let Some(digest) =
-        previous.filter(|digest| !there(digest) && !accepted.has_digest(digest) && !known(digest))
-    else {
+    let is_there = records.iter().any(|other| other.sha256 == digest);
+    let is_known = lost.values().any(|known| known.as_deref() == Some(digest));
+    if is_there || is_known || accepted.has_digest(digest) {
         return Ok(());
-    };
+    }
     // Ids begin with the time, so they sort by it.
     let before = |id: &String| id.as_str() < record.evidence.id.as_str();
     let candidate = lost.iter_mut().rev().find(|(id, sha256)| sha256.is_none() && before(id));
@@ -85,21 +87,28 @@ fn attribute(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drill::evidence::record::Recorded;
     use crate::drill::evidence::tests::{frame, sample};
     use serde_json::json;
     use std::fs;
 
+    /// A drill on disk, behind these.
+    fn write(folder: &Path, records: &[Stored], day: u8) -> Recorded {
+        record::write(folder, None, &frame(), (records, &[]), sample(day, None)).expect("writes")
+    }
+
+    /// A drill on disk, behind all that are there, and what the history says of it.
+    fn drill(folder: &Path, day: u8) -> Value {
+        let (records, _) = record::load(folder).expect("loads");
+        let done = write(folder, &records, day);
+        json!({"kind": "drill", "id": done.evidence.id, "artifact": done.json.display().to_string(),
+            "sha256": done.sha256, "page_sha256": done.page_sha256})
+    }
+
     /// Three drills on disk, and what the history says of them.
     fn drilled() -> (tempfile::TempDir, Vec<Value>) {
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |day: u8| {
-            let (records, _) = record::load(folder.path()).expect("loads");
-            let done = record::write(folder.path(), None, &frame(), (&records, &[]), sample(day, None))
-                .expect("writes");
-            json!({"kind": "drill", "id": done.evidence.id, "artifact": done.json.display().to_string(),
-                "sha256": done.sha256, "page_sha256": done.page_sha256})
-        };
-        let history = (1..=3).map(write).collect();
+        let history = (1..=3).map(|day| drill(folder.path(), day)).collect();
         (folder, history)
     }
 
@@ -127,6 +136,37 @@ mod tests {
                 assert_eq!(lost[0].sha256, digest.filter(|_| knows || day < 3));
             }
         }
+    }
+
+    /// One that is followed in `also_follows`, since drills were done in two places.
+    #[test]
+    fn each_record_that_another_follows_may_be_accepted() {
+        for knows in [true, false] {
+            let (folder, mut history) = drilled();
+            let (records, _) = record::load(folder.path()).expect("loads");
+            write(folder.path(), &records[..1], 4);
+            let (records, _) = record::load(folder.path()).expect("loads");
+            let joining = write(folder.path(), &records, 5).evidence;
+            assert_eq!(joining.also_follows, [history[2]["sha256"].as_str().expect("a digest")]);
+            ask(folder.path(), &history).expect_err("nothing is missing");
+            fs::remove_file(file(folder.path(), 3)).expect("removes");
+            history.retain(|_| knows);
+            let lost = ask(folder.path(), &history).expect("may be accepted");
+            assert!(lost.len() == 1 && lost[0].id.contains("03-03T"), "{lost:?}");
+            assert_eq!(lost[0].sha256, Some(joining.also_follows[0].clone()));
+        }
+    }
+
+    /// They lie in a folder of their own, and are not missing here.
+    #[test]
+    fn records_of_another_service_are_not_lost() {
+        let (folder, mut history) = drilled();
+        let other = tempfile::tempdir().expect("a folder");
+        history.push(drill(other.path(), 9));
+        ask(folder.path(), &history).expect_err("nothing is missing");
+        fs::remove_file(file(folder.path(), 2)).expect("removes");
+        let lost = ask(folder.path(), &history).expect("may be accepted");
+        assert!(lost.len() == 1 && lost[0].id.contains("03-02T"), "{lost:?}");
     }
 
     #[test]

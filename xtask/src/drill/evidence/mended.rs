@@ -32,11 +32,11 @@ pub(super) fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> M
     let accepted = Accepted::of(records);
     let (list, path) = (rows::list(folder), show(&folder.join(CHECKLIST)));
     let mut missing = Missing::default();
-    let late = rows::late(history, records, &accepted, &list);
+    let late = rows::late(folder, history, records, &accepted, &list);
     // There is none yet where the first drill was killed before its row.
     let gone = rows::is_gone(folder) && !records.is_empty() && late.is_none();
     for record in records.iter().filter(|one| rows::is_missing(one, &list)) {
-        if is_sound(record, history, records, &accepted) {
+        if is_sound(folder, record, history, records, &accepted) {
             missing.rows.push(written_row(&record.evidence));
             let removed = late.is_none_or(|late| late.file != record.file);
             missing.findings.extend((!gone).then(|| added(&path, record, removed)));
@@ -49,7 +49,7 @@ pub(super) fn missing(folder: &Path, history: &[Value], records: &[Stored]) -> M
     }
     for record in records {
         let json = folder.join(&record.file);
-        let text = known(record, history).and_then(|line| page(&json, line));
+        let text = known(folder, &record.evidence.id, history).and_then(|line| page(&json, line));
         if let Some(text) = text {
             let path = json.with_extension("md");
             let what = "was gone, and is written again from its record";

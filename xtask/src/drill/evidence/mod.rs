@@ -288,9 +288,17 @@ pub struct Evidence {
     pub lost: Vec<Lost>,
     /// Digest of the record before this one; `None` for the first.
     pub previous_sha256: Option<String>,
+    /// Digests of the other ends that the chain had then: drills were done in several clones or branches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_follows: Vec<String>,
 }
 
 impl Evidence {
+    /// Digests of the records right before this one; none for the first.
+    pub fn follows(&self) -> impl Iterator<Item = &str> {
+        self.previous_sha256.iter().chain(&self.also_follows).map(String::as_str)
+    }
+
     /// Who or what ran it, and who has ended it where it was killed; `None` where the record does not say.
     pub fn ran_by(&self) -> Option<String> {
         let ended = self.recovered_by.as_ref().map_or_else(String::new, |by| format!("; recovered by {by}"));

@@ -2,10 +2,13 @@
 //!
 //! The JSON record is the evidence; it appears as a whole, behind its page and signature, and the row comes last. Rows that
 //! former drills owe come before it, so that drills that are killed one after the other never owe more than one. Records
-//! are never overwritten: a drill with the same second gets a number behind its name. All writes go through [`durable`].
-use super::chain::{Accepted, Stored, broken, chained, losses, newest};
+//! are never overwritten: a drill with the same second gets a number behind its name, and so does one of another service or
+//! another branch, whose record is not here and is in the history. All writes go through [`durable`].
+use super::chain::{Accepted, Stored, broken, chained, ends, losses};
 use super::checklist::checklist_row;
 use super::frame::Frame;
+pub use super::known::is_remembered;
+use super::known::{is_sound, known};
 use super::render::markdown;
 use super::{Evidence, mended, rows, signed};
 use crate::archive::{FormatError, sha256_hex};
@@ -68,7 +71,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
 pub fn compare(folder: &Path, history: &[serde_json::Value], accepted: &Accepted) -> Vec<Finding> {
     let mut findings = Vec::new();
     for known in history.iter().filter(|known| known["kind"] == "drill") {
-        let Some(json) = place(folder, known) else { continue };
+        let Some(json) = place(folder, history, known) else { continue };
         for (path, name, digest) in
             [(json.clone(), "record", "sha256"), (json.with_extension("md"), "page", "page_sha256")]
         {
@@ -94,7 +97,8 @@ pub fn gone(folder: &Path, history: &[serde_json::Value], records: &[Stored]) ->
     let accepted = Accepted::of(records);
     let is_accepted = |known: &serde_json::Value| known["id"].as_str().is_some_and(|id| accepted.has_id(id));
     let drills = history.iter().filter(|known| known["kind"] == "drill" && !is_accepted(known));
-    let count = drills.filter(|known| place(folder, known).is_some_and(|json| !json.exists())).count();
+    let places = drills.filter_map(|known| place(folder, history, known));
+    let count = places.filter(|json| !json.exists()).count();
     let what = format!("lacks {count} of the records of drills that the history knows");
     let repair = "bring them back from version control; `cargo xtask verify --evidence` names them";
     (count > 0).then(|| Finding::warning(show(folder), what, repair))
@@ -102,10 +106,17 @@ pub fn gone(folder: &Path, history: &[serde_json::Value], records: &[Stored]) ->
 
 /// Where the record lies that a line of history tells of. The line has its path as it is shown, which a path with bytes of
 /// no text is not.
-fn place(folder: &Path, known: &serde_json::Value) -> Option<PathBuf> {
-    let told = known["artifact"].as_str()?;
-    let here = known["id"].as_str().map(|id| folder.join(format!("{id}.json")));
-    Some(here.filter(|here| here.exists() || show(here) == told).unwrap_or_else(|| PathBuf::from(told)))
+pub(super) fn place(
+    folder: &Path,
+    history: &[serde_json::Value],
+    line: &serde_json::Value,
+) -> Option<PathBuf> {
+    let told = line["artifact"].as_str()?;
+    let here = line["id"].as_str().map(|id| (id, folder.join(format!("{id}.json"))));
+    let is_its = |(id, here): &(&str, PathBuf)| {
+        show(here) == told || (here.exists() && known(folder, id, history) == Some(line))
+    };
+    Some(here.filter(is_its).map_or_else(|| PathBuf::from(told), |(_, here)| here))
 }
 
 /// What to do where a record or its page cannot be read.
@@ -189,7 +200,7 @@ pub struct Recorded {
     pub page_sha256: String,
 }
 
-/// Stores `evidence` in `folder`, behind the newest of `records`, signed where a key is given. Of a signature that cannot
+/// Stores `evidence` in `folder`, behind the ends of `records`, signed where a key is given. Of a signature that cannot
 /// be made a finding is added, and so is one of what was missing beside records that are whole, by `history` and by their
 /// chain, and is written again: rows, and pages.
 ///
@@ -202,8 +213,13 @@ pub fn write(
     (records, history): (&[Stored], &[serde_json::Value]),
     mut evidence: Evidence,
 ) -> Result<Recorded> {
-    evidence.previous_sha256 = newest(records).map(|record| record.sha256.clone());
-    evidence.id = free_id(folder, &evidence.id);
+    let accepted = Accepted::of(records).and(&evidence.lost);
+    let mut ends = ends(records).into_iter();
+    evidence.previous_sha256 = ends.next().map(|end| end.sha256.clone());
+    // What was changed may come back, and must not be missing then.
+    let sound = ends.filter(|end| is_sound(folder, end, history, records, &accepted));
+    evidence.also_follows = sound.map(|end| end.sha256.clone()).collect();
+    evidence.id = free(&evidence.id, |id| is_taken(folder, id) || is_remembered(history, id));
     let missing = mended::missing(folder, history, records);
     evidence.findings.extend(missing.findings.iter().cloned().map(|finding| frame.assigned(finding)));
     let signature = signed::sign(sign_with, frame, &mut evidence)?;
@@ -239,11 +255,15 @@ pub fn ids(id: &str) -> impl Iterator<Item = String> {
 
 /// The id itself, or the next number behind it that no drill has left evidence under.
 pub fn free_id(folder: &Path, id: &str) -> String {
+    free(id, |id| is_taken(folder, id))
+}
+
+fn free(id: &str, is_taken: impl Fn(&str) -> bool) -> String {
     // It may have a number already, which is the last of its parts; a kind is none.
     let bare =
         id.rsplit_once('-').filter(|(_, number)| number.parse::<u32>().is_ok()).map_or(id, |(bare, _)| bare);
     let mut ids = std::iter::once(id.to_owned()).chain(ids(bare));
-    ids.find(|id| !is_taken(folder, id)).unwrap_or_else(|| id.to_owned())
+    ids.find(|id| !is_taken(id)).unwrap_or_else(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -254,6 +274,7 @@ mod tests {
     use crate::drill::evidence::rows::CHECKLIST;
     use crate::drill::evidence::tests::{frame, sample};
     use crate::finding::Severity;
+    use serde_json::json;
 
     fn write_day(folder: &Path, day: u8) -> Recorded {
         let (records, findings) = load(folder).expect("loaded");
@@ -278,6 +299,67 @@ mod tests {
             let page = fs::read_to_string(folder.join(format!("{id}.md"))).expect("there");
             assert!(page.starts_with("# drill-2026"), "{page}");
         }
+    }
+
+    /// Written in another branch, or by another service.
+    #[test]
+    fn an_id_that_the_history_knows_is_not_given_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let id = sample(1, None).id;
+        for (kind, end) in [("drill", "-2"), ("aside", "")] {
+            let history = [json!({"kind": kind, "id": id, "artifact": format!("/elsewhere/{id}.json")})];
+            let done = write(folder.path(), None, &frame(), (&[], &history), sample(1, None));
+            assert_eq!(done.expect("written").evidence.id, format!("{id}{end}"));
+        }
+    }
+
+    #[test]
+    fn records_of_two_services_with_one_id_are_told_apart_and_in_a_folder_that_has_moved() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let [one, two, moved] = ["one", "two", "moved"].map(|name| parent.path().join(name));
+        let line = |folder: &Path| {
+            let evidence = Evidence { host: show(folder), ..sample(1, None) };
+            let done = write(folder, None, &frame(), (&[], &[]), evidence).expect("written");
+            json!({"kind": "drill", "id": done.evidence.id, "artifact": show(&done.json),
+                "sha256": done.sha256, "page_sha256": done.page_sha256})
+        };
+        let history = [line(&one), line(&two)];
+        for folder in [&one, &two] {
+            assert_eq!(check(folder, &history).expect("checked"), []);
+        }
+        fs::rename(&one, &moved).expect("moved");
+        let (json, history) = (moved.join(format!("{}.json", sample(1, None).id)), &history[..1]);
+        assert_eq!(check(&moved, history).expect("checked"), []);
+        fs::write(&json, [&fs::read(&json).expect("there")[..], b"\n"].concat()).expect("written");
+        let found = check(&moved, history).expect("checked");
+        assert!(found.len() == 1 && found[0].what.starts_with("is not the record"), "{found:?}");
+    }
+
+    #[test]
+    fn a_drill_follows_all_ends_but_one_that_was_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = write_day(folder.path(), 1);
+        let write = |day: u8, count: usize, history: &[serde_json::Value]| {
+            let (records, _) = load(folder.path()).expect("loaded");
+            let records = &records[..count.min(records.len())];
+            write(folder.path(), None, &frame(), (records, history), sample(day, None)).expect("written")
+        };
+        let (second, third) = (write(2, 1, &[]), write(3, 1, &[]));
+        let history = [json!({"kind": "drill", "id": second.evidence.id, "artifact": show(&second.json),
+            "sha256": second.sha256})];
+        let text = fs::read_to_string(&second.json).expect("there");
+        let change = |path: &Path| {
+            let text = fs::read_to_string(path).expect("there");
+            fs::write(path, text.replace("\"box\"", "\"bix\"")).expect("written");
+        };
+        // By the history, or, where another follows it, by the chain.
+        change(&second.json);
+        assert_eq!(write(4, 9, &history).evidence.follows().collect::<Vec<_>>(), [&*third.sha256]);
+        fs::write(&second.json, text).expect("written");
+        let fifth = write(5, 9, &history);
+        assert_eq!(fifth.evidence.also_follows, [&*second.sha256]);
+        change(&first.json);
+        assert_eq!(write(6, 9, &[]).evidence.follows().collect::<Vec<_>>(), [&*fifth.sha256]);
     }
 
     #[test]

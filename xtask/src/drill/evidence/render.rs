@@ -210,7 +210,9 @@ fn list(page: &mut String, title: &str, lines: &[String]) {
 /// Where the evidence is that this page is made from, and what it hangs on.
 fn record(page: &mut String, evidence: &Evidence) {
     let tool = format!("{} {}", evidence.tool.name, evidence.tool.version);
-    let previous = evidence.previous_sha256.as_deref().map_or("none".into(), |digest| format!("`{digest}`"));
+    let before: Vec<String> = evidence.follows().map(|digest| format!("`{digest}`")).collect();
+    let which = if before.len() > 1 { "records" } else { "record" };
+    let which = format!("SHA-256 of the {which} before it");
     let signature = match &evidence.signature {
         Some(signature) => {
             format!("[{0}]({0}), by the key `{1}`", cell(&signature.file), cell(&signature.key))
@@ -223,7 +225,7 @@ fn record(page: &mut String, evidence: &Evidence) {
         ("made by", cell(&tool)),
         ("record", format!("[{0}.json]({0}.json)", evidence.id)),
         ("signature of the record", signature),
-        ("SHA-256 of the record before it", previous),
+        (&*which, if before.is_empty() { "none".into() } else { before.join(", ") }),
     ];
     page.push_str(
         "\n## Record\n\nThis page is made from the record. `cargo xtask verify --evidence` checks that neither was \
@@ -320,6 +322,17 @@ mod tests {
         evidence.signature = Some(Signature { key: "AB".into(), file: "d.json.asc".into() });
         let part = "| signature of the record | [d.json.asc](d.json.asc), by the key `AB` |";
         assert!(markdown(&evidence).contains(part));
+    }
+
+    #[test]
+    fn each_record_that_it_follows_is_named() {
+        let mut evidence = sample(1, None);
+        let row = |evidence: &Evidence, part: &str| assert!(markdown(evidence).contains(part), "{part}");
+        row(&evidence, "| SHA-256 of the record before it | none |");
+        evidence.previous_sha256 = Some("ab".into());
+        row(&evidence, "| SHA-256 of the record before it | `ab` |");
+        evidence.also_follows = vec!["cd".into()];
+        row(&evidence, "| SHA-256 of the records before it | `ab`, `cd` |");
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(super) fn is_missing(record: &Stored, list: &str) -> bool {
 /// The newest record, where its row alone is missing and its drill was killed before it had written it, as far as anything
 /// here can tell: such a drill has not come to its line of history either.
 pub(super) fn late<'a>(
+    folder: &Path,
     history: &[Value],
     records: &'a [Stored],
     accepted: &Accepted,
@@ -58,7 +59,8 @@ pub(super) fn late<'a>(
 ) -> Option<&'a Stored> {
     let (newest, rest) = records.split_last()?;
     let alone = is_missing(newest, list) && !rest.last().is_some_and(|before| is_missing(before, list));
-    let killed = known(newest, history).is_none() && is_sound(newest, history, records, accepted);
+    let killed = known(folder, &newest.evidence.id, history).is_none()
+        && is_sound(folder, newest, history, records, accepted);
     (alone && killed).then_some(newest)
 }
 
@@ -71,7 +73,7 @@ pub(super) fn check(
     accepted: &Accepted,
 ) -> Vec<Finding> {
     let (path, text) = (show(&folder.join(CHECKLIST)), list(folder));
-    let late = late(history, records, accepted, &text).map(|record| &record.file);
+    let late = late(folder, history, records, accepted, &text).map(|record| &record.file);
     let mut findings = Vec::new();
     for record in records {
         let (id, line) = (&record.evidence.id, written_row(&record.evidence));
@@ -85,7 +87,7 @@ pub(super) fn check(
                 Finding::warning(&path, what, "the next drill adds it")
             }
             Row::Missing => {
-                let sound = is_sound(record, history, records, accepted);
+                let sound = is_sound(folder, record, history, records, accepted);
                 let next = if sound { "; the next drill adds it" } else { "" };
                 Finding::error(&path, not_so, format!("{back} add the line {line}{next}"))
             }

@@ -1,11 +1,12 @@
 //! What full drills have left aside, and until when: read from the history of runs.
 //!
 //! Looks whether the folders are there, and changes nothing. `status` lists them, `prune` removes what has had its time.
-use super::swap::PREFIX;
+use super::swap::{OWN, PREFIX};
 use crate::config::{Config, Deploy};
 use crate::destination::mount::resolved;
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
+use crate::tools::private::whose;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -71,33 +72,42 @@ pub fn hollow(config: &Config) -> Vec<PathBuf> {
     private(config).into_iter().filter(|path| is_hollow(path)).collect()
 }
 
-/// Private folders of drills beside the folders that a full drill replaces, in the sources, and in `aside-dir`.
+/// Private folders of our drills beside the folders that a full drill replaces, in the sources, and in `aside-dir`.
 fn private(config: &Config) -> Vec<PathBuf> {
     let deployed = match &config.drill.deploy {
-        Some(Deploy::Folder(folder)) => Some(folder),
+        Some(Deploy::Folder(folder)) => Some(resolved(folder)),
         _ => None,
     };
-    let sources = || config.data.iter().map(|set| &set.source);
-    let beside = sources().chain(deployed).filter_map(|folder| Some(resolved(folder).parent()?.to_owned()));
+    let sources: Vec<PathBuf> = config.data.iter().map(|set| resolved(&set.source)).collect();
+    let live: Vec<PathBuf> = sources.iter().cloned().chain(deployed).collect();
+    let beside = live.iter().filter_map(|folder| Some(folder.parent()?.to_owned()));
     // In a source lies what was beside a folder that is a part of it now.
-    let inside = sources().map(|folder| resolved(folder));
-    let places: BTreeSet<PathBuf> = beside.chain(inside).chain(config.drill.aside_dir.clone()).collect();
+    let places: BTreeSet<PathBuf> = beside.chain(sources).chain(config.drill.aside_dir.clone()).collect();
+    let root = resolved(&config.root);
     let named = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) && path.is_dir()
     };
     let entries = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
-    entries.map(|entry| entry.path()).filter(named).collect()
+    let ours = |path: &PathBuf| named(path) && !is_anothers(path, &live, &root);
+    entries.map(|entry| entry.path()).filter(ours).collect()
+}
+
+/// Whether a folder says that it is of another repository and of none of our live folders. A doubt speaks for ours: one that
+/// says nothing may be, and so may one of which live folder and repository are gone, since ours may have been moved.
+fn is_anothers(folder: &Path, live: &[PathBuf], root: &Path) -> bool {
+    let text = whose(folder).unwrap_or_default();
+    let mut lines = text.lines();
+    let (Some(of), Some(repository)) = (lines.next(), lines.next()) else { return false };
+    let ours = repository == show(root) || live.iter().any(|folder| of == show(folder));
+    !ours && [of, repository].into_iter().any(|path| Path::new(path).exists())
 }
 
 /// What cannot be looked into is not hollow.
 fn is_hollow(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| {
-        entries.all(|entry| entry.is_ok_and(|entry| IGNORE.contains(&&*entry.file_name().to_string_lossy())))
+        entries.all(|entry| entry.is_ok_and(|entry| OWN.contains(&&*entry.file_name().to_string_lossy())))
     })
 }
-
-/// What is in a private folder before anything of value is: its `.gitignore`, whole or not.
-const IGNORE: [&str; 2] = [".gitignore", ".recovery-new"];
 
 #[cfg(test)]
 mod tests {
@@ -114,5 +124,32 @@ mod tests {
         assert!(left.len() == 1 && left[0].folder.ends_with("b") && left[0].live == "/srv/db", "{left:?}");
         history.push(json!({"kind": "aside", "folder": "/c", "until": null}));
         assert_eq!(known(&history).last().and_then(|aside| aside.until), None, "it stays");
+    }
+
+    #[test]
+    fn a_folder_is_anothers_where_it_says_so_and_that_other_is_there() {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| home.path().join(name);
+        for name in ["one", "one-live", "two", "two-live", "x"] {
+            fs::create_dir(at(name)).expect("makes");
+        }
+        let is_anothers = || is_anothers(&at("x"), &[at("one-live")], &at("one"));
+        assert!(!is_anothers(), "it says nothing");
+        for (of, repository, expected) in [
+            ("two-live", "two", true),
+            ("two-live", "gone", true),
+            ("gone", "two", true),
+            ("gone", "gone", false),
+            ("gone", "one", false),
+            ("one-live", "one", false),
+            ("one-live", "two", false),
+        ] {
+            let text = format!("{}\n{}\n", show(&at(of)), show(&at(repository)));
+            fs::write(at("x/.held"), &text).expect("writes");
+            assert_eq!(is_anothers(), expected, "{text}");
+            fs::write(at("x/.held"), show(&at(of))).expect("writes");
+            assert!(!is_anothers(), "it is torn");
+        }
+        assert!(is_hollow(&at("x")));
     }
 }

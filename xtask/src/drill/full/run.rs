@@ -11,6 +11,7 @@ use super::supply::{Picked, Supply};
 use super::swap::Swap;
 use super::written::written;
 use crate::destination::durable;
+use crate::destination::mount::resolved;
 use crate::drill::control;
 use crate::drill::done::Done;
 use crate::drill::door::Rooms;
@@ -253,7 +254,7 @@ impl Full<'_> {
                 let checked = self.rooms.check(&subject.source, subject.secret.as_ref())?;
                 let detail = format!("{} entries, {} bytes", checked.entries, checked.bytes);
                 // What holds only a part is not put in the place of live data.
-                let partial = restore::partial(&subject.source, checked.errors).map(Finding::as_error);
+                let partial = restore::partial(&subject.source, checked.errors).map(Finding::worse);
                 let findings = checked.findings.into_iter().chain(partial).collect();
                 Ok(Done::looked(checked.entries, detail, findings).through(checked.bytes))
             }
@@ -301,9 +302,11 @@ impl Full<'_> {
         self.rooms.preflight(self.tools)?;
         space::enough(&self.journal.swaps)?;
         space::writable(&self.journal.evidence_dir)?;
-        let opened = self.journal.swaps.iter().try_for_each(Swap::open);
+        let (repository, mut made) = (resolved(&self.journal.service.folder), 0);
+        let open = |swap: &Swap| swap.open(&repository).map(|()| made += 1);
+        let opened = self.journal.swaps.iter().try_for_each(open);
         if let Err(error) = opened.and_then(|()| self.journal.save(self.memory)) {
-            for swap in &self.journal.swaps {
+            for swap in &self.journal.swaps[..made] {
                 swap.tidy()?;
             }
             return Err(error);
@@ -353,9 +356,6 @@ impl Full<'_> {
     fn place(&mut self, index: usize) -> Result<Done> {
         let (number, folder) = (self.number(index)?, self.folder(index)?);
         let mut swap = self.journal.swaps[number].clone();
-        if self.plan.targets[index].kind.role == Role::Release {
-            swap.dress(&folder)?;
-        }
         let (journal, memory) = (&mut self.journal, self.memory);
         let placed = swap.place(&folder, &mut |swap| {
             journal.swaps[number] = swap.clone();
@@ -367,12 +367,16 @@ impl Full<'_> {
     }
 
     fn restore(&mut self, index: usize) -> Result<Done> {
-        let to = match self.plan.targets[index].live {
+        let target = &self.plan.targets[index];
+        let to = match target.live {
             Some(_) => self.swap(index)?.staging(),
             None => self.scratch()?.path().join(format!("restored-{index}")),
         };
         let subject = &self.picked(index)?.subject;
         let extracted = self.rooms.extract(&subject.source, subject.secret.as_ref(), &to)?;
+        if target.live.is_some() && target.kind.role == Role::Release {
+            self.swap(index)?.dress(&self.folder(index)?)?;
+        }
         durable::sync_tree(&to)?;
         let newest = extracted.newest.and_then(|seconds| Timestamp::from_second(seconds).ok());
         let newest = newest.map_or_else(String::new, |time| format!(", newest change {time}"));
@@ -435,8 +439,8 @@ impl Full<'_> {
 
     fn scratch(&mut self) -> Result<&Scratch> {
         if self.state.scratch.is_none() {
-            let repository = &self.journal.service.folder;
-            self.state.scratch = Some(Scratch::of(Owner::Drill, self.workspace, repository)?);
+            let own = Scratch::of(Owner::Drill, self.workspace, &self.journal.service.folder)?;
+            self.state.scratch.insert(own).sweep_others()?;
         }
         self.state.scratch.as_ref().ok_or_else(|| Error::refused("the drill has no private folder", ""))
     }

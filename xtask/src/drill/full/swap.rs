@@ -24,9 +24,16 @@ use std::time::{Duration, UNIX_EPOCH};
 /// How the private folders are named, in front of the drill's id.
 pub const PREFIX: &str = ASIDES;
 
-/// In each of them: nobody commits live data by mistake.
+/// In each of them: whose it is, the live folder and the repository on a line each. Whoever removes a private folder removes
+/// this last.
+const HELD: &str = ".held";
+
+/// Beside it: nobody commits live data by mistake.
 const IGNORE: &str = ".gitignore";
 const IGNORED: &[u8] = b"*\n";
+
+/// What is in a private folder before anything of value is, whole or not.
+pub const OWN: [&str; 3] = [HELD, IGNORE, ".recovery-new"];
 
 /// What was in the live folder's place for a while, with a number behind it.
 const RESTORED: &str = "restored";
@@ -150,16 +157,23 @@ impl Swap {
         self.folders().into_iter().any(is_there)
     }
 
-    /// Makes the private folders.
+    /// Makes the private folders, which say that they are of this live folder and of `repository`.
     ///
     /// # Errors
-    /// When one is there already, or cannot be made.
-    pub fn open(&self) -> Result<()> {
-        for folder in self.folders() {
+    /// When one is there already, or cannot be made; then none is left of those that were.
+    pub fn open(&self, repository: &Path) -> Result<()> {
+        let (whose, mut made) = (format!("{}\n{}\n", show(&self.live), show(repository)), Vec::new());
+        let opened = self.folders().into_iter().try_for_each(|folder| {
             fs::DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("create", folder))?;
-            durable::replace(&folder.join(IGNORE), IGNORED, 0o600)?;
+            made.push(folder.to_owned());
+            durable::replace(&folder.join(HELD), whose.as_bytes(), 0o600)?;
+            durable::replace(&folder.join(IGNORE), IGNORED, 0o600)
+        });
+        match opened {
+            // What was there already is another drill's.
+            Err(error) => scratch::sweep(made).and(Err(error)),
+            opened => opened,
         }
-        Ok(())
     }
 
     /// Moves the live folder aside. Returns the bytes that were copied, where a rename would not do.
@@ -354,7 +368,7 @@ impl Swap {
         }
         let mut kept = Vec::new();
         for folder in self.folders().into_iter().filter(|folder| is_there(folder)) {
-            match names(folder)?.iter().all(|name| name == IGNORE) {
+            match names(folder)?.iter().all(|name| OWN.contains(&&**name)) {
                 true => remove(folder)?,
                 false => kept.push(folder.to_owned()),
             }
@@ -362,7 +376,8 @@ impl Swap {
         Ok(kept)
     }
 
-    /// The restored release has the mode and the owner of the folder whose place it takes: a bundle knows neither.
+    /// The restored release has the mode and the owner of the folder whose place it takes, before it is compared with that: a
+    /// bundle knows neither.
     ///
     /// # Errors
     /// When they cannot be set.

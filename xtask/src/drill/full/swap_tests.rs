@@ -19,7 +19,7 @@ fn ready(aside_dir: Option<&Path>) -> (tempfile::TempDir, Swap, PathBuf) {
     fs::create_dir(&live).expect("makes");
     fs::write(live.join("file"), "live").expect("writes");
     let swap = Swap::plan("data live".into(), &live, "x-0", aside_dir).expect("plans");
-    swap.open().expect("opens");
+    swap.open(home.path()).expect("opens");
     let restored = swap.staging();
     fs::create_dir(&restored).expect("makes");
     fs::write(restored.join("file"), "restored").expect("writes");
@@ -141,7 +141,7 @@ fn a_folder_that_is_not_the_one_it_was_is_not_taken_for_it() {
 fn a_folder_that_was_not_there_goes_away_again() {
     let home = tempfile::tempdir().expect("a folder");
     let mut swap = Swap::plan("release app".into(), &home.path().join("new"), "x-0", None).expect("plans");
-    swap.open().expect("opens");
+    swap.open(home.path()).expect("opens");
     assert_eq!(swap.move_aside(&mut quiet).expect("nothing to move"), 0);
     let restored = swap.staging();
     fs::create_dir(&restored).expect("makes");
@@ -149,6 +149,20 @@ fn a_folder_that_was_not_there_goes_away_again() {
     assert!(swap.live.exists());
     swap.back(&mut quiet).expect("takes it away");
     assert!(!swap.live.exists());
+}
+
+/// Drills of two repositories that begin in the same second take the same names.
+#[test]
+fn what_has_such_a_name_already_is_left_alone() {
+    let (home, other) = (tempfile::tempdir_in("/dev/shm"), tempfile::tempdir());
+    let (home, other) = (home.expect("a folder"), other.expect("a folder on a disk"));
+    let live = home.path().join("live");
+    fs::create_dir(&live).expect("makes");
+    let swap = Swap::plan("data live".into(), &live, "x-0", Some(other.path())).expect("plans");
+    let taken = swap.aside.parent().expect("above");
+    fs::create_dir(taken).expect("makes");
+    swap.open(home.path()).expect_err("is there");
+    assert!(!swap.work.exists() && taken.exists());
 }
 
 #[test]

@@ -127,7 +127,7 @@ mod tests {
         let live = home.path().join("live");
         fs::create_dir(&live).expect("makes");
         let mut swap = Swap::plan("data live".into(), &live, "x-0", None).expect("plans");
-        swap.open().expect("opens");
+        swap.open(home.path()).expect("opens");
         let restored = swap.staging();
         fs::create_dir_all(restored.join("sub")).expect("makes");
         for name in ["file", "sub/file"] {

@@ -1,4 +1,4 @@
-//! gh: the releases on a forge's page. Here what every call has in common, and downloads; [`release`] publishes.
+//! gh: the releases on a forge's page. Here what every call has in common, logins, and downloads; [`release`] publishes.
 //!
 //! gh alone sees its own tokens, never asks, and has a deadline. That it could not look (no login, no network) is told
 //! apart from what it has seen: that the release, or a file of it, is not there.
@@ -42,6 +42,8 @@ const NO_LOGIN: i32 = 4;
 
 /// How the call is named.
 const DOWNLOAD: &str = "gh release download";
+/// How long a forge may take to say whether it knows a login.
+const LOGIN: Duration = Duration::from_secs(30);
 
 /// What came of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,27 @@ pub fn download(repository: &str, tag: &str, name: &str, to: &Path, deadline: Du
         _ if NOT_THERE.iter().any(|words| said.contains(words)) => Download::Missing(said),
         _ => Download::Blocked(format!("{}: {said}", output.status)),
     })
+}
+
+/// Whether somebody is logged in at the forge `host`, with a login that it takes.
+///
+/// # Errors
+/// [`Error::MissingTools`] without gh; [`Error::Refused`] where nobody is, or there is no answer.
+pub fn logged_in(host: &str) -> Result<()> {
+    let (shell, text) = (shell(Path::new("/"))?, "gh auth status");
+    match ended(cmd!(shell, "gh auth status --hostname {host}"), text, LOGIN)? {
+        Some(output) if output.status.success() => Ok(()),
+        Some(output) => Err(nobody(&said(text, &output))),
+        None => {
+            let what = format!("`{text}` has not answered in {} s", LOGIN.as_secs());
+            Err(Error::refused(what, format!("see whether {host} can be reached from here")))
+        }
+    }
+}
+
+/// Nobody is logged in, in gh's words.
+fn nobody(said: &str) -> Error {
+    Error::refused(format!("nobody is logged in: {said}"), "`gh auth login` logs in; in a job, set GH_TOKEN")
 }
 
 /// A shell in which gh has what it needs, and asks nobody.

@@ -4,7 +4,7 @@
 //! Each function is one call, or one question. A call that fails says so; what it has changed all the same (a draft that was
 //! made before the connection was lost) shows when the release is looked at again.
 use super::super::failed;
-use super::{NO_LOGIN, NOT_THERE, ended, said, shell};
+use super::{NO_LOGIN, NOT_THERE, ended, nobody, said, shell};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -253,10 +253,7 @@ fn good(text: &str, output: Output) -> Result<Vec<u8>> {
     }
     let said = said(text, &output);
     if output.status.code() == Some(NO_LOGIN) {
-        return Err(Error::refused(
-            format!("nobody is logged in: {said}"),
-            "`gh auth login` logs in; in a job, set GH_TOKEN",
-        ));
+        return Err(nobody(&said));
     }
     Err(wrong(text, &output.status.to_string(), &said))
 }
