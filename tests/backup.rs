@@ -423,10 +423,14 @@ fn a_key_file_that_is_not_there_and_a_folder_that_will_be_made_are_told() {
     let said = stack.run(&["backup"]).ok();
     assert!(!said.shown().contains("key-files"), "{}", said.shown());
     stack.sh("repo/.codex-api", "rm config.toml");
-    let said = stack.run(&["backup"]).ok().says(&["has no config.toml", "no drill would pass"]);
+    let said = stack.run(&["backup"]).exits(1).says(&["has no config.toml", "no drill would pass"]);
     assert!(!said.shown().contains("will be made"), "{}", said.shown());
-    // It is told each time, and is no reason for another archive.
-    outcome(&mut stack.plain(&["backup"])).ok().says(&["unchanged", "has no config.toml"]);
+    // It is told each time, and nobody would recover to it.
+    outcome(&mut stack.plain(&["backup"])).exits(1).says(&["has no config.toml"]);
+    stack.run(&["status"]).exits(1).says(&["was made with errors", "yes, to"]);
+    stack.run(&["prune", "--keep", "1"]);
+    let kept = stack.files("drive").iter().filter(|name| name.ends_with(".tar.gz")).count();
+    assert_eq!(kept, 2, "the one that has the file, and the newest");
 }
 
 /// Two sets of one name, say of two services with a file each, would take each other's place at the drive.

@@ -1,4 +1,6 @@
 //! `doctor`: a stack in order has nothing wrong, and each thing that is wrong is named with what mends it.
+mod foretold;
+
 use super::docker::engine::Engine;
 use super::support::{Outcome, Stack, outcome, unprivileged};
 use std::fs;

@@ -236,10 +236,11 @@ fn a_restore_that_fails_takes_everything_back() {
     stack.run(&["backup"]).ok();
     let archive = stack.one("drive", ".tar.gz");
     flip(&archive, fs::metadata(&archive).expect("there").len() as usize / 2);
+    stack.sh("repo/.codex-api", ": > lost.key");
     let live = stack.listing("repo/.codex-api");
     let document = taken_back(&stack, full(&stack, &["--no-fresh-backup"]), "checksums: data", &live);
     assert_eq!(step(&document, "move the live folder aside")["outcome"], "blocked", "{document:#}");
-    // And one that fails when everything is aside: what should come back is in no backup.
+    // And one that fails when everything is aside: what should come back holds nothing.
     let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
     stack.file("repo/recovery.toml", &text.replace("[\"config.toml\"]", "[\"config.toml\", \"lost.key\"]"));
     let document = taken_back(&stack, full(&stack, &[]), "key files: data", &live);
@@ -473,5 +474,20 @@ fn an_open_drill_is_told_by_what_has_nothing_to_do_and_recover_has_a_dry_run() {
     let plan = stack.run(&["restore-drill", "recover", "--dry-run", "--json"]).ok().json();
     assert_eq!((&plan["kind"], &plan["dry_run"]), (&"recover".into(), &true.into()), "{plan}");
     assert!(stack.listing(".") == before);
-    stack.run(&["restore-drill", "recover"]).ok();
+    // While it is at work, nothing has been killed.
+    let held = |args: &str| {
+        let xtask = env!("CARGO_BIN_EXE_xtask");
+        let script = format!(
+            "flock .recovery/locks/repository sh -c 'echo; exec sleep 1' | {{ read -r _; '{xtask}' {args} 2>&1 || echo $?; }}"
+        );
+        stack.sh("repo", &script)
+    };
+    for args in ["prune", "backup", "restore-drill", "restore-drill full", "restore-drill recover"] {
+        let said = held(&format!("{args} --dry-run"));
+        assert!(said.contains("is in use by") && said.ends_with("75\n"), "{args}: {said}");
+    }
+    // The lines of another service are not those of the one that stands still.
+    stack.sh("repo", "sed 's|^start = .*|start = \"touch ../wrong\"|; s|^stop = .*|stop = \"touch ../wrong\"|' recovery.toml > other.toml");
+    stack.run(&["--config", "other.toml", "restore-drill", "recover"]).ok();
+    assert!(!stack.path("wrong").exists());
 }

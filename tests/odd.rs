@@ -301,3 +301,67 @@ fn a_destination_that_is_a_link_to_nowhere_is_refused_by_the_dry_run_too() {
     stack.sh(".", "mkdir nowhere");
     stack.run(&to_link).ok();
 }
+
+/// What comes back has the folder's own name: it would lie one folder too deep, and be backed up there.
+#[test]
+fn nothing_is_restored_into_the_place_of_a_source_that_is_gone() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let before = stack.listing("repo/.codex-api");
+    stack.sh("repo", "rm -r .codex-api");
+    let hint = ["is the source, and is not there", "restore codex-api --to DIR"];
+    stack.run(&["backup"]).exits(1).says(&hint);
+    for to in [".codex-api", ".codex-api/below"] {
+        stack
+            .run(&["restore", "codex-api", "--to", to])
+            .exits(3)
+            .says(&["the source of a data set", "moved to its place"]);
+        assert!(!stack.path("repo/.codex-api").exists());
+    }
+    stack.run(&["restore", "codex-api", "--to", "../back"]).ok();
+    stack.sh("repo", "mv ../back/.codex-api .");
+    assert_eq!(stack.listing("repo/.codex-api"), before);
+}
+
+/// The older backups hold it under the name that it had then.
+#[test]
+fn a_drill_looks_for_key_files_where_they_were_when_the_backup_was_made() {
+    let stack = Stack::configured();
+    stack.run_at("2026-03-01T12:00:00Z", &["backup"]).ok();
+    stack.sh("repo", "mv .codex-api .codex-data; sed -i 's/[.]codex-api\"/.codex-data\"/' recovery.toml");
+    stack.run_at("2026-03-02T12:00:00Z", &["backup"]).ok();
+    for day in ["03", "04"] {
+        let now = format!("2026-03-{day}T12:00:00Z");
+        let drill = stack.run_at(&now, &["restore-drill", "--json"]).ok().json();
+        assert!(drill["artifacts"].as_array().is_some_and(|all| all.len() == 2), "{drill}");
+    }
+}
+
+#[test]
+fn bundles_that_are_all_gone_are_missed() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    stack.run(&["status"]).ok();
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["status"]).ok();
+    stack.sh("repo", "rm -r releases");
+    stack.run(&["status"]).exits(1).says(&["holds no bundle any more, though nothing pruned"]);
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["status"]).ok();
+}
+
+/// Each of its bundles is of the working tree, and each counts.
+#[test]
+fn a_release_with_built_files_is_verified_and_drilled() {
+    let stack = Stack::new();
+    stack.configure("[release]\ninclude = [\"dist/\"]\n");
+    stack.file("repo/dist/app.js", "built\n");
+    stack.sh("repo", "echo dist/ >> .gitignore");
+    stack.commit("built", "2026-03-02T08:30:00Z");
+    stack.run(&["snapshot"]).ok();
+    stack.run(&["backup"]).ok();
+    stack.run(&["verify", "--latest"]).ok().says(&["-dirty-"]);
+    let drill = stack.run(&["restore-drill", "--json"]).ok().json();
+    assert!(drill["artifacts"].to_string().contains("-dirty-"), "{drill}");
+    assert!(drill["not_tested"].to_string().contains("holds more than that"), "{drill}");
+}

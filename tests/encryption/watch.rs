@@ -173,7 +173,7 @@ fn the_passphrase_is_nowhere_while_gpg_runs_nor_in_anything_that_is_said() {
             waits = stack.path("slow/here").exists();
             sleep(Duration::from_millis(2));
         }
-        assert_eq!(waits, args[0] != "status", "{args:?}");
+        assert!(waits, "{args:?}");
         if waits {
             let all = family(run.id());
             assert!(all.len() > 1, "{args:?}: gpg is seen");

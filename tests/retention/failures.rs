@@ -232,6 +232,20 @@ fn a_damaged_copy_that_was_made_again_is_sound_and_the_only_one_is_never_unchang
     assert_eq!(plain(&alone, "03"), "ok");
 }
 
+/// Nor does a drill that is not let in call it damaged.
+#[test]
+fn what_a_drill_could_not_read_is_not_called_damaged() {
+    let stack = Stack::new();
+    stack.configure("");
+    as_other(&stack, &at("01"), &["backup"]).ok();
+    stack.sh("drive/2026", "chmod 000 03-01/*.tar.gz");
+    as_other(&stack, &at("01"), &["restore-drill"]).exits(1).says(&["Permission denied"]);
+    stack.sh("drive/2026", "chmod 600 03-01/*.tar.gz");
+    let said = as_other(&stack, &at("01"), &["status"]);
+    assert!(!said.shown().contains("damaged"), "{}", said.shown());
+    as_other(&stack, &at("02"), &["restore-drill"]).ok();
+}
+
 #[test]
 fn what_verify_could_not_read_is_damaged_and_what_it_has_no_key_for_is_not() {
     let stack = Stack::new();

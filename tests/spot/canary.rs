@@ -25,6 +25,12 @@ fn read(stack: &Stack) -> String {
     fs::read_to_string(stack.path(CANARY)).expect("a canary")
 }
 
+/// Whether a drill warns of a backup that has none.
+fn is_warned(document: &Value) -> bool {
+    let mut findings = document["findings"].as_array().expect("findings").iter();
+    findings.any(|one| one["severity"] == "warning" && one["what"] == "was made without its canary")
+}
+
 /// The last `backup` record of the history.
 fn record(stack: &Stack) -> Value {
     let history = fs::read_to_string(stack.path("repo/.recovery/history.jsonl")).expect("reads");
@@ -81,6 +87,7 @@ fn what_is_no_canary_is_not_written_over() {
     stack.run(&["verify"]).ok();
     let drilled = drill(&stack, LATER).ok().json();
     assert!(drilled["not_tested"].to_string().contains("canary of codex-api-"), "{drilled}");
+    assert!(is_warned(&drilled), "{drilled}");
 }
 
 #[test]
@@ -103,9 +110,50 @@ fn a_backup_from_before_it_was_configured_has_none_to_show() {
     let stack = Stack::configured();
     stack.run(&["snapshot"]).ok();
     stack.run(&["backup"]).ok();
+    assert!(!is_warned(&drill(&stack, LATER).ok().json()));
     configure(&stack, "canary = \".recovery-canary\"\n");
-    let document = drill(&stack, LATER).ok().json();
+    let document = drill(&stack, "2026-03-21T12:00:00Z").ok().json();
     assert!(document["not_tested"].to_string().contains("none is on record for it"), "{document}");
+    assert!(is_warned(&document), "{document}");
+    // Nothing was changed, and the next backup has one all the same.
+    let document = outcome(&mut stack.plain(&["backup", "--json"])).ok().json();
+    assert_eq!(document["sets"][0]["status"], "ok", "{document}");
+    let document = drill(&stack, "2026-03-22T12:00:00Z").ok().json();
+    assert!(!document["not_tested"].to_string().contains("none is on record for it"), "{document}");
+    assert!(!is_warned(&document), "{document}");
+}
+
+/// Until it can be written each run tries again, and says so.
+#[test]
+fn a_backup_without_its_canary_is_not_taken_for_unchanged() {
+    let stack = stack("");
+    stack.file(CANARY, "mine\n");
+    let plain = |now: &str| outcome(stack.plain(&["backup", "--json"]).env("RECOVERY_NOW", now));
+    for now in ["2026-03-10T12:00:00Z", "2026-03-11T12:00:00Z"] {
+        let document = plain(now).exits(1).json();
+        found(&document["sets"][0], &[".recovery-canary", "the canary was not written"]);
+        assert_eq!(document["sets"][0]["status"], "findings", "{document}");
+    }
+    fs::remove_file(stack.path(CANARY)).expect("removes");
+    assert_eq!(plain("2026-03-12T12:00:00Z").ok().json()["sets"][0]["status"], "ok");
+    assert_eq!(plain("2026-03-13T12:00:00Z").ok().json()["sets"][0]["status"], "unchanged");
+}
+
+#[test]
+fn what_keeps_it_from_being_written_a_dry_run_says_before_and_once() {
+    let stack = stack("destination = [\"drive\", \"other\"]\n");
+    let other = stack.path("other").display().to_string();
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/recovery.toml", &format!("{text}[destination.other]\npath = \"{other}\"\n"));
+    stack.file(CANARY, "mine\n");
+    let document = stack.run(&["backup", "--dry-run", "--json"]).exits(1).json();
+    found(&document["sets"][0], &[".recovery-canary", "the canary cannot be written"]);
+    assert_eq!(document.to_string().matches("the canary cannot be written").count(), 1, "{document}");
+    assert_eq!(document["sets"][0]["status"], "planned", "{document}");
+    assert_eq!(read(&stack), "mine\n");
+    fs::remove_file(stack.path(CANARY)).expect("removes");
+    stack.run(&["backup", "--dry-run"]).ok();
+    assert!(!stack.path(CANARY).exists());
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_missing_key_file_is_found() {
     stack.configure("");
     stack.sh("repo/.codex-api", "rm config.toml twin.toml");
     stack.run(&["snapshot"]).ok();
-    stack.run(&["backup"]).ok();
+    stack.run(&["backup"]).exits(1).says(&["no drill would pass"]);
     let document = drill(&stack, LATER).exits(1).json();
     assert_eq!(step(&document, "key files: codex-api")["outcome"], "fail", "{document}");
     found(&document, &["config.toml", "the key file was not restored"]);

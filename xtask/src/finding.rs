@@ -166,6 +166,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_worse_is_an_error_of_the_same_words() {
+        let found = Finding::warning("a", "grew", "look").worse();
+        assert_eq!(found, Finding::error("a", "grew", "look"));
+    }
+
+    #[test]
     fn a_finding_has_the_kind_that_it_is_given() {
         assert_eq!(Finding::info("a", "").kind, None);
         assert_eq!(Finding::info("a", "").of_kind(Kind::Grew).kind, Some(Kind::Grew));

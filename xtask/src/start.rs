@@ -122,8 +122,11 @@ fn fail(ui: &Ui, command: &str, error: &Error) {
 /// clap's own message; with `--json` the same as a document.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            // A closed pipe has had enough of it.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::CouldNotRun.code().into(),
+            _ => ExitCode::SUCCESS,
+        };
     }
     let json = std::env::args_os().any(|arg| arg == "--json");
     let (job, veil, call) = (Job::default(), Veil::default(), CARGO_XTASK.into());

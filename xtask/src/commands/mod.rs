@@ -99,7 +99,7 @@ fn lost_key_files(set: &DataSet) -> Vec<Finding> {
     let lost = |file: &&String| set.source.join(file).symlink_metadata().is_err();
     let told = |file| {
         let what = format!("has no {file}, which `key-files` names: no drill would pass");
-        Finding::warning(show(&set.source), what, "mend `key-files`, or put the file back")
+        Finding::error(show(&set.source), what, "mend `key-files`, or put the file back")
     };
     set.key_files.iter().filter(lost).map(told).collect()
 }

@@ -38,6 +38,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         locks.push(lock::repository(memory.root(), "prune", ctx.now)?);
     }
+    if args.dry_run {
+        memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
+    }
     // What lies where the live data should be may not be the live data: its backups are all there is.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     let folder = &config.release.output_dir;

@@ -3,7 +3,8 @@
 use super::{Config, Encryption};
 use crate::destination::catalog::is_of_shell;
 use crate::error::Result;
-use crate::tools::gpg::{Key, Lock, Secret};
+use crate::tools::gpg::{Key, Secret};
+use crate::tools::openpgp::Lock;
 use std::path::Path;
 
 /// Where the passphrase is when the configuration does not say.

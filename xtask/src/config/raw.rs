@@ -230,9 +230,10 @@ fn unknown_key(message: &str) -> Option<Mistake> {
 
 /// A number of artifacts to keep: at least one.
 pub(super) fn count(key: &str, value: i64) -> Result<u32, Mistake> {
-    u32::try_from(value).ok().filter(|count| *count > 0).ok_or_else(|| {
-        (format!("{key} is {value}"), "give 1 or more, or leave it out to keep everything".into())
-    })
+    u32::try_from(value)
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| (format!("{key} is {value}"), "give 1 or more, or leave that rule out".into()))
 }
 
 pub(super) fn bytes(key: &str, text: &str) -> Result<u64, Mistake> {

@@ -7,6 +7,7 @@ use crate::shown::show;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What the history says of artifacts, by the path of the archive.
@@ -146,6 +147,12 @@ impl Known {
     pub fn is_on_record(&self, artifact: &Artifact) -> bool {
         let path = show(&artifact.archive);
         self.made.contains_key(&path) || self.pruned.contains(&path)
+    }
+
+    /// What the folder of a backup was called when it was made, where that is on record.
+    pub fn folder(&self, artifact: &Artifact) -> Option<&OsStr> {
+        let source = self.made.get(&show(&artifact.archive))?.source.as_deref()?;
+        Path::new(source).file_name()
     }
 
     /// What is told of a backup that this repository has neither made nor taken over.

@@ -354,6 +354,8 @@ mod tests {
         all[1].state = State::Unproven;
         assert_eq!(kept(&all, &Policy::newest(2)), ["2026-01-03T00", "2026-01-04T00"]);
         assert_eq!(kept(&all, &Policy::newest(4)).len(), 4);
+        (all[2].state, all[3].state) = (State::Damaged, State::Foreign);
+        assert_eq!(kept(&all, &Policy::newest(2)).len(), 4, "they count for nothing here either");
     }
 
     #[test]

@@ -126,7 +126,8 @@ proptest! {
         prop_assert_eq!(left(&once, &policy, hour(now)).len(), once.len());
     }
 
-    /// Of what a plan has left, one backup more takes one place of each rule that counts, and that of the newest.
+    /// Of what a plan has left, one backup more takes one place of each rule that counts, and that of the newest: among whole
+    /// ones, and once more where those with errors count beside them.
     #[test]
     fn one_backup_more_removes_no_more_than_one_a_rule(
         all in candidates(), policy in policies(), now in 20_000_i64..22_000,
@@ -143,7 +144,7 @@ proptest! {
         };
         let after: Vec<Candidate> = before.iter().cloned().chain([new]).collect();
         let gone = after.len() - left(&after, &policy, hour(now)).len();
-        prop_assert!(gone <= rules(&policy) + 1, "{gone} of {}", after.len());
+        prop_assert!(gone <= 2 * (rules(&policy) + 1), "{gone} of {}", after.len());
     }
 
     /// With the clock set back some are dated in the future: they stay, and take no place from those of the past.

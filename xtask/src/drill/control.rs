@@ -10,6 +10,7 @@ use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, any_error};
 use crate::restore::{Located, Source};
 use crate::tools::gpg::Secret;
+use crate::tools::openpgp;
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -25,7 +26,9 @@ pub(super) fn negative(
     folder: &Path,
 ) -> Result<Done> {
     let whole = copy(source, folder)?;
-    let at = flip_middle(&whole.archive)?;
+    // What a key of somebody else opens tells nothing of the content.
+    let begin = if source.encrypted { openpgp::content_begins(&whole.archive)? } else { 0 };
+    let at = flip_middle(&whole.archive, begin)?;
     let alone = Source { marker: None, locked: None, ..whole.clone() };
     let mut ways = vec![("on its content alone", &alone)];
     if whole.marker.is_some() {
@@ -126,10 +129,10 @@ fn copy(source: &Source, folder: &Path) -> Result<Source> {
     })
 }
 
-/// Changes the byte in the middle, and says which that is.
-fn flip_middle(path: &Path) -> Result<u64> {
-    let at = fs::metadata(path).map_err(Error::io("look at", path))?.len() / 2;
-    flip(path, at)
+/// Changes the byte in the middle of what begins at `begin`, and says which that is.
+fn flip_middle(path: &Path, begin: u64) -> Result<u64> {
+    let length = fs::metadata(path).map_err(Error::io("look at", path))?.len();
+    flip(path, begin + length.saturating_sub(begin) / 2)
 }
 
 fn flip(path: &Path, at: u64) -> Result<u64> {
@@ -157,8 +160,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         fs::write(&path, [1, 2, 3, 4, 5]).expect("written");
-        assert_eq!(flip_middle(&path).expect("flipped"), 2);
+        assert_eq!(flip_middle(&path, 0).expect("flipped"), 2);
         assert_eq!(fs::read(&path).expect("read"), [1, 2, 0xfc, 4, 5]);
+        assert_eq!(flip_middle(&path, 3).expect("flipped"), 4);
     }
 
     #[test]
@@ -166,6 +170,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         fs::write(&path, []).expect("written");
-        flip_middle(&path).expect_err("nothing to flip");
+        flip_middle(&path, 0).expect_err("nothing to flip");
     }
 }

@@ -7,7 +7,7 @@ use super::copies::Copies;
 use super::evidence::chain::{Stored, check_chain};
 use super::pick::{self, Choice, Known, Set, Taken};
 use super::rotation::{Past, Stock};
-use super::steps::{Kind, Pick, Plan, Planned, Role};
+use super::steps::{Kind, Pick, Plan, Role};
 use super::subject::{Digests, Subject, against};
 use crate::config::keys::{self, Env};
 use crate::config::{Config, DataSet, Destination};
@@ -94,6 +94,7 @@ pub fn prepare(
             canary: &|backup| backups.copies.all(backup).find_map(|copy| canary(&known, copy)),
             copies: &|backup| backups.copies.destinations(backup),
             far: &|backup| backups.far.get(&backup.archive).map(|remote| remote.host.name.clone()),
+            staged: !config.release.include.is_empty(),
             has_commit: &|lock| commits.has(lock),
         },
     );
@@ -111,7 +112,7 @@ pub fn prepare(
     let all: Vec<&Artifact> = backups.artifacts.iter().flat_map(|one| backups.copies.all(one)).collect();
     let confirmed = confirmed(&all, &known);
     let newest = newest(&sets, &all, &known, &confirmed);
-    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups, &config, env)?;
+    let (subjects, mut blockers) = subjects(&choice, &bundles, &backups, &config, (&known, env))?;
     blockers.splice(0..0, backups.blockers);
     let tools = needed_tools(&choice, &config, &subjects);
     let plan = Plan {
@@ -122,7 +123,12 @@ pub fn prepare(
         artifacts: choice.picked.into_iter().map(|(planned, _)| planned).collect(),
     };
     let mut not_tested = plan.not_tested();
-    not_tested.extend(silent(&plan, &sets));
+    for file in silent(&plan, &sets) {
+        let made = |one: &&&Artifact| one.name.file() == file && known.made.contains_key(&show(&one.archive));
+        let (what, next) = ("was made without its canary", "see what `cargo xtask backup` says of it");
+        findings.extend(all.iter().find(made).map(|one| Finding::warning(show(&one.archive), what, next)));
+        not_tested.push(format!("the canary of {file}: none is on record for it"));
+    }
     if choice.left > 0 {
         not_tested.push(format!("{} older artifacts, left for later drills", choice.left));
     }
@@ -221,14 +227,11 @@ fn canary(known: &known::Known, backup: &Artifact) -> Option<Canary> {
     known.made.get(&show(&backup.archive))?.canary.clone()
 }
 
-/// Latest backups that should have a canary, and have none on record.
+/// The files of latest backups that should have a canary, and have none on record.
 fn silent(plan: &Plan, sets: &[Set]) -> Vec<String> {
     let asked = |set: &str| sets.iter().any(|known| known.canary && known.name == set);
-    let silent = plan.artifacts.iter().filter(|a| {
-        let Planned { kind, pick, demands, .. } = a;
-        kind.role == Role::Data && *pick == Pick::Latest && asked(&kind.set) && demands.canary.is_none()
-    });
-    silent.map(|a| format!("the canary of {}: none is on record for it", a.file)).collect()
+    let latest = plan.artifacts.iter().filter(|a| a.kind.role == Role::Data && a.pick == Pick::Latest);
+    latest.filter(|a| asked(&a.kind.set) && a.demands.canary.is_none()).map(|a| a.file.clone()).collect()
 }
 
 /// The commits of this repository.
@@ -427,7 +430,7 @@ fn subjects(
     bundles: &[Bundle],
     backups: &Backups,
     config: &Config,
-    env: Env,
+    (known, env): (&known::Known, Env),
 ) -> Result<(Vec<Subject>, Vec<String>)> {
     let (mut subjects, mut blockers) = (Vec::new(), Vec::new());
     for (planned, taken) in &choice.picked {
@@ -452,7 +455,8 @@ fn subjects(
                     }
                     _ => None,
                 };
-                let folder = set.and_then(|set| set.source.file_name()).unwrap_or_default();
+                let now = || set.and_then(|set| set.source.file_name());
+                let folder = known.folder(backup).or_else(now).unwrap_or_default();
                 let far = backups.far.get(&backup.archive).map(|remote| (remote.clone(), backup.clone()));
                 subjects.push(Subject {
                     source: match far {

@@ -56,6 +56,8 @@ pub struct Known<'a> {
     pub copies: &'a dyn Fn(&Artifact) -> Vec<String>,
     /// The machine that a backup is fetched from, if it is another.
     pub far: &'a dyn Fn(&Artifact) -> Option<String>,
+    /// Whether bundles hold more than their commits (`include`): then that makes none of them another's.
+    pub staged: bool,
     /// Whether the repository has what a bundle was made of: its commit, and those of the submodules in it.
     pub has_commit: &'a dyn Fn(&ReleaseLock) -> bool,
 }
@@ -156,11 +158,11 @@ impl Candidate<'_> {
 }
 
 /// None for a lock without a tarball, which has nothing to bring back; for another release; and for a bundle of a working
-/// tree, which is none.
+/// tree, which is none, unless all are.
 fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planned> {
     bundle.tarball.as_ref()?;
     // Two releases may share a folder; a lock of the shell tool may have no name.
-    if bundle.lock.dirty || bundle.release().is_some_and(|other| other != release) {
+    if bundle.lock.dirty && !known.staged || bundle.release().is_some_and(|other| other != release) {
         return None;
     }
     Some(Planned {
@@ -173,7 +175,11 @@ fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planne
         has_manifest: bundle.manifest.is_some(),
         key_files: vec![],
         demands: Demands {
-            commit: bundle.lock.git_commit.clone().filter(|_| (known.has_commit)(&bundle.lock)),
+            commit: bundle
+                .lock
+                .git_commit
+                .clone()
+                .filter(|_| !bundle.lock.dirty && (known.has_commit)(&bundle.lock)),
             published: bundle.lock.release_url.as_deref().and_then(Published::at),
             ..Demands::default()
         },
@@ -225,7 +231,15 @@ mod tests {
             Some(Canary { path: "c".into(), sha256 })
         };
         let now = "2026-04-01T00:00:00Z".parse().expect("a time");
-        Known { past, now, canary, copies: &|_| vec![], far: &|_| None, has_commit: &|_| false }
+        Known {
+            past,
+            now,
+            canary,
+            copies: &|_| vec![],
+            far: &|_| None,
+            staged: false,
+            has_commit: &|_| false,
+        }
     }
 
     #[test]
@@ -372,6 +386,10 @@ mod tests {
         for other in [", \"name\": \"web\"", ", \"name\": \"app\", \"dirty\": true", ", \"dirty\": true"] {
             assert_eq!(taken(other), None, "{other}");
         }
+        let staged = Known { staged: true, has_commit: &|_| true, ..known };
+        let dirty = bundle(&format!("{lock}, \"git_commit\": \"1a2b\", \"dirty\": true"));
+        let planned = of_bundle(&dirty, "app", &staged).expect("all are");
+        assert_eq!(planned.demands.commit, None, "it holds more than that");
         let commit =
             |commit: &str| taken(&format!(", \"git_commit\": \"{commit}\"")).expect("taken").demands.commit;
         assert_eq!((commit("1a2b").as_deref(), commit("3c4d")), (Some("1a2b"), None));

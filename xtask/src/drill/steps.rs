@@ -295,7 +295,7 @@ impl Plan {
         gaps.extend(self.of_samples());
         let bundle = self.release().map(|index| &self.artifacts[index]);
         if let Some(bundle) = bundle.filter(|bundle| bundle.demands.commit.is_none()) {
-            let why = "its lock names no commit that is in this repository";
+            let why = "its lock names no commit that is in this repository, or it holds more than that";
             gaps.push(format!("whether {} holds what its commit holds: {why}", bundle.file));
         }
         if let Some(bundle) = bundle.filter(|bundle| bundle.demands.published.is_none()) {

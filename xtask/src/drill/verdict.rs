@@ -117,9 +117,12 @@ pub fn proven(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
     (0..plan.artifacts.len()).filter(all).collect()
 }
 
-/// The artifacts, by index, whose bytes are not those on record.
+/// The artifacts, by index, whose bytes are not those on record. Of one that could not be read nothing is known.
 pub fn damaged(plan: &Plan, runs: &[StepRun]) -> Vec<usize> {
-    let failed = |index: &usize| outcome(runs, Step::Checksums(*index)) == Some(Outcome::Fail);
+    let failed = |index: &usize| {
+        let run = runs.iter().find(|run| run.step == Step::Checksums(*index));
+        run.is_some_and(|run| run.outcome == Outcome::Fail && run.checked.is_some())
+    };
     (0..plan.artifacts.len()).filter(failed).collect()
 }
 

@@ -4,6 +4,7 @@
 //! For symmetric work gpg gets an empty home folder of its own, so that no agent, key ring or setting of the user takes
 //! part; recipients are looked up in the user's own.
 use super::idle::Idle;
+use super::openpgp::{Lock, locked_with};
 use super::private::{self, Private};
 use super::process::{environment, signal};
 use super::{failed, not_started};
@@ -11,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::interrupted;
 use rustix::process::Signal;
 use std::fmt;
-use std::io::{Read, Seek as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -212,7 +212,7 @@ pub fn decrypt<R>(
         Lock::Passphrase if secret.is_none() => {
             return Err(Error::refused(
                 format!("{} is encrypted with a passphrase, and there is none", source.display()),
-                "export CODEX_BACKUP_GPG_KEY with it, or name its variable with `passphrase-env`",
+                "export CODEX_BACKUP_GPG_KEY with it, or name its variable with `passphrase-env` (in place of `recipients`)",
             ));
         }
         Lock::Passphrase | Lock::Unknown => secret,
@@ -268,45 +268,6 @@ impl<R: Read> Read for UntilEnd<R> {
         self.ended |= count == 0 && !buffer.is_empty();
         Ok(count)
     }
-}
-
-/// What opens a file, by its first packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
-    /// A secret key.
-    PublicKey,
-    /// A passphrase.
-    Passphrase,
-    /// Damage, or none of ours: gpg tells.
-    Unknown,
-}
-
-impl Lock {
-    /// That of the file at `path`; unknown where it cannot be read.
-    pub fn of(path: &Path) -> Self {
-        // What lies there may be a pipe, which nobody is to wait for.
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
-        opened.and_then(|mut file| locked_with(&mut file)).unwrap_or(Self::Unknown)
-    }
-}
-
-/// Reads the tag of the first packet (RFC 4880, 4.2), and goes back to it. Whoever changes `recipients` for
-/// `passphrase-env`, or back, still opens what was made before.
-fn locked_with(file: &mut std::fs::File) -> std::io::Result<Lock> {
-    let mut first = [0];
-    let count = file.read(&mut first)?;
-    file.rewind()?;
-    let tag = match first[0] {
-        byte if count == 0 || byte & 0x80 == 0 => 0,
-        byte if byte & 0x40 == 0 => byte >> 2 & 0xf,
-        byte => byte & 0x3f,
-    };
-    Ok(match tag {
-        1 => Lock::PublicKey,
-        3 => Lock::Passphrase,
-        _ => Lock::Unknown,
-    })
 }
 
 /// What gpg said: its lines for people, and of those for programs (`doc/DETAILS` of gpg) what we ask for.

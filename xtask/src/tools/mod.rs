@@ -12,6 +12,7 @@ pub mod git;
 pub mod gpg;
 mod idle;
 pub mod mountpoint;
+pub mod openpgp;
 pub mod private;
 mod process;
 pub mod rsync;

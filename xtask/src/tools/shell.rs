@@ -163,8 +163,8 @@ fn run_for(
 }
 
 /// The shell for a line. One that ends when this run is interrupted gets TERM when this run is killed, where util-linux can
-/// have the kernel send it: then it begins nothing more. What it has started gets no signal, unless it is the shell's own
-/// process, as that of a line of one command is.
+/// have the kernel send it: then it begins nothing more. What it has started gets no signal, unless the shell has become
+/// that: by `exec`, or by itself for a line of one command, as bash does and dash does not.
 #[expect(clippy::disallowed_methods, reason = "this is `tools/`")]
 fn sh(line: &str, on_interrupt: OnInterrupt) -> Expression {
     let guard = if on_interrupt == OnInterrupt::End { setpriv() } else { None };

@@ -4,7 +4,7 @@
 //! (key, mount, catalogue) → plan → store (archive, manifest, read back, marker last), or nothing where the last backup is
 //! still the source's → record. Then, for all sets: confirm → prune, where none has an error → quotas. One set that fails
 //! does not stop the others.
-mod canary;
+pub(super) mod canary;
 mod confirm;
 mod copy;
 mod due;
@@ -40,7 +40,7 @@ use crate::source::rules::Excluded;
 use crate::tools::{Tool, preflight};
 pub(super) use hooks::{awaited, unless_mended};
 use serde_json::{Value, json};
-pub(super) use set::emptied;
+pub(super) use set::{emptied, not_of_another};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use unchanged::Same;
@@ -174,6 +174,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         None => None,
     };
+    if args.dry_run {
+        memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
+    }
     // What lies where the live data should be may not be the live data.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     let gathered = gathered(args, ctx, selected)?;

@@ -8,6 +8,7 @@ use super::set::Work;
 use super::stage::{Archiving, may_stage, stage};
 use super::store::{Stored, store};
 use super::{Copied, Plan, Ready, moment, space};
+use crate::commands::lost_key_files;
 use crate::destination::catalog::Artifact;
 use crate::destination::place::Place;
 use crate::error::{Error, Result};
@@ -45,9 +46,11 @@ impl Work<'_> {
         }
         let plan = Plan { place: place.clone(), mounted: ready.mounted.clone(), name: self.name() };
         if self.args.dry_run {
-            let (set, folder, survey, key) = (&self.set, &self.folder, &self.survey, self.key.as_ref());
-            may_stage(self.ctx, self.memory, Archiving { set, folder, survey, key })?;
+            may_stage(self.ctx, self.memory, &self.set, &self.survey, self.key.as_ref())?;
             self.done.findings.extend(may_not_fit(ready, self.survey.bytes));
+            // Of the set, and so the same at each destination.
+            let canary = canary::foreseen(&self.set).filter(|found| !self.done.findings.contains(found));
+            self.done.findings.extend(canary);
             return Ok(Copied { status: "planned", pending: false, ..Copied::at(ready, &plan.artifact()) });
         }
         let Some(folder) = outbox else {
@@ -124,9 +127,7 @@ impl Work<'_> {
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 let path = canary::path(&self.set).unwrap_or_default();
-                let what = format!("the canary was not written: {}", error.chain());
-                let repair = error.next_step().unwrap_or_else(|| "let the backup's user write there".into());
-                self.done.findings.push(Finding::error(show(&path), what, repair));
+                self.done.findings.push(canary::unwritten(&path, "was not written", &error));
                 return Ok(());
             }
         };
@@ -143,7 +144,8 @@ impl Work<'_> {
         if findings.iter().any(|finding| finding.severity != Severity::Info) {
             self.survey.state = None;
         }
-        self.errors = Some(findings.iter().filter(|finding| finding.severity == Severity::Error).count());
+        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        self.errors = Some(errors + lost_key_files(&self.set).len());
         self.done.findings.splice(0..0, findings);
         let master = Master { artifact: plan.artifact(), sums, bytes: archive.bytes, far: false };
         self.master = Some(master.clone());

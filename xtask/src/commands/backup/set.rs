@@ -120,12 +120,9 @@ pub(super) fn one(
     };
     let known = memory.map(Memory::known).transpose()?.unwrap_or_default();
     let named = args.source.is_none().then(|| of_root(&set.source, memory));
-    let of_another = named.as_ref().and_then(|own| another(own, &known, &destinations, &series));
-    if let Some(other) = of_another.filter(|_| !args.force) {
-        let what = format!("{}: the last backup of that name at {} is of {}", set.name, other.0, other.1);
-        let next = "give one of the two sets another name: their backups would take each other's place; if the data has \
-                    moved, `cargo xtask backup --force`";
-        return Err(Error::refused(what, next));
+    if named.is_some() && !args.force {
+        let places: Vec<&Destination> = destinations.iter().collect();
+        not_of_another(&set, memory, &known, &places, &series)?;
     }
     let mut work = Work {
         args,
@@ -198,18 +195,28 @@ fn of_root(folder: &Path, memory: Option<&Memory>) -> String {
     }
 }
 
-/// Where the last backup of the series is of another folder, and of which.
-fn another<'a>(
-    own: &str,
-    known: &'a Known,
-    places: &[Destination],
+/// Looks whether the last backups of the series are of this set's folder.
+///
+/// # Errors
+/// When the one at some destination is of another.
+pub(in crate::commands) fn not_of_another(
+    set: &DataSet,
+    memory: Option<&Memory>,
+    known: &Known,
+    places: &[&Destination],
     series: &str,
-) -> Option<(String, &'a str)> {
-    places.iter().find_map(|place| {
+) -> Result<()> {
+    let own = of_root(&set.source, memory);
+    let another = places.iter().find_map(|place| {
         let last = known.last.get(&(place.place.path.clone(), series.to_owned()))?;
         let other = known.made.get(last)?.source.as_deref().filter(|other| *other != own)?;
-        Some((place.name.clone(), other))
-    })
+        Some((&place.name, other))
+    });
+    let Some((place, other)) = another else { return Ok(()) };
+    let what = format!("{}: the last backup of that name at {place} is of {other}", set.name);
+    let next = "give one of the two sets another name: their backups would take each other's place; if the data has \
+                moved, `cargo xtask backup --force`";
+    Err(Error::refused(what, next))
 }
 
 /// What retention counts together: the set, with its suffix if it has one.
@@ -238,9 +245,9 @@ impl Work<'_> {
                 ready.iter().filter_map(|one| self.strange(one)).chain(self.behind()).collect();
             self.done.findings.extend(strange);
             let name = self.name();
-            let mut found = Vec::new();
+            let (mut found, set, known) = (Vec::new(), &self.set, &self.known);
             for one in ready.iter_mut().filter(|_| !self.args.force) {
-                one.same = unchanged::unchanged(self.ctx, &self.survey, &name, one, &self.known, &mut found);
+                one.same = unchanged::unchanged(self.ctx, set, &self.survey, &name, one, known, &mut found);
             }
             self.done.findings.extend(found);
             let emptied = self.emptied(&ready);

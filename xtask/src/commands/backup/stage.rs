@@ -103,9 +103,15 @@ pub(super) fn stage<'a>(ctx: &Context, memory: Option<&Memory>, what: Archiving<
 ///
 /// # Errors
 /// When the stage has no place, or one that this user cannot write to.
-pub(super) fn may_stage(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<()> {
-    match needs_room(what.set, what.survey) {
-        true => mount::check(&parent(ctx, memory, what)?, None, false)?.writable(),
+pub(in crate::commands) fn may_stage(
+    ctx: &Context,
+    memory: Option<&Memory>,
+    set: &DataSet,
+    survey: &Survey,
+    key: Option<&Key>,
+) -> Result<()> {
+    match needs_room(set, survey) {
+        true => mount::check(&parent(ctx, memory, set, key)?, None, false)?.writable(),
         false => Ok(()),
     }
 }
@@ -120,7 +126,7 @@ pub(in crate::commands) fn needs_room(set: &DataSet, survey: &Survey) -> bool {
 }
 
 fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<Scratch> {
-    let parent = parent(ctx, memory, what)?;
+    let parent = parent(ctx, memory, what.set, what.key)?;
     // That of the system is there, or not ours to make.
     if what.set.live.stage_dir.is_some() || parent != ctx.temporary() {
         made(&parent)?;
@@ -129,24 +135,23 @@ fn room(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<S
 }
 
 /// The folder that it is made in.
-fn parent(ctx: &Context, memory: Option<&Memory>, what: Archiving<'_>) -> Result<PathBuf> {
-    let staged = is_staged(what.set);
-    let parent = match (&what.set.live.stage_dir, memory) {
+fn parent(ctx: &Context, memory: Option<&Memory>, set: &DataSet, key: Option<&Key>) -> Result<PathBuf> {
+    let staged = is_staged(set);
+    let parent = match (&set.live.stage_dir, memory) {
         (Some(folder), _) => folder.clone(),
         (None, Some(memory)) if staged => stages(memory),
-        (None, _) if what.key.is_some() => in_memory(ctx).ok_or_else(|| {
+        (None, _) if key.is_some() => in_memory(ctx).ok_or_else(|| {
             let what = format!(
                 "the data set {} has SQLite databases, its backup is encrypted, and this machine has no folder in memory \
                  for their copies: no place is named where its plaintext may lie",
-                what.set.name
+                set.name
             );
             Error::refused(what, "name a folder that may hold it: `stage-dir` of the data set")
         })?,
         _ => ctx.temporary(),
     };
-    if staged && resolved(&parent).starts_with(resolved(&what.set.source)) {
-        let what =
-            format!("the stage {} lies inside of the source {}", show(&parent), show(&what.set.source));
+    if staged && resolved(&parent).starts_with(resolved(&set.source)) {
+        let what = format!("the stage {} lies inside of the source {}", show(&parent), show(&set.source));
         return Err(Error::refused(what, "name a folder outside of it: `stage-dir` of the data set"));
     }
     Ok(parent)

@@ -7,6 +7,7 @@ use super::Plan;
 use super::stage::Staged;
 use crate::archive::manifest::{Header, SCHEMA};
 use crate::archive::writer::{self, Options, Sinks, Summary};
+use crate::commands::lost_key_files;
 use crate::destination::durable::{Run, Written};
 use crate::destination::marker::Sums;
 use crate::destination::names::whole_seconds;
@@ -145,7 +146,8 @@ fn pack(
             let whole = left_out.is_empty() && findings.iter().chain(&what.findings).all(quiet);
             let errors =
                 findings.iter().chain(&what.findings).filter(|found| found.severity == Severity::Error);
-            builder.source_errors(errors.count() as u64);
+            // Without a key file no drill of it would pass.
+            builder.source_errors((errors.count() + lost_key_files(what.archiving.set).len()) as u64);
             if let (true, Some(state)) = (whole, &what.archiving.survey.state) {
                 builder.source_state(state.clone());
             }

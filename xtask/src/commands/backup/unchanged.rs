@@ -2,10 +2,11 @@
 //!
 //! Decided from what the system says of the files ([`crate::source::folder::Survey::state`]) against what the last manifest
 //! remembers of it. Any doubt makes a new backup: another container or key, a marker that does not fit, an archive of
-//! another length or written to since, a backup that is known to be partial or damaged, a source with anything to report.
+//! another length or written to since, a backup that is known to be partial or damaged, one without the canary that it should
+//! have, a source with anything to report.
 use super::super::Context;
 use super::Ready;
-use crate::config::{Encryption, keys};
+use crate::config::{DataSet, Encryption, keys};
 use crate::destination::catalog::Artifact;
 use crate::destination::known::Known;
 use crate::destination::marker::Sums;
@@ -15,7 +16,7 @@ use crate::finding::{Finding, Severity};
 use crate::restore::{Source, digest_file};
 use crate::shown::show;
 use crate::source::folder::Survey;
-use crate::tools::gpg::Lock;
+use crate::tools::openpgp::Lock;
 
 /// The backup that is still the source's.
 pub(super) struct Same {
@@ -29,6 +30,7 @@ pub(super) struct Same {
 /// The last backup of a series at a destination, if nothing was changed since; `name` is that of a new one.
 pub(super) fn unchanged(
     ctx: &Context,
+    set: &DataSet,
     survey: &Survey,
     name: &ArtifactName,
     ready: &Ready,
@@ -44,6 +46,10 @@ pub(super) fn unchanged(
     }
     // One that another repository has made is of another folder, whatever it looks like.
     let made = known.made.get(&show(&last.archive))?;
+    // Taken for the source's, it would hide that no canary can be written: each run is to say so.
+    if set.proof.canary.is_some() && made.canary.is_none() {
+        return None;
+    }
     if let Some(Encryption::Recipients(names)) = &ready.destination.encryption
         && made.recipients.as_ref() != Some(names)
     {

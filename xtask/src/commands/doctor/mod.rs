@@ -1,4 +1,5 @@
-//! `doctor`: everything that the other verbs need, each with its state, and what mends it. Writes nothing.
+//! `doctor`: everything that the other verbs need, each with its state, and what mends it. Writes nothing, but for the private
+//! folder in which a bundle with `include` is staged.
 //!
 //! It asks the rooms that will do the work, so that it cannot be of another opinion: the configuration loads as it will for
 //! them, a drive is looked at as a backup looks at it, and a key is good when it opens the newest backup.
@@ -9,13 +10,14 @@ mod repository;
 use super::environment::values;
 use super::restore_drill::full;
 use super::{Context, backup, lost_key_files, memory, notify};
-use crate::config::{Config, DataSet, Deploy};
+use crate::config::{Config, DataSet, Deploy, keys};
+use crate::destination::known::Known;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::releases;
 use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Severity};
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::tools::git::Repository;
@@ -121,7 +123,7 @@ impl Doctor<'_> {
             let next = "name your data and your drive in recovery.toml, where it has comments";
             self.wrong("data", "none", State::Warning, seen, next);
         }
-        let sources = config.data.iter().filter_map(|set| Some((&*set.name, self.data(set)?)));
+        let sources = config.data.iter().filter_map(|set| Some((&*set.name, self.data(config, set)?)));
         let sources: BTreeMap<&str, Survey> = sources.collect();
         let databases = sources.values().any(|survey| survey.databases);
         if let Some(repository) = repository {
@@ -149,6 +151,9 @@ impl Doctor<'_> {
         self.tools(&needs);
         self.answers(&needs, &forges);
         let known = memory(config).and_then(|memory| memory.known().ok()).unwrap_or_default();
+        for set in &config.data {
+            self.moved(config, set, &known);
+        }
         for place in &config.destinations {
             self.destination(config, place, &known, &sources);
         }
@@ -167,15 +172,49 @@ impl Doctor<'_> {
         self.folder("folder", "temporary files", &self.ctx.temporary());
     }
 
-    /// The source of a set, and where its stages lie; what the source holds, where that can be seen.
-    fn data(&mut self, set: &DataSet) -> Option<Survey> {
+    /// The source of a set, where its stages lie, and whether its canary can be written; what the source holds, where that
+    /// can be seen.
+    fn data(&mut self, config: &Config, set: &DataSet) -> Option<Survey> {
         let survey = self.source(set);
-        if let Some(folder) = &set.live.stage_dir
-            && backup::stage::needs_room(set, survey.as_ref().unwrap_or(&Survey::default()))
-        {
-            self.folder("folder", &format!("{}: stage-dir", set.name), folder);
+        self.stage(config, set, survey.as_ref().unwrap_or(&Survey::default()));
+        if let Some(found) = backup::canary::foreseen(set) {
+            let state = if found.severity == Severity::Error { State::Failed } else { State::Warning };
+            self.wrong("data", &format!("{}: canary", set.name), state, &found.line(), &found.repair);
         }
         survey
+    }
+
+    /// Where the stage of a set would lie, or the copies of its databases.
+    fn stage(&mut self, config: &Config, set: &DataSet, survey: &Survey) {
+        if !backup::stage::needs_room(set, survey) {
+            return;
+        }
+        let name = format!("{}: stage-dir", set.name);
+        if let Some(folder) = &set.live.stage_dir {
+            self.folder("folder", &name, folder);
+        }
+        let places = config.destinations_of(set).unwrap_or_default();
+        // One that does not encrypt is told with the destination.
+        let encryption = places.first().and_then(|place| place.encryption.as_ref());
+        let key = encryption.and_then(|encryption| keys::sealing(Some(encryption), self.ctx.env).ok());
+        let memory = memory(config);
+        let placed = backup::stage::may_stage(self.ctx, memory.as_ref(), set, survey, key.as_ref());
+        match (placed, &set.live.stage_dir) {
+            (Ok(()), _) => {}
+            (Err(error), Some(_)) => {
+                self.rather("folder", &name, State::Failed, error.chain(), error.next_step());
+            }
+            (Err(error), None) => self.error("folder", &name, &error),
+        }
+    }
+
+    /// Whether a backup would refuse the set, since the last one of its name is of another folder.
+    fn moved(&mut self, config: &Config, set: &DataSet, known: &Known) {
+        let places = config.destinations_of(set).unwrap_or_default();
+        let told = backup::not_of_another(set, memory(config).as_ref(), known, &places, &set.name);
+        if let Err(error) = told {
+            self.error("data", &format!("{}: last backup", set.name), &error);
+        }
     }
 
     fn source(&mut self, set: &DataSet) -> Option<Survey> {
@@ -217,7 +256,9 @@ impl Doctor<'_> {
                 Err(error) => self.error("key", "to sign evidence", &error),
             }
         }
-        if drill.full_every.is_some() {
+        let commands = [&drill.stop, &drill.start];
+        let is_meant = commands.into_iter().any(Option::is_some) || !drill.smoke.is_empty();
+        if drill.full_every.is_some() || is_meant || drill.deploy.is_some() {
             self.full(config);
         }
     }
@@ -245,7 +286,12 @@ impl Doctor<'_> {
         }
         match full::foreseen(config) {
             Ok(()) => self.add("drill", "full", State::Ok, "everything that it needs is set"),
-            Err(error) => self.error("drill", "full", &error),
+            Err(error) if config.drill.full_every.is_some() => self.error("drill", "full", &error),
+            // None is due: what it lacks stops nothing yet.
+            Err(error) => {
+                let next = error.next_step().unwrap_or_default();
+                self.wrong("drill", "full", State::Warning, &error.chain(), &next);
+            }
         }
     }
 

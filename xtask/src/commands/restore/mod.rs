@@ -8,12 +8,14 @@ use super::Context;
 use crate::cli::RestoreArgs as Args;
 use crate::config::{Config, Encryption, keys};
 use crate::destination::known::Known;
+use crate::destination::mount::resolved;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{self, Finding};
 use crate::restore::scratch::{self, Owner, Scratch};
 use crate::restore::{self, Extracted, Select, Source};
 use crate::shown::show;
-use crate::tools::gpg::{Lock, Secret};
+use crate::tools::gpg::Secret;
+use crate::tools::openpgp::Lock;
 use crate::tools::{Tool, preflight};
 use crate::ui::Total;
 use choose::{Copy, Found};
@@ -182,10 +184,15 @@ fn outside(to: &Path, config: &Config) -> Result<()> {
     let local = config.destinations.iter().filter(|place| place.place.remote.is_none());
     let places = sources.chain(local.map(|place| (&place.place.path, "a destination")));
     for (folder, what) in places {
-        let inside = folder.canonicalize().is_ok_and(|real| real.is_dir() && to.starts_with(real));
+        let inside = match folder.canonicalize() {
+            Ok(real) => real.is_dir() && to.starts_with(real),
+            // What comes back has the folder's own name: in its place, it would be a folder further down.
+            Err(_) => to.starts_with(resolved(folder)),
+        };
         if inside {
             let what = format!("{} lies inside of {}, {what}", to.display(), folder.display());
-            return Err(Error::refused(what, "give a folder outside of it"));
+            let next = "give a folder outside of it; what comes back in that has its own name, and can be moved to its place";
+            return Err(Error::refused(what, next));
         }
     }
     Ok(())

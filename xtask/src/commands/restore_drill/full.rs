@@ -57,6 +57,9 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
+    if args.dry_run {
+        journal::not_at_work(memory.root())?;
+    }
     if let Some(open) = Journal::load(memory.root())? {
         return Err(Error::refused(journal::open(&open), journal::NEXT));
     }
@@ -106,6 +109,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         phase: Phase::Open,
         swaps,
         service,
+        configuration: config.file.clone(),
         evidence_dir: config.drill.evidence_dir.clone(),
         differs: false,
         keep_aside_seconds: config.drill.keep_aside.as_secs(),

@@ -14,7 +14,7 @@ use crate::drill::evidence::frame::Frame;
 use crate::drill::evidence::record;
 use crate::drill::full::asides;
 use crate::drill::full::back::{Commands, Why, bring_back};
-use crate::drill::full::journal::{Journal, NEXT, Phase};
+use crate::drill::full::journal::{Journal, NEXT, Phase, not_at_work};
 use crate::drill::full::run::Drilled;
 use crate::drill::full::written::written;
 use crate::drill::measured;
@@ -37,7 +37,10 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(nothing(&memory, root, ctx));
     }
     let _lock = match args.dry_run {
-        true => None,
+        true => {
+            not_at_work(memory.root())?;
+            None
+        }
         false => Some(lock::repository(memory.root(), "restore-drill", ctx.now)?),
     };
     let Some(mut journal) = Journal::load(memory.root())? else {
@@ -47,8 +50,11 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(dry_run(&journal, ctx));
     }
     let _folders = folders(&journal, ctx)?;
-    // What was mended since counts; where nothing can be read, what the drill began with.
-    if let Ok(service) = crate::commands::configuration(ctx).and_then(|config| service(&config)) {
+    // What was mended since counts; where nothing can be read, or by the file of another service, what the drill began with.
+    if let Ok(config) = crate::commands::configuration(ctx)
+        && (journal.configuration.is_none() || journal.configuration == config.file)
+        && let Ok(service) = service(&config)
+    {
         journal.service = service;
     }
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);

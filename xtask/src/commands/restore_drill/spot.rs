@@ -53,6 +53,7 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
     }
     // A dry run writes nothing at all, not even the lock's folder.
     let _lock = if args.dry_run {
+        journal::not_at_work(memory.root())?;
         None
     } else {
         memory.open()?;

@@ -85,7 +85,9 @@ pub(super) fn install(plan: &Plan) -> Vec<String> {
 
 /// All of it as a script that root may run: each unit under its name, then the commands.
 pub(super) fn text(units: &[Unit], install: &[String]) -> String {
-    let mut text = String::from("# Run this as root: `cargo xtask schedule systemd | sudo sh`\n\n");
+    let mut text = String::from(
+        "# A script for root: give it to `sudo sh`, by a pipe behind the command that printed it.\n\n",
+    );
     for unit in units {
         text.push_str(&format!("cat > {FOLDER}/{} <<'END'\n{}END\n\n", unit.file, unit.text));
     }

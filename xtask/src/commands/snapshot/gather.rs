@@ -188,7 +188,7 @@ fn joined<T>(ended: std::thread::Result<T>) -> T {
 /// What shapes a bundle's bytes (name, patterns, where the version comes from) is read from the commit itself, so that
 /// the same commit gives the same bundle in every clone; the working tree's file says where bundles go, and stands in
 /// for a commit that has none. `--config` is the user's word over both.
-pub(super) fn release(
+fn release(
     ctx: &Context,
     config: &Config,
     bare: bool,
@@ -215,7 +215,7 @@ fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
 ///
 /// # Errors
 /// When there is no working tree, tracked files have edits that nobody has allowed, or nothing is there.
-pub(super) fn included(args: &Args, release: &Release, repository: &Repository) -> Result<Vec<Vec<u8>>> {
+fn included(args: &Args, release: &Release, repository: &Repository) -> Result<Vec<Vec<u8>>> {
     if repository.is_bare() {
         return Err(Error::refused(
             "a bare repository has no working tree to stage from",
@@ -283,12 +283,7 @@ fn stage(
 }
 
 /// `--version`, else what the commit's own package file says, else `git-<short sha>`; a `v` before a bare number.
-pub(super) fn version(
-    given: Option<&str>,
-    release: &Release,
-    commit: &Commit,
-    blobs: &mut Blobs,
-) -> Result<String> {
+fn version(given: Option<&str>, release: &Release, commit: &Commit, blobs: &mut Blobs) -> Result<String> {
     let label = match given {
         Some(label) => label.to_owned(),
         None => release

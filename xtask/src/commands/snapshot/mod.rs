@@ -180,8 +180,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     Ok(finding::exit(&outcome.findings))
 }
 
-/// The version that a bundle of now would have, and what there is to say of it; an error refuses it. Nothing is written: of
-/// what `include` names it is looked whether it is there, and not what it holds.
+/// The version that a bundle of now would have, and what there is to say of it; an error refuses it. Nothing is written, but
+/// for the private folder in which what `include` asks for is staged: only there it is seen what the bundle would hold.
 ///
 /// # Errors
 /// When there is nothing to bundle.
@@ -191,12 +191,6 @@ pub(super) fn foreseen(
     ctx: &Context,
 ) -> Result<(String, Vec<Finding>)> {
     let (args, mut blobs) = (Args::default(), repository.blobs()?);
-    let commit = repository.resolve("HEAD", &mut blobs)?;
-    let release = gather::release(ctx, config, repository.is_bare(), &commit, &mut blobs)?;
-    if !release.include.is_empty() {
-        gather::included(&args, &release, &repository)?;
-        return Ok((gather::version(None, &release, &commit, &mut blobs)?, Vec::new()));
-    }
     let plan = gather::gather(&args, ctx, config, repository, &mut blobs, None)?;
     Ok((plan.name.version, plan.findings))
 }

@@ -13,7 +13,9 @@ use crate::destination::retention::AHEAD;
 use crate::drill::due;
 use crate::error::Result;
 use crate::finding::Finding;
+use crate::restore::Source;
 use crate::shown::show;
+use crate::tools::openpgp::Lock;
 use crate::ui::{bytes, span};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -86,10 +88,18 @@ impl Answer {
         Ok(())
     }
 
-    /// Whether the passphrase of what lies there is at hand. That it is the right one, drills prove, and `doctor`.
+    /// Whether the passphrase of what lies there is at hand, and opens the newest.
     fn locked(&mut self, ctx: &Context, place: &Destination, catalog: &Catalog) {
-        let encrypted = catalog.complete.iter().any(|artifact| artifact.name.encrypted);
-        let Err(error) = keys::opening(encrypted, place.encryption.as_ref(), ctx.env) else { return };
+        let encrypted = catalog.complete.iter().filter(|artifact| artifact.name.encrypted);
+        let Some(newest) = encrypted.max_by_key(|artifact| artifact.name.time) else { return };
+        let opened = keys::opening(true, place.encryption.as_ref(), ctx.env).and_then(|secret| {
+            // Another machine's is not fetched for this, and a secret key may ask for somebody.
+            match place.place.remote.is_none() && Lock::of(&newest.archive) == Lock::Passphrase {
+                true => Source::from(newest).closing(secret.as_ref()).map(drop),
+                false => Ok(()),
+            }
+        });
+        let Err(error) = opened else { return };
         let what = format!("holds encrypted backups, and {}", error.chain());
         self.findings.push(Finding::warning(&place.name, what, error.next_step().unwrap_or_default()));
         if let Some(Encryption::Passphrase { variable }) = &place.encryption {
@@ -230,7 +240,7 @@ impl Answer {
         self.findings.extend(known.overtaken(latest).map(|last| overtaken(last, &latest.name, ctx.now)));
         if counted != confirmed {
             let what = "was confirmed at a time in the future: a clock is or was wrong";
-            let repair = "set the clock; a new `cargo xtask backup` mends it";
+            let repair = "set the clock; then see `docs/runbook.md`, The clock was wrong";
             self.findings.push(Finding::error(show(&latest.archive), what, repair));
         }
         if age < -AHEAD {

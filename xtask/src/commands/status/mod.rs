@@ -76,7 +76,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         answer.write(&ctx.path(file), &text, NUMBERS);
     }
     if let Some(file) = &args.html {
-        let sets: Vec<&str> = config.data.iter().map(|set| &*set.name).collect();
+        let places = |set| config.destinations_of(set).unwrap_or_default().into_iter();
+        let paths = |set| places(set).map(|place| place.place.path.clone()).collect();
+        let sets: Vec<(&str, _)> = config.data.iter().map(|set| (&*set.name, paths(set))).collect();
         let past = Past { sets: past::of(&remembered.records, &known, &sets), drills: trends(&drills) };
         let text = answer.page(&recovery, &past, &config, ctx);
         answer.write(&ctx.path(file), &text, page::GENERATOR);

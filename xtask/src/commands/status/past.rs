@@ -1,14 +1,14 @@
 //! How backups have gone so far, from the history of this repository: what the page draws. Pure.
 //!
 //! The clock may have been set back between two records, so they are put in the order of their times here.
-use crate::destination::known::Known;
+use crate::destination::known::{Known, lies_at};
 use crate::destination::names::ArtifactName;
 use crate::destination::retention::AHEAD;
 use crate::drill::evidence::trend::Trend;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// All that was before.
 pub(super) struct Past {
@@ -47,15 +47,18 @@ pub(super) struct MadeThen {
 }
 
 /// The past of each of these sets.
-pub(super) fn of(history: &[Value], known: &Known, sets: &[&str]) -> Vec<SetPast> {
-    sets.iter().map(|set| of_set(history, known, set)).collect()
+pub(super) fn of(history: &[Value], known: &Known, sets: &[(&str, Vec<PathBuf>)]) -> Vec<SetPast> {
+    sets.iter().map(|(set, places)| of_set(history, known, set, places)).collect()
 }
 
-fn of_set(history: &[Value], known: &Known, set: &str) -> SetPast {
+/// A copy at none of the set's own places made none of them younger.
+fn of_set(history: &[Value], known: &Known, set: &str, places: &[PathBuf]) -> SetPast {
     let (mut made, mut good) = (BTreeMap::<Timestamp, MadeThen>::new(), Vec::new());
     for record in history {
         let Some((path, name)) = artifact(record).filter(|(_, name)| name.series == set) else { continue };
-        let whole = !known.damaged.contains(path) && !known.pending.contains(path);
+        let whole = !known.damaged.contains(path)
+            && !known.pending.contains(path)
+            && places.iter().any(|place| lies_at(path, place));
         match record["kind"].as_str() {
             Some("backup") => {
                 let at = name.time;
@@ -109,6 +112,10 @@ mod tests {
         text.parse().expect("a time")
     }
 
+    fn sets() -> [(&'static str, Vec<PathBuf>); 1] {
+        [("a", vec!["/d".into(), "/e".into()])]
+    }
+
     fn backup(folder: &str, series: &str, day: u8, bytes: u64, seconds: f64) -> Value {
         json!({"kind": "backup", "time": format!("2026-03-{day:02}T00:00:09Z"), "set": "a", "bytes": bytes,
             "artifact": format!("{folder}/2026/03-{day:02}/{series}-2026-03-{day:02}T000000Z.tar.gz"),
@@ -117,7 +124,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_an_empty_history() {
-        let past = of(&[], &Known::default(), &["a"]);
+        let past = of(&[], &Known::default(), &sets());
         assert_eq!(past, [SetPast { set: "a".into(), ..SetPast::default() }]);
         assert_eq!(past[0].ages(at("2026-03-09T00:00:00Z")), []);
     }
@@ -130,7 +137,7 @@ mod tests {
             backup("/d", "a-x", 3, 99, 9.0),
             backup("/d", "a", 1, 8, 2.0),
         ];
-        let past = &of(&history, &Known::default(), &["a"])[0];
+        let past = &of(&history, &Known::default(), &sets())[0];
         let seen: Vec<_> = past.made.iter().map(|made| (made.bytes, made.seconds)).collect();
         assert_eq!(seen, [(Some(8), Some(2.0)), (Some(10), Some(3.5))], "in the order of their times");
     }
@@ -139,7 +146,7 @@ mod tests {
     fn age_grows_until_there_is_another_good_backup() {
         let day = |day: u8| at(&format!("2026-03-{day:02}T00:00:00Z"));
         let mut history = vec![backup("/d", "a", 1, 1, 1.0), backup("/d", "a", 3, 1, 1.0)];
-        let ages = |history: &[Value], now| of(history, &Known::default(), &["a"])[0].ages(now);
+        let ages = |history: &[Value], now| of(history, &Known::default(), &sets())[0].ages(now);
         let (one, two) = (86_400.0, 2.0 * 86_400.0);
         let line = vec![(day(1), 0.0), (day(3), two), (day(3), 0.0), (day(4), one)];
         assert_eq!(ages(&history, day(4)), line);
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_draws_no_age_below_nothing() {
         let history = [backup("/d", "a", 5, 1, 1.0), backup("/d", "a", 2, 1, 1.0)];
-        let line = of(&history, &Known::default(), &["a"])[0].ages(at("2026-03-03T00:00:00Z"));
+        let line = of(&history, &Known::default(), &sets())[0].ages(at("2026-03-03T00:00:00Z"));
         assert!(line.iter().all(|(_, age)| *age >= 0.0) && line.is_sorted_by_key(|(at, _)| *at), "{line:?}");
         let day = 86_400.0;
         assert_eq!(line.last().map(|(_, age)| *age), Some(day), "what is dated ahead makes nothing younger");
@@ -166,7 +173,7 @@ mod tests {
         let path = made[1]["artifact"].as_str().expect("a path").to_owned();
         let confirmed = json!({"kind": "confirmed", "time": "2026-03-05T00:00:00Z", "artifact": path});
         let history = [&made[..], &[confirmed]].concat();
-        let good = |known: &Known| of(&history, known, &["a"])[0].good.len();
+        let good = |known: &Known| of(&history, known, &sets())[0].good.len();
         let mut known = Known::default();
         assert_eq!(good(&known), 3);
         known.damaged.insert(path.clone());
@@ -178,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_backup_of_right_now_has_no_age_yet() {
-        let past = &of(&[backup("/d", "a", 3, 1, 1.0)], &Known::default(), &["a"])[0];
+        let past = &of(&[backup("/d", "a", 3, 1, 1.0)], &Known::default(), &sets())[0];
         let now = at("2026-03-03T00:00:00Z");
         assert_eq!(past.ages(now), [(now, 0.0)]);
     }

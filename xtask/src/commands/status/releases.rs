@@ -3,7 +3,7 @@ use super::{Answer, age};
 use crate::commands::Context;
 use crate::commands::overdue::{self, Checked};
 use crate::config::Config;
-use crate::destination::known::Known;
+use crate::destination::known::{Known, lies_at};
 use crate::destination::releases;
 use crate::destination::retention::AHEAD;
 use crate::error::Result;
@@ -31,6 +31,7 @@ impl Answer {
                           bundle the commit again";
             self.findings.push(Finding::error(path, "is damaged", repair));
         }
+        self.findings.extend(gone(config, known).filter(|_| bundles.is_empty()));
         let tarballs = bundles.iter().filter(|bundle| bundle.tarball.is_some());
         let checked: Vec<Checked> = tarballs
             .filter_map(|bundle| {
@@ -38,7 +39,10 @@ impl Answer {
             })
             .collect();
         self.verification(&show(&config.release.output_dir), &checked, config, ctx);
-        let newest = bundles.iter().rfind(|bundle| !bundle.lock.dirty).or(bundles.last());
+        let newest = bundles
+            .iter()
+            .rfind(|bundle| !bundle.lock.dirty || !config.release.include.is_empty())
+            .or(bundles.last());
         let latest = newest.map_or("none".to_owned(), |bundle| bundle.lock.version.clone());
         let since = newest.and_then(|bundle| bundle.lock.time());
         if let Some(bundle) = newest.filter(|_| since.is_some_and(|time| age(ctx, time) < -AHEAD)) {
@@ -53,4 +57,18 @@ impl Answer {
         self.row(["release".into(), latest, since, format!("{} kept", bundles.len())]);
         Ok(())
     }
+}
+
+/// That bundles of this release were made, and not all were pruned.
+fn gone(config: &Config, known: &Known) -> Option<Finding> {
+    let folder = &config.release.output_dir;
+    let name = |lock: &String| lock.rsplit('/').next().unwrap_or_default().to_owned();
+    let ours = |lock: &&String| {
+        lies_at(lock, folder) && name(lock).starts_with(&format!("{}-", config.release.name))
+    };
+    let pruned = |lock: &&String| known.pruned.contains(*lock) || known.doomed.contains(*lock);
+    let lost = known.bundled.keys().filter(ours).find(|lock| !pruned(lock))?;
+    let what = format!("holds no bundle any more, though nothing pruned {}", name(lost));
+    let repair = "look who else removes files there; `cargo xtask snapshot` makes one";
+    Some(Finding::error(show(folder), what, repair))
 }

@@ -301,7 +301,9 @@ fn gather(
     if args.latest {
         bundles = bundles
             .into_iter()
-            .rfind(|bundle| bundle.tarball.is_some() && !bundle.lock.dirty)
+            .rfind(|bundle| {
+                bundle.tarball.is_some() && (!bundle.lock.dirty || !config.release.include.is_empty())
+            })
             .into_iter()
             .collect();
     }
@@ -335,11 +337,8 @@ fn gather(
                 Err(error) => {
                     let what =
                         format!("cannot be read, so that a loss would not be noticed: {}", error.chain());
-                    findings.push(Finding::warning(
-                        show(memory.root()),
-                        what,
-                        "mend or remove history.jsonl",
-                    ));
+                    let next = error.next_step().unwrap_or_default();
+                    findings.push(Finding::error(show(memory.root()), what, next));
                 }
             }
         }

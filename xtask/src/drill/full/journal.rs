@@ -4,7 +4,7 @@
 //! destination and no archive is needed for that. While it is there, a drill is open.
 use super::swap::Swap;
 use crate::archive::FormatError;
-use crate::destination::{durable, read};
+use crate::destination::{durable, lock, read};
 use crate::drill::evidence::{ArtifactRecord, Operator, StepRecord, time};
 use crate::error::{Error, Result};
 use crate::shown::show;
@@ -55,6 +55,9 @@ pub struct Journal {
     pub swaps: Vec<Swap>,
     /// How the service is stopped and started.
     pub service: Service,
+    /// The file that says so; `None` where that is not known.
+    #[serde(default)]
+    pub configuration: Option<PathBuf>,
     /// Where its evidence goes.
     pub evidence_dir: PathBuf,
     /// Whether what was restored stays though it is not what lies aside: that may be all there is of it, and is kept.
@@ -157,6 +160,17 @@ pub fn refuse_open(memory: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a dry run, which holds no lock, beside a drill that is at work: that was not killed.
+///
+/// # Errors
+/// [`Error::Busy`].
+pub fn not_at_work(memory: &Path) -> Result<()> {
+    match (Journal::load(memory)?, lock::holder_of(memory)) {
+        (Some(_), Some(holder)) => Err(Error::Busy { what: "this repository".into(), holder }),
+        _ => Ok(()),
+    }
+}
+
 /// What is said of an open drill.
 pub fn open(journal: &Journal) -> String {
     let of = format!("the full drill {} did not come to its end", journal.id);
@@ -193,6 +207,7 @@ pub(super) mod tests {
                 environment: vec![],
                 secrets: vec![],
             },
+            configuration: None,
             evidence_dir: "/nowhere".into(),
             differs: false,
             keep_aside_seconds: 0,
