@@ -250,7 +250,7 @@ fn a_target_in_live_data_or_at_a_destination_or_behind_a_dead_link_is_refused() 
         stack.run(&["restore", "codex-api", "--to", to]).exits(3).says(&[why, next]);
         assert!(stack.world(".") == before, "{to}: {:?}", stack.files("."));
     }
-    // A source that is lost is none.
+    // What comes back has the folder's own name, and would lie below it: also where it is lost.
     stack.sh("repo", "mv .codex-api ../kept");
-    stack.run(&["restore", "codex-api", "--to", ".codex-api"]).ok();
+    stack.run(&["restore", "codex-api", "--to", ".codex-api"]).exits(3).says(&["lies inside of"]);
 }

@@ -17,6 +17,8 @@ pub struct Demands {
     pub canary: Option<Canary>,
     /// The commit that a bundle must hold.
     pub commit: Option<String>,
+    /// Whether a bundle holds more than its commit.
+    pub staged: bool,
     /// Where a bundle was published.
     pub published: Option<Published>,
 }

@@ -180,6 +180,7 @@ fn of_bundle(bundle: &Bundle, release: &str, known: &Known<'_>) -> Option<Planne
                 .git_commit
                 .clone()
                 .filter(|_| !bundle.lock.dirty && (known.has_commit)(&bundle.lock)),
+            staged: bundle.lock.dirty,
             published: bundle.lock.release_url.as_deref().and_then(Published::at),
             ..Demands::default()
         },

@@ -295,7 +295,10 @@ impl Plan {
         gaps.extend(self.of_samples());
         let bundle = self.release().map(|index| &self.artifacts[index]);
         if let Some(bundle) = bundle.filter(|bundle| bundle.demands.commit.is_none()) {
-            let why = "its lock names no commit that is in this repository, or it holds more than that";
+            let why = match bundle.demands.staged {
+                true => "it holds more than that",
+                false => "its lock names no commit that is in this repository",
+            };
             gaps.push(format!("whether {} holds what its commit holds: {why}", bundle.file));
         }
         if let Some(bundle) = bundle.filter(|bundle| bundle.demands.published.is_none()) {

@@ -220,7 +220,7 @@ fn what_is_left_unproven_is_said() {
         full,
         "runtime data: no data set is configured",
         "whether the restored release runs: no release-checks are configured",
-        "whether app-Latest.tar.gz holds what its commit holds: its lock names no commit that is in this repository, or it holds more than that",
+        "whether app-Latest.tar.gz holds what its commit holds: its lock names no commit that is in this repository",
         "published release of app-Latest.tar.gz: its lock has no `release_url` of a release on a forge",
         "key files of db: none are configured",
     ];

@@ -254,6 +254,9 @@ impl Work<'_> {
             let stops = finding::any_error(emptied.as_slice());
             self.done.findings.extend(emptied);
             if stops {
+                // That key files are not there either is no news.
+                let lost = lost_key_files(&self.set);
+                self.done.findings.retain(|found| !lost.contains(found));
                 return Ok(());
             }
             self.find_same(&ready);
