@@ -92,6 +92,16 @@ fn what_is_wrong_with_the_configuration_is_told_and_the_rest_looked_at() {
 #[test]
 fn data_that_is_not_there_is_told() {
     finds("", |stack| stack.sh("repo", "mv .codex-api elsewhere").clear(), "data", &[".codex-api"]);
+    let lost = |stack: &Stack| stack.sh("repo", "rm .codex-api/config.toml").clear();
+    finds("", lost, "data", &["has no config.toml"]);
+    // What has yet to be made may be.
+    let stack = Stack::new();
+    stack.configure("");
+    stack.sh("repo", "sed -i '/^source/a before = [\"touch .codex-api/config.toml\"]' recovery.toml");
+    lost(&stack);
+    stack.run(&["doctor"]).ok().says(&["has no config.toml", "`before` may mend that"]);
+    stack.run(&["backup", "--dry-run"]).ok().says(&["`before` may mend that"]);
+    stack.run(&["backup"]).ok();
 }
 
 /// Not as long as there is nothing in them that git would take.

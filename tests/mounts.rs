@@ -173,6 +173,10 @@ fn doctor_says_before_that_the_next_backup_may_not_fit() {
     assert!(!world.run(&["doctor"]).ok().shown().contains(words));
     world.sh("head -c 1400k /dev/zero > drive/filler");
     world.run(&["doctor"]).ok().says(&["the newest backup of codex-api takes", words, "larger drive"]);
+    // Nor can anything be written where nothing is free.
+    world.sh("mkdir small; mount -t tmpfs -o size=64k none small; cat /dev/zero > small/filler 2>/dev/null || true");
+    world.stack.sh("repo", "printf '[drill]\nevidence-dir = \"../small/drills\"\n' >> recovery.toml");
+    world.run(&["doctor"]).exits(1).says(&["evidence", "No space left"]);
 }
 
 /// It is the target of a restore that is full, and nothing at a destination is in the way.

@@ -4,7 +4,7 @@
 //! Its content names the archive, so each backup has another: one that was made of an old state, or whose files belong to
 //! another, does not hold it. It is written only when there is an archive to make: a set in which nothing was changed
 //! stays unchanged. It is written as a whole, and over nothing but a canary: what lies there and is none is somebody's.
-use super::hooks::unless_mended;
+use super::foretold::unless_mended;
 use crate::archive::sha256_hex;
 use crate::config::DataSet;
 use crate::destination::durable;

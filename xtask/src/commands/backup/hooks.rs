@@ -8,11 +8,10 @@ use super::super::Context;
 use super::super::environment::{Seen, seen};
 use super::set::Outcome as Worked;
 use super::{Args, Gathered, demanded, gather};
-use crate::config::{Config, DataSet, Destination};
+use crate::config::{Config, Destination};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Kind, Severity};
+use crate::finding::{Finding, Kind};
 use crate::interrupt::interrupted;
-use crate::shown::show;
 use crate::tools::shell::{self, Outcome, ShellRun};
 use crate::tools::{Tool, preflight};
 use std::path::Path;
@@ -66,22 +65,6 @@ pub(super) fn around(
             Ok(Worked { stopped: Some(error), ..worked })
         }
     }
-}
-
-/// What is said of a source that is not there where no line is run, in a dry run and by `doctor`: `before` may make it.
-pub(in crate::commands) fn awaited(set: &DataSet) -> Option<Finding> {
-    let repair = "if it does not, mend `source` of the set";
-    let told = || Finding::warning(show(&set.source), "is not there yet: `before` may make it", repair);
-    (!set.live.before.is_empty() && !set.source.exists()).then(told)
-}
-
-/// What is said there of a source as it lies: an error that `before` may mend is none yet.
-pub(in crate::commands) fn unless_mended(set: &DataSet, found: Finding) -> Finding {
-    if set.live.before.is_empty() {
-        return found;
-    }
-    let what = format!("{}; `before` may mend that", found.what);
-    Finding { severity: Severity::Warning, what, ..found }
 }
 
 /// One destination is there at least, or will be waited for.

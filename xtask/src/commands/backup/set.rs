@@ -5,7 +5,7 @@
 //! changed since the last backup is not archived again; a destination that missed that backup gets its copy.
 use super::canary;
 use super::copy::Master;
-use super::hooks;
+use super::foretold;
 use super::unchanged::{self, Same};
 use super::{Copied, Done, Gathered, Locks, Prunable, Ready, demanded, encrypted};
 use crate::archive::codec::Codec;
@@ -103,7 +103,7 @@ pub(super) fn one(
     {
         only.place.check(demanded(args, only))?;
     }
-    let awaited = hooks::awaited(&set).filter(|_| args.dry_run);
+    let awaited = foretold::awaited(&set).filter(|_| args.dry_run);
     if !set.source.exists() && awaited.is_none() {
         let given = if args.source.is_some() { "--source" } else { "`source` in recovery.toml" };
         let repair = format!(
@@ -142,7 +142,11 @@ pub(super) fn one(
             entries: survey.entries,
             excluded: survey.excluded,
             live: set.live.clone(),
-            findings: awaited.map_or_else(|| lost_key_files(&set), |found| vec![found]),
+            findings: match awaited {
+                Some(found) => vec![found],
+                None if args.dry_run => foretold::lost_key_files(&set),
+                None => lost_key_files(&set),
+            },
             ..Done::default()
         },
         set,
@@ -318,7 +322,7 @@ impl Work<'_> {
     fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
         let last = ready.iter().find_map(|one| one.catalog.latest(&self.series, None));
         let found = emptied(&self.set, &self.survey, last)?;
-        Some(if self.is_to_come() { hooks::unless_mended(&self.set, found) } else { found })
+        Some(if self.is_to_come() { foretold::unless_mended(&self.set, found) } else { found })
     }
 
     /// A drive that has none of the backups that were made on it may be another one. It gets its backup all the same: a new

@@ -136,7 +136,7 @@ impl Doctor<'_> {
             .and_then(|secret| Ok((Source::of_file(&latest.archive)?, secret)))
             .and_then(|(source, secret)| source.closing(secret.as_ref()));
         match opened {
-            Ok(Some(_)) => self.add("backup", &set.name, State::Ok, format!("{name} opens")),
+            Ok(Some(_)) => self.add("backup", &set.name, State::Ok, format!("{name}: its manifest opens")),
             Ok(None) => self.add("backup", &set.name, State::Ok, format!("{name}, which has no manifest")),
             Err(error) => self.error("backup", &set.name, &error),
         }

@@ -9,11 +9,12 @@ mod repository;
 
 use super::environment::values;
 use super::restore_drill::full;
-use super::{Context, backup, lost_key_files, memory, notify};
+use super::{Context, backup, memory, notify};
 use crate::config::{Config, DataSet, Deploy, keys};
 use crate::destination::known::Known;
 use crate::destination::lock;
 use crate::destination::memory::Memory;
+use crate::destination::mount;
 use crate::destination::releases;
 use crate::drill::full::journal;
 use crate::error::{Error, Exit, Result};
@@ -24,7 +25,6 @@ use crate::tools::git::Repository;
 use crate::tools::{Tool, shell, signature};
 use crate::ui::{bytes, table};
 use needs::{forge_of, needs, needs_of};
-use rustix::fs::Access;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,15 +222,10 @@ impl Doctor<'_> {
             Ok(survey) => {
                 let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
                 self.add("data", &set.name, State::Ok, seen);
-                for lost in lost_key_files(set) {
-                    let name = format!("{}: key file", set.name);
-                    self.wrong(
-                        "data",
-                        &name,
-                        State::Failed,
-                        &format!("{} {}", lost.path, lost.what),
-                        &lost.repair,
-                    );
+                for Finding { severity, path, what, repair, .. } in backup::lost_key_files(set) {
+                    let (name, seen) = (format!("{}: key file", set.name), format!("{path} {what}"));
+                    let state = if severity == Severity::Error { State::Failed } else { State::Warning };
+                    self.wrong("data", &name, state, &seen, &repair);
                 }
                 Some(survey)
             }
@@ -316,13 +311,13 @@ impl Doctor<'_> {
     fn folder(&mut self, part: &'static str, name: &str, folder: &Path) {
         let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(folder);
         let word = if there == folder { "may be written to" } else { "will be made" };
-        match rustix::fs::access(there, Access::WRITE_OK) {
-            Ok(()) if !there.is_dir() => {
-                let seen = format!("{} is no folder, so {} cannot be made", show(there), show(folder));
-                self.wrong(part, name, State::Failed, &seen, "move it away, or name another folder");
-            }
+        if !there.is_dir() {
+            let seen = format!("{} is no folder, so {} cannot be made", show(there), show(folder));
+            return self.wrong(part, name, State::Failed, &seen, "move it away, or name another folder");
+        }
+        match mount::check(there, None, false).and_then(|mounted| mounted.writable()) {
             Ok(()) => self.add(part, name, State::Ok, format!("{} {word}", show(folder))),
-            Err(errno) => self.error(part, name, &Error::io("write to", there)(errno.into())),
+            Err(error) => self.error(part, name, &error),
         }
     }
 
