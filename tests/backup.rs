@@ -470,6 +470,7 @@ fn a_source_of_which_all_is_excluded_is_not_called_empty() {
 #[test]
 fn a_run_waits_for_a_lock_as_long_as_it_is_told() {
     let stack = Stack::configured();
+    stack.sh("repo", "sed -i '/^source/a before = [\"echo >> ../begun\"]' recovery.toml");
     stack.run(&["backup"]).ok();
     let drive = stack.path("drive").canonicalize().expect("is there");
     let of_drive = stack.sh(".", &format!("printf %s '{}' | sha256sum | cut -c-32", drive.display()));
@@ -489,8 +490,11 @@ fn a_run_waits_for_a_lock_as_long_as_it_is_told() {
         );
         let said = held("4", "--retry-lock 1s");
         assert!(said.ends_with("75\n"), "{said}");
+        let before = stack.sh(".", "wc -l < begun").trim().parse::<u32>().expect("a number");
         let said = held("1", "--retry-lock 2m");
         assert!(said.contains("codex-api: /") && said.ends_with("\n0\n"), "{said}");
+        // Nothing of the user's has run for the attempts before.
+        assert_eq!(stack.sh(".", "wc -l < begun").trim(), (before + 1).to_string());
     }
     stack.run(&["backup", "--retry-lock", "soon"]).exits(2).says(&["write it like 90s, 10m or 3h"]);
 }

@@ -81,7 +81,6 @@ fn a_backup_that_has_lost_its_marker_alone_is_neither_forgotten_nor_swept() {
     assert_eq!(archives(&stack).len(), 1);
 }
 
-/// What was made in a folder of a drive was not made at the drive's root.
 /// What is left of it is in the way of drills and pruning until that is accepted, and then no more.
 #[test]
 fn what_is_left_of_a_backup_whose_archive_is_gone_goes_when_the_loss_is_accepted() {
@@ -106,6 +105,7 @@ fn what_is_left_of_a_backup_whose_archive_is_gone_goes_when_the_loss_is_accepted
     }
 }
 
+/// What was made in a folder of a drive was not made at the drive's root.
 #[test]
 fn a_destination_above_another_is_not_asked_for_its_backups() {
     let stack = Stack::configured();

@@ -72,13 +72,14 @@ fn call(program: &str, cli: &Cli) -> String {
     format!("{program}{}{}", option("-C", &cli.repo), option("--config", &cli.config))
 }
 
-/// Runs the verb, and while another run holds the lock again, for as long as `--retry-lock` says: each time as of then.
+/// Runs the verb, and while another run holds the lock again, for as long as `--retry-lock` says: each time as of then. The
+/// last time it has no time left, and does what can be done.
 fn run(cli: &Cli, ui: &Ui) -> Result<Exit> {
     const PAUSE: Duration = Duration::from_secs(2);
     let waiting = Monotonic::start();
     loop {
-        let ended = context(cli, ui.clone()).and_then(|ctx| commands::run(&cli.verb, &ctx));
         let left = cli.retry_lock.saturating_sub(waiting.elapsed());
+        let ended = context(cli, ui.clone(), left).and_then(|ctx| commands::run(&cli.verb, &ctx));
         match ended {
             Err(Error::Busy { .. }) if !left.is_zero() && !interrupt::interrupted() => {
                 interrupt::pause(left.min(PAUSE));
@@ -88,7 +89,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<Exit> {
     }
 }
 
-fn context(cli: &Cli, ui: Ui) -> Result<Context> {
+fn context(cli: &Cli, ui: Ui, retry_lock: Duration) -> Result<Context> {
     let here = std::env::current_dir().map_err(Error::io("find", Path::new(".")))?;
     let start = cli.repo.as_ref().map_or_else(|| here.clone(), |repo| here.join(repo));
     if !start.is_dir() {
@@ -102,8 +103,7 @@ fn context(cli: &Cli, ui: Ui) -> Result<Context> {
     };
     let config_file = cli.config.as_ref().map(|file| start.join(file));
     let exe = std::env::current_exe().ok();
-    let (retry_lock, told) = (cli.retry_lock, Told::default());
-    Ok(Context { ui, now, start, config_file, env, variables, exe, retry_lock, told })
+    Ok(Context { ui, now, start, config_file, env, variables, exe, retry_lock, told: Told::default() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment's door")]

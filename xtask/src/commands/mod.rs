@@ -24,6 +24,7 @@ use crate::archive::FormatError;
 use crate::cli::Verb;
 use crate::config::keys::Env;
 use crate::config::{self, Config, DataSet, Destination, beneath};
+use crate::destination::lock;
 use crate::destination::memory::Memory;
 use crate::destination::mount;
 use crate::error::{Error, Exit, Result};
@@ -64,7 +65,7 @@ pub struct Context {
     pub variables: fn() -> Vec<String>,
     /// The file of this program, where the system tells it.
     pub exe: Option<PathBuf>,
-    /// How long to wait for another run that holds a lock.
+    /// For how long yet a run that another's lock is in the way of begins anew.
     pub retry_lock: Duration,
     /// What the verb tells of its work, for who is notified.
     pub told: Told,
@@ -85,6 +86,18 @@ impl Context {
             exe: self.exe.clone(),
             told: Told::default(),
             ..*self
+        }
+    }
+
+    /// Ends a run that has time to wait before it has done anything, where another holds the lock of one of these places: it
+    /// begins anew, holds nothing meanwhile, and no line of the user's is run twice for it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    fn has_locks_of<'a>(&self, places: impl Iterator<Item = &'a Destination>, command: &str) -> Result<()> {
+        match self.retry_lock.is_zero() {
+            true => Ok(()),
+            false => lock::none_held(places.map(|place| &*place.place.path), command, self.now),
         }
     }
 

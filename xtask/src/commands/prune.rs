@@ -41,6 +41,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     if args.dry_run {
         memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
     }
+    if !args.dry_run {
+        ctx.has_locks_of(places.iter().copied(), "prune")?;
+    }
     // What lies where the live data should be may not be the live data: its backups are all there is.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
     let folder = &config.release.output_dir;
@@ -207,7 +210,8 @@ fn plan<'a>(
     items.extend(catalog.shell.iter().filter(|artifact| own(config, &artifact.name.series)).map(of_shell));
     let mut swept = sweep(config, &catalog, known.as_ref(), ctx.now);
     if args.forget_lost {
-        let orphans: Vec<Item> = catalog.orphans.iter().filter_map(|path| orphan(config, path)).collect();
+        let accepted = |path: &PathBuf| orphan(config, known.as_ref(), path, ctx.now);
+        let orphans: Vec<Item> = catalog.orphans.iter().filter_map(accepted).collect();
         found.retain(|finding| !orphans.iter().any(|orphan| orphan.id == finding.path));
         swept.extend(orphans);
     }
@@ -295,6 +299,10 @@ impl Plan<'_> {
         applied?;
         for path in swept {
             let freed = place.remove_files(Path::new(&path), &[])?.unwrap_or(0);
+            // The rest never counted as used.
+            if self.catalog.incomplete.iter().any(|left| show(left) == path) {
+                *backups += freed;
+            }
             removal.add(path, freed);
         }
         Ok(())
@@ -403,11 +411,15 @@ fn of_shell(artifact: &Artifact) -> Item {
     Item { id: show(&artifact.archive), decision: Decision::Keep, reasons, bytes: artifact.bytes }
 }
 
-/// A marker, or the manifest, of a backup of ours whose archive is gone, which `--forget-lost` accepts.
-fn orphan(config: &Config, path: &Path) -> Option<Item> {
+/// A marker, or the manifest, of a backup of ours whose archive is gone, which `--forget-lost` accepts. Of one that is not on
+/// record the archive may be on its way still.
+fn orphan(config: &Config, known: Option<&Known>, path: &Path, now: Timestamp) -> Option<Item> {
     let bare = path.with_extension("");
     let name = catalog::unfinished(path).or_else(|| catalog::unfinished(&bare))?;
-    own(config, &name.series).then(|| Item {
+    let archive = show(&path.with_file_name(name.file()));
+    let on_record = known.is_some_and(|known| known.made.contains_key(&archive));
+    let over = on_record || now.duration_since(name.time) >= IN_FLIGHT;
+    (over && own(config, &name.series)).then(|| Item {
         id: show(path),
         decision: Decision::Remove,
         reasons: vec!["its archive is lost, and `--forget-lost` accepts that".into()],

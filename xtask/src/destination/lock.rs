@@ -76,6 +76,22 @@ pub fn folder(path: &Path, command: &str, now: Timestamp) -> Result<Lock> {
     Ok(Lock { _file: file, passing: Some(lock) })
 }
 
+/// Whether nobody holds the lock of any of these folders; one whose drive is away has none.
+///
+/// # Errors
+/// [`Error::Busy`] names the holder.
+pub fn none_held<'a>(
+    mut folders: impl Iterator<Item = &'a Path>,
+    command: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let held = folders.find_map(|path| match folder(path, command, now) {
+        Err(busy @ Error::Busy { .. }) => Some(busy),
+        _ => None,
+    });
+    held.map_or(Ok(()), Err)
+}
+
 fn take(path: &Path, what: &str, command: &str, now: Timestamp) -> Result<File> {
     loop {
         let mut file = open(path).map_err(Error::io("open", path))?;

@@ -166,6 +166,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         report(args, ctx, &not_due);
         return Ok(Exit::Done);
     }
+    let sets = selected.iter().map(|(set, places)| (set, &places[..]));
+    preflight(&tools(args, &sets.collect::<Vec<_>>(), false))?;
     // Before anything is looked at: whoever waits for the lock begins anew.
     let _repository = match memory.as_ref().filter(|_| !args.dry_run) {
         Some(memory) => {
@@ -180,6 +182,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
     }
     // What lies where the live data should be may not be the live data.
     memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    if !args.dry_run {
+        ctx.has_locks_of(selected.iter().flat_map(|(_, places)| places), "backup")?;
+    }
     let gathered = gathered(args, ctx, selected)?;
     let (mut done, exit) = make(args, ctx, &config, memory.as_ref(), gathered)?;
     done.extend(not_due);
@@ -224,7 +229,9 @@ pub(super) fn fresh(ctx: &Context, config: &Config, memory: &Memory) -> Result<M
 /// The sets of a run as they are found; the tools that they need are there.
 fn gathered(args: &Args, ctx: &Context, selected: Vec<(DataSet, Vec<Destination>)>) -> Result<Vec<Gathered>> {
     let gathered: Vec<Gathered> = selected.into_iter().map(|one| gather(one, ctx)).collect();
-    preflight(&tools(args, &gathered))?;
+    let databases = gathered.iter().any(|one| one.source.as_ref().is_ok_and(|(_, survey)| survey.databases));
+    let sets = gathered.iter().map(|one| (&one.set, &one.destinations[..]));
+    preflight(&tools(args, &sets.collect::<Vec<_>>(), databases))?;
     Ok(gathered)
 }
 
@@ -327,16 +334,15 @@ fn gather((set, destinations): (DataSet, Vec<Destination>), ctx: &Context) -> Ga
 }
 
 /// What all sets together need, so that everything that is missing is told at once.
-fn tools(args: &Args, gathered: &[Gathered]) -> Vec<Tool> {
-    let places = || gathered.iter().flat_map(|one| &one.destinations);
+fn tools(args: &Args, sets: &[(&DataSet, &[Destination])], databases: bool) -> Vec<Tool> {
+    let places = || sets.iter().flat_map(|(_, places)| *places);
     let any = |needs: &dyn Fn(&Destination) -> bool| places().any(needs);
-    let databases = |one: &Gathered| one.source.as_ref().is_ok_and(|(_, survey)| survey.databases);
     let remote = any(&|place| place.place.remote.is_some());
-    let staged = gathered.iter().any(|one| one.set.live.consistency == Consistency::Staged);
+    let staged = sets.iter().any(|(set, _)| set.live.consistency == Consistency::Staged);
     let needs = [
         (Tool::Mountpoint, any(&|place| place.place.remote.is_none() && demanded(args, place))),
         (Tool::Gpg, any(&|place| encrypted(args, place))),
-        (Tool::Sqlite3, gathered.iter().any(databases)),
+        (Tool::Sqlite3, databases),
         (
             Tool::Ssh,
             any(&|place| place.place.remote.as_ref().is_some_and(|far| far.tools().contains(&Tool::Ssh))),

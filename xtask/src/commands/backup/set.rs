@@ -275,13 +275,9 @@ impl Work<'_> {
             }
             waiting = Vec::new();
             for (destination, error) in missed {
-                let patience = match error {
-                    Error::Busy { .. } => self.ctx.retry_lock,
-                    _ if error.is_away() => destination.retry_for,
-                    _ if mount::may_pass(&error, &destination.place.path) => destination.retry_for,
-                    _ => Duration::ZERO,
-                };
-                let again = !(self.args.dry_run || interrupted()) && waited + pause <= patience;
+                let again = (error.is_away() || mount::may_pass(&error, &destination.place.path))
+                    && !(self.args.dry_run || interrupted())
+                    && waited + pause <= destination.retry_for;
                 if again {
                     let text = format!(
                         "{}: {}; trying again in {} s",

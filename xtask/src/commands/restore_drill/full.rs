@@ -34,7 +34,6 @@ use crate::drill::times;
 use crate::drill::verdict::from_the_future;
 use crate::error::{Error, Exit, Result};
 use crate::finding::{Finding, Severity};
-use crate::restore::scratch;
 use crate::shown::show;
 use crate::stopwatch::{Monotonic, Stopwatch as _};
 use crate::tools::Tool;
@@ -97,6 +96,8 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         return Ok(dry_run(&plan, &before, &redaction, ctx));
     }
     agreed(&swaps, args, ctx)?;
+    // The service is not to stand still for a lock.
+    ctx.has_locks_of(config.destinations.iter(), "restore-drill")?;
     frame.id.clone_from(&id);
     let journal = Journal {
         schema_version: Journal::SCHEMA,
@@ -128,7 +129,7 @@ pub(super) fn run(config: Config, args: &Args, ctx: &Context) -> Result<Exit> {
         veiled: ctx.veiled(Veil::by(move |text| redaction.text(text))),
     };
     let _folders = folders(&journal, ctx)?;
-    scratch::sweep(asides::hollow(&config))?;
+    asides::sweep_hollow(&config)?;
     carry_out(supply, (before, known), journal, records, &frame)
 }
 

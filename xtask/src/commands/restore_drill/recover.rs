@@ -9,6 +9,7 @@ use crate::commands::Context;
 use crate::commands::environment::{all, values};
 use crate::destination::lock;
 use crate::destination::memory::Memory;
+use crate::destination::mount::resolved;
 use crate::drill::evidence::Verdict;
 use crate::drill::evidence::frame::Frame;
 use crate::drill::evidence::record;
@@ -51,11 +52,18 @@ pub(super) fn run(root: &Path, args: &Args, ctx: &Context) -> Result<Exit> {
     }
     let _folders = folders(&journal, ctx)?;
     // What was mended since counts; where nothing can be read, or by the file of another service, what the drill began with.
-    if let Ok(config) = crate::commands::configuration(ctx)
-        && (journal.configuration.is_none() || journal.configuration == config.file)
-        && let Ok(service) = service(&config)
-    {
-        journal.service = service;
+    if let Ok(config) = crate::commands::configuration(ctx) {
+        let [began, now] = [&journal.configuration, &config.file].map(|file| file.as_deref().map(resolved));
+        match (began.is_none() || began == now, service(&config)) {
+            (true, Ok(service)) => journal.service = service,
+            (true, Err(_)) => {}
+            (false, _) => {
+                let began = began.map(|file| show(&file)).unwrap_or_default();
+                ctx.ui.say(&format!(
+                    "the drill was begun with {began}: its service is stopped and started as it said then"
+                ));
+            }
+        }
     }
     let environment = values(journal.service.environment.iter().map(String::as_str), ctx.env);
     let secrets = values(journal.service.secrets.iter().map(String::as_str), ctx.env);

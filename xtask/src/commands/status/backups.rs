@@ -82,15 +82,24 @@ impl Answer {
             for set in sets_at(config, place) {
                 self.set(config, ctx, set, place, &catalog, known);
             }
-            self.locked(ctx, place, &catalog);
+            self.locked(config, ctx, place, &catalog, known);
             self.of_shell(ctx, &catalog);
         }
         Ok(())
     }
 
-    /// Whether the passphrase of what lies there is at hand, and opens the newest.
-    fn locked(&mut self, ctx: &Context, place: &Destination, catalog: &Catalog) {
-        let encrypted = catalog.complete.iter().filter(|artifact| artifact.name.encrypted);
+    /// Whether the passphrase of what lies there is at hand, and opens our newest.
+    fn locked(
+        &mut self,
+        config: &Config,
+        ctx: &Context,
+        place: &Destination,
+        catalog: &Catalog,
+        known: &Known,
+    ) {
+        let ours = sets_at(config, place).into_iter();
+        let ours = ours.flat_map(|set| overdue::ours(known, catalog, &set.name));
+        let encrypted = ours.filter(|artifact| artifact.name.encrypted);
         let Some(newest) = encrypted.max_by_key(|artifact| artifact.name.time) else { return };
         let opened = keys::opening(true, place.encryption.as_ref(), ctx.env).and_then(|secret| {
             // Another machine's is not fetched for this, and a secret key may ask for somebody.
@@ -102,7 +111,7 @@ impl Answer {
         let Err(error) = opened else { return };
         let what = format!("holds encrypted backups, and {}", error.chain());
         self.findings.push(Finding::warning(&place.name, what, error.next_step().unwrap_or_default()));
-        if let Some(Encryption::Passphrase { variable }) = &place.encryption {
+        if let (Some(Encryption::Passphrase { variable }), None) = (&place.encryption, error.damaged_file()) {
             self.passphrases.insert(variable.clone());
         }
     }

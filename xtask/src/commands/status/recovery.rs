@@ -75,8 +75,10 @@ pub(super) fn sound(known: &Known, catalog: &Catalog, series: &str, now: Timesta
         let confirmed = known.confirmed.get(&path).copied();
         let times = confirmed.into_iter().chain([artifact.name.time]);
         // A second run within a second is dated a second later.
+        // Of one that was taken over nothing is known but that.
+        let made = known.made.get(&path).is_some_and(|made| made.bytes.is_some());
         let as_of = times.filter(|time| !is_ahead(*time, now)).max()?.min(now);
-        Some(Sound { as_of, seen: known.made.contains_key(&path) || known.verified.contains(&path) })
+        Some(Sound { as_of, seen: made || known.verified.contains(&path) })
     };
     let whole = |artifact: &&Artifact| {
         known.wrong_with(artifact).is_none()

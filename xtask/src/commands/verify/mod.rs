@@ -142,7 +142,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         return Err(error);
     }
     let damaged = finding::any_error(&findings);
-    let stopped = unread.first().map(|(_, error)| error.exit()).filter(|_| !damaged);
+    // That something is to be tried again later hides nothing else.
+    let exits = || unread.iter().map(|(_, error)| error.exit());
+    let stopped =
+        exits().find(|exit| *exit != Exit::TryLater).or_else(|| exits().next()).filter(|_| !damaged);
     findings.extend(unread.into_iter().map(|(found, _)| found));
     let status = if finding::any_error(&findings) { "findings" } else { "ok" };
     ctx.ui.document(
@@ -170,7 +173,7 @@ fn note(
     let memory = memory.filter(|memory| memory.root().exists())?;
     let mut record =
         json!({"kind": kind, "time": ctx.now.to_string(), "artifact": show(&subject.source.archive)});
-    if errors > 0 {
+    if errors > 0 && kind == "verified" {
         record["errors"] = errors.into();
     }
     let error = memory.record(&record).err()?;

@@ -1,9 +1,11 @@
 //! What full drills have left aside, and until when: read from the history of runs.
 //!
-//! Looks whether the folders are there, and changes nothing. `status` lists them, `prune` removes what has had its time.
+//! Looks whether the folders are there, and removes none but those that hold nothing. `status` lists them, `prune` removes what has had its time.
 use super::swap::{OWN, PREFIX};
 use crate::config::{Config, Deploy};
+use crate::destination::durable;
 use crate::destination::mount::resolved;
+use crate::error::Result;
 use crate::finding::{Finding, Severity};
 use crate::shown::show;
 use crate::tools::private::whose;
@@ -67,9 +69,20 @@ pub fn told(folder: &Path, severity: Severity) -> Finding {
     Finding::new(severity, show(folder), what, repair)
 }
 
-/// Those that hold nothing: a drill was killed before it had begun.
-pub fn hollow(config: &Config) -> Vec<PathBuf> {
-    private(config).into_iter().filter(|path| is_hollow(path)).collect()
+/// Removes those that hold nothing: a drill was killed before it had begun. Never more than that is removed: one in which
+/// another drill has begun meanwhile stays.
+///
+/// # Errors
+/// When a file in one cannot be removed.
+pub fn sweep_hollow(config: &Config) -> Result<()> {
+    for folder in private(config).into_iter().filter(|path| is_hollow(path)) {
+        // What says whose it is goes last.
+        for own in OWN.iter().rev().map(|name| folder.join(name)).filter(|path| path.exists()) {
+            durable::remove(&own)?;
+        }
+        let _ = fs::remove_dir(&folder);
+    }
+    Ok(())
 }
 
 /// Private folders of our drills beside the folders that a full drill replaces, in the sources, and in `aside-dir`.
