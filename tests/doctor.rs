@@ -379,7 +379,7 @@ fn a_source_that_was_emptied_is_told_in_the_words_of_a_backup() {
     let stack = Stack::configured();
     stack.run(&["backup"]).ok();
     set_keys(&stack, "exclude = ['*']");
-    let words = "is the source, and all that it holds is excluded, though files of it were backed up before";
+    let words = "is the source, and all that it holds is excluded, though it was backed up before";
     both_refuse(&stack, "data", &["backup"], 1, words);
     stack.configure("");
     stack.sh("repo/.codex-api", "find . -mindepth 1 -delete");

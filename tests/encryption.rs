@@ -184,7 +184,9 @@ fn a_public_key_that_encrypts_nothing_is_named() {
         (&burnt, "revoked"),
     ] {
         stack.configure(&recipients(&["good@example.org", name]));
-        stack.run(&["backup"]).exits(3).says(&[name, why, "next: ", "gpg --list-keys"]);
+        for args in [&["backup", "--dry-run"][..], &["backup"]] {
+            stack.run(args).exits(3).says(&[name, why, "next: ", "gpg --list-keys"]);
+        }
         assert_eq!(stack.files("drive"), [""; 0], "{name}");
     }
     stack.configure(&recipients(&["good@example.org"]));

@@ -345,7 +345,7 @@ fn bundles_that_are_all_gone_are_missed() {
     stack.run(&["snapshot"]).ok();
     stack.run(&["status"]).ok();
     stack.sh("repo", "rm -r releases");
-    stack.run(&["status"]).exits(1).says(&["holds no bundle any more, though nothing pruned"]);
+    stack.run(&["status"]).exits(1).says(&["is gone, though nothing pruned it", "has no bundle any more"]);
     stack.run(&["snapshot"]).ok();
     stack.run(&["status"]).ok();
 }
@@ -364,4 +364,51 @@ fn a_release_with_built_files_is_verified_and_drilled() {
     let drill = stack.run(&["restore-drill", "--json"]).ok().json();
     assert!(drill["artifacts"].to_string().contains("-dirty-"), "{drill}");
     assert!(drill["not_tested"].to_string().contains("holds more than that"), "{drill}");
+}
+
+/// Nothing was lost of a service that has written nothing yet.
+#[test]
+fn a_source_that_never_held_a_file_is_unchanged_and_not_emptied() {
+    let stack = Stack::new();
+    stack.configure("");
+    stack.sh("repo", "sed -i '/^key-files/d' recovery.toml; rm -r .codex-api; mkdir .codex-api");
+    let backup = |stack: &Stack| outcome(&mut stack.plain(&["backup"]));
+    stack.run(&["doctor"]).ok().says(&["0 files", "the right folder"]);
+    backup(&stack).ok().says(&["holds no files"]);
+    backup(&stack).ok().says(&["unchanged"]);
+    stack.run(&["doctor"]).ok().says(&["0 files", "the right folder"]);
+    stack.file("repo/.codex-api/first", "x");
+    backup(&stack).ok();
+    stack.sh("repo", "rm .codex-api/first");
+    backup(&stack).exits(1).says(&["though it was backed up before"]);
+    stack.run(&["doctor"]).exits(1).says(&["though it was backed up before"]);
+}
+
+/// Two clones with one drive: that one takes over the other's backups says nothing of a clock.
+#[test]
+fn what_was_taken_over_was_not_made_at_another_time_than_it_says() {
+    let stack = Stack::configured();
+    stack.sh(".", "cp -a repo other");
+    stack.run_at("2026-03-01T12:00:00Z", &["backup"]).ok();
+    stack.run_at("2026-03-02T12:00:00Z", &["-C", "../other", "backup"]).ok();
+    let now = "2026-03-02T13:00:00Z";
+    stack.run_at(now, &["prune", "--adopt"]).ok();
+    for args in [&["status"][..], &["prune", "--dry-run"], &["restore", "codex-api", "--to", "../back"]] {
+        let said = stack.run_at(now, args);
+        assert!(!said.shown().contains("clock"), "{args:?}: {}", said.shown());
+    }
+}
+
+/// The name of one release begins with that of the other.
+#[test]
+fn the_bundles_of_another_release_are_not_missed() {
+    let stack = Stack::configured();
+    stack.run(&["backup"]).ok();
+    let text = fs::read_to_string(stack.path("repo/recovery.toml")).expect("reads");
+    stack.file("repo/web.toml", &format!("{text}[release]\nname = \"acme-api-web\"\n"));
+    stack.sh("repo", "git add web.toml; git -c user.name=a -c user.email=a@b commit -qm web");
+    stack.run(&["--config", "web.toml", "snapshot"]).ok();
+    stack.run(&["status"]).ok();
+    stack.sh("repo", "rm -r releases");
+    stack.run(&["--config", "web.toml", "status"]).exits(1).says(&["acme-api-web has no bundle any more"]);
 }

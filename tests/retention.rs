@@ -319,6 +319,19 @@ fn what_is_not_ours_is_left_alone() {
     assert_eq!(archives(&stack).iter().filter(|name| name.contains("/codex-api-2026-03-10")).count(), 1);
 }
 
+/// It takes its room as backups do, and `prune` that sweeps it has mended that.
+#[test]
+fn what_a_killed_run_has_left_counts_in_the_quota_until_it_is_swept() {
+    let stack = Stack::new();
+    stack.configure("quota = \"50 kB\"\nkeep = 3\n");
+    stack.run_at(&at("02"), &["backup"]).ok();
+    let left = "2026/03-01/codex-api-2026-03-01T010000Z.tar.gz";
+    stack.sh("drive", &format!("mkdir -p 2026/03-01; head -c 100k /dev/urandom > {left}"));
+    stack.run_at(&at("03"), &["status"]).exits(1).says(&["of its quota of"]);
+    stack.run_at(&at("03"), &["prune"]).ok();
+    stack.run_at(&at("03"), &["status"]).ok();
+}
+
 #[test]
 fn over_its_quota_a_destination_is_an_error_until_prune_has_made_room() {
     let stack = five("");

@@ -26,6 +26,8 @@ fn what_a_run_takes_over_it_does_not_remove() {
     let told = reasons(&done, "/2026/");
     assert!(told.len() == 5 && told.iter().all(|text| text.contains("taken over just now")), "{done}");
     assert_eq!(archives(&stack).len(), 5);
+    // That it was taken over tells nothing of what is in it.
+    stack.run(&["status"]).says(&["if the backup of codex-api is whole"]);
     // Read once, the newest counts for nothing, and the next run goes by the rules.
     stack.run(&["verify"]).exits(1);
     stack.run(&["prune", "--adopt"]);

@@ -60,7 +60,7 @@ fn made_last(catalog: &Catalog, known: &Known) -> HashSet<String> {
             *known = artifact;
         }
     }
-    newest.into_values().filter_map(|newest| known.overtaken(newest)).map(str::to_owned).collect()
+    newest.into_values().filter_map(|newest| known.last_here(newest)).map(str::to_owned).collect()
 }
 
 /// What retention has to know of a backup. Without a memory every backup of our sets is taken for ours.

@@ -202,6 +202,13 @@ impl Known {
 
     /// Of the newest backup by name: the one that was made after it all the same. A clock was wrong when either was made.
     pub fn overtaken(&self, newest: &Artifact) -> Option<&str> {
+        // Of one that was taken over nobody knows when that was.
+        let here = self.made.get(&show(&newest.archive)).is_some_and(|made| made.bytes.is_some());
+        self.last_here(newest).filter(|_| here)
+    }
+
+    /// Of the newest backup by name: the one that this repository made last, where that is another and has an older name.
+    pub fn last_here(&self, newest: &Artifact) -> Option<&str> {
         let path = show(&newest.archive);
         let last = self.last.get(&of_series(&path)?).filter(|last| **last != path)?;
         let time = ArtifactName::parse(Path::new(last).file_name()?.to_str()?)?.time;

@@ -202,7 +202,7 @@ fn keep_in_series(
         reasons[*index].push("newest".into());
     }
     for (index, _) in members.iter().skip(1).filter(|(index, _)| candidates[*index].last) {
-        reasons[*index].push("made last, though dated before another: a clock was wrong".into());
+        reasons[*index].push("made last here, though dated before another".into());
     }
     if let Some((index, _)) = members.iter().find(|(index, _)| candidates[*index].state == State::Verified) {
         reasons[*index].push("newest verified".into());

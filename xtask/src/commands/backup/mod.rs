@@ -41,7 +41,7 @@ use crate::source::rules::Excluded;
 use crate::tools::{Tool, preflight};
 pub(super) use foretold::{awaited, lost_key_files, unless_mended};
 use serde_json::{Value, json};
-pub(super) use set::{emptied, not_of_another};
+pub(super) use set::{emptied, files, not_of_another};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use unchanged::Same;
@@ -323,7 +323,7 @@ fn findings(done: &[Done]) -> Vec<Finding> {
 type Locks = HashMap<PathBuf, lock::Lock>;
 
 /// Before the walk: what is changed within a tick of it is looked at again.
-fn moment(ctx: &Context) -> Mtime {
+pub(super) fn moment(ctx: &Context) -> Mtime {
     Mtime { seconds: ctx.now.as_second(), nanos: ctx.now.subsec_nanosecond().unsigned_abs() }
 }
 

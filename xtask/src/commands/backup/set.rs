@@ -25,7 +25,7 @@ use crate::restore::scratch::Scratch;
 use crate::shown::show;
 use crate::source::folder::{Folder, Survey};
 use crate::stopwatch::Monotonic;
-use crate::tools::gpg::Key;
+use crate::tools::gpg::{self, Key};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -96,6 +96,10 @@ pub(super) fn one(
     set.may_be_staged(encrypted(args, first)).map_err(|(what, next)| Error::refused(what, next))?;
     let key =
         encrypted(args, first).then(|| keys::sealing(first.encryption.as_ref(), ctx.env)).transpose()?;
+    if let Some(key) = key.as_ref().filter(|_| args.dry_run) {
+        // To nowhere: gpg itself says whether it can.
+        gpg::encrypt(key, &first.place.path, &mut std::io::sink(), |_| Ok(()))?;
+    }
     let series = series(args, &set)?;
     // A drive that is away is told before a source that is: one destination alone decides it for the run.
     if let ([only], Err(_)) = (&destinations[..], &source)
@@ -164,7 +168,7 @@ pub(super) fn one(
 }
 
 /// Files of the user: a canary is none.
-fn files(set: &DataSet, survey: &Survey) -> u64 {
+pub(in crate::commands) fn files(set: &DataSet, survey: &Survey) -> u64 {
     survey.files.saturating_sub(u64::from(canary::is_there(set)))
 }
 
@@ -173,20 +177,24 @@ pub(in crate::commands) fn emptied(
     set: &DataSet,
     survey: &Survey,
     last: Option<&Artifact>,
+    known: &Known,
 ) -> Option<Finding> {
     let (what, repair) = match survey.excluded.total() {
         0 => (
             "is the source, and holds no files, though it was backed up before",
-            "if that is right, remove the set; else look where the files went: the backups still have them",
+            "if that is right, remove the set; else look where the files went: what backups have of them is still there",
         ),
         _ => (
-            "is the source, and all that it holds is excluded, though files of it were backed up before",
-            "look at `exclude` and its like of the set: the backups still have what is left out now",
+            "is the source, and all that it holds is excluded, though it was backed up before",
+            "look at `exclude` and its like of the set: what backups have of it is still there",
         ),
     };
     // Of one that is not there something else is told.
     let is_empty = files(set, survey) == 0 && set.source.exists();
-    (is_empty && last.is_some()).then(|| Finding::error(show(&set.source), what, repair))
+    // One that never held a file was not emptied: the last backup is of the same state.
+    let then = known.made.get(&show(&last?.archive)).and_then(|made| made.state.as_ref());
+    let was_empty = then.is_some() && then == survey.state.as_ref();
+    (is_empty && !was_empty).then(|| Finding::error(show(&set.source), what, repair))
 }
 
 /// A folder as the history has it: a repository may move, and its data with it.
@@ -317,7 +325,7 @@ impl Work<'_> {
 
     fn emptied(&self, ready: &[Ready]) -> Option<Finding> {
         let last = ready.iter().find_map(|one| one.catalog.latest(&self.series, None));
-        let found = emptied(&self.set, &self.survey, last)?;
+        let found = emptied(&self.set, &self.survey, last, &self.known)?;
         Some(if self.is_to_come() { foretold::unless_mended(&self.set, found) } else { found })
     }
 

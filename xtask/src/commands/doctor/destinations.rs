@@ -52,7 +52,7 @@ impl Doctor<'_> {
         self.sealing(place);
         for set in status::sets_at(config, place) {
             if let Some(survey) = sources.get(&*set.name) {
-                self.emptied(set, survey, &catalog);
+                self.emptied(set, survey, &catalog, known);
             }
             self.newest(set, place, &catalog, known);
             self.room(set, place, &mounted, &catalog);
@@ -60,8 +60,10 @@ impl Doctor<'_> {
     }
 
     /// Whether a backup would take the source for one that was emptied since the last.
-    fn emptied(&mut self, set: &DataSet, survey: &Survey, catalog: &Catalog) {
-        let Some(found) = backup::emptied(set, survey, catalog.latest(&set.name, None)) else { return };
+    fn emptied(&mut self, set: &DataSet, survey: &Survey, catalog: &Catalog, known: &Known) {
+        let Some(found) = backup::emptied(set, survey, catalog.latest(&set.name, None), known) else {
+            return;
+        };
         let found = backup::unless_mended(set, found);
         let state = if found.severity == Severity::Error { State::Failed } else { State::Warning };
         self.rather("data", &set.name, state, format!("{} {}", found.path, found.what), Some(found.repair));

@@ -97,7 +97,8 @@ impl Doctor<'_> {
 
     /// What was said to be well is not, as another look has shown: its row says that instead.
     fn rather(&mut self, part: &str, name: &str, state: State, seen: String, next: Option<String>) {
-        let well = |check: &&mut Check| check.part == part && check.name == name && check.state == State::Ok;
+        let well =
+            |check: &&mut Check| check.part == part && check.name == name && check.state != State::Failed;
         if let Some(check) = self.checks.iter_mut().find(well) {
             (check.state, check.seen, check.next) = (state, seen, next);
         }
@@ -218,10 +219,21 @@ impl Doctor<'_> {
     }
 
     fn source(&mut self, set: &DataSet) -> Option<Survey> {
-        match Folder::open(&set.source, &set.rules()).and_then(|folder| folder.glance()) {
+        // Of one without files the state tells whether it ever had any.
+        let surveyed = |folder: Folder| match folder.glance()? {
+            survey if backup::files(set, &survey) == 0 => folder.survey(backup::moment(self.ctx)),
+            survey => Ok(survey),
+        };
+        match Folder::open(&set.source, &set.rules()).and_then(surveyed) {
             Ok(survey) => {
                 let seen = format!("{}: {} files, {}", show(&set.source), survey.files, bytes(survey.bytes));
-                self.add("data", &set.name, State::Ok, seen);
+                match backup::files(set, &survey) {
+                    0 => {
+                        let next = "check that it is the right folder, and what `exclude` leaves of it";
+                        self.wrong("data", &set.name, State::Warning, &seen, next);
+                    }
+                    _ => self.add("data", &set.name, State::Ok, seen),
+                }
                 for Finding { severity, path, what, repair, .. } in backup::lost_key_files(set) {
                     let (name, seen) = (format!("{}: key file", set.name), format!("{path} {what}"));
                     let state = if severity == Severity::Error { State::Failed } else { State::Warning };

@@ -11,6 +11,7 @@ use crate::finding::Finding;
 use crate::shown::show;
 use crate::ui::span;
 use serde_json::json;
+use std::path::Path;
 
 impl Answer {
     /// Lists the bundles.
@@ -67,8 +68,10 @@ fn gone(config: &Config, known: &Known) -> Option<Finding> {
         lies_at(lock, folder) && name(lock).starts_with(&format!("{}-", config.release.name))
     };
     let pruned = |lock: &&String| known.pruned.contains(*lock) || known.doomed.contains(*lock);
-    let lost = known.bundled.keys().filter(ours).find(|lock| !pruned(lock))?;
-    let what = format!("holds no bundle any more, though nothing pruned {}", name(lost));
+    let is_there = |lock: &&String| Path::new(lock).exists();
+    let lost = known.bundled.keys().filter(ours).find(|lock| !pruned(lock) && !is_there(lock))?;
+    let what =
+        format!("is gone, though nothing pruned it, and {} has no bundle any more", config.release.name);
     let repair = "look who else removes files there; `cargo xtask snapshot` makes one";
-    Some(Finding::error(show(folder), what, repair))
+    Some(Finding::error(lost, what, repair))
 }

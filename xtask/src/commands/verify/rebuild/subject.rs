@@ -46,10 +46,11 @@ pub(super) fn commit_of<'a>(
     let Subject { lock, lock_path, .. } = subject;
     if lock.dirty {
         let what = format!(
-            "{} was staged from a working tree (`dirty`), which no commit holds",
+            "{} was staged from a working tree (`dirty`), and not made of a commit alone",
             show(subject.shown())
         );
-        let next = "commit what is in it, and make a bundle of the commit: `cargo xtask snapshot`";
+        let next = "commit what is in it, without `include` in [release] where that is set, and make a bundle of the commit: \
+                    `cargo xtask snapshot`";
         return Err(Error::refused(what, next));
     }
     let known = lock.git_commit.as_deref().zip(lock.time()).filter(|_| lock.tar_sha256.is_some());
