@@ -412,3 +412,17 @@ fn the_bundles_of_another_release_are_not_missed() {
     stack.sh("repo", "rm -r releases");
     stack.run(&["--config", "web.toml", "status"]).exits(1).says(&["acme-api-web has no bundle any more"]);
 }
+
+/// A drill takes what a restore would take: what another repository has made last says nothing of ours.
+#[test]
+fn a_drill_takes_our_own_newest_beside_a_newer_one_of_another() {
+    let stack = Stack::configured();
+    stack.sh(".", "cp -a repo other");
+    stack.run_at("2026-03-01T12:00:00Z", &["backup"]).ok();
+    stack.run_at("2026-03-02T12:00:00Z", &["-C", "../other", "backup"]).ok();
+    let drill = stack.run_at("2026-03-03T12:00:00Z", &["restore-drill", "--json"]).ok().json();
+    let paths: Vec<_> = drill["artifacts"].as_array().into_iter().flatten().map(|one| &one["path"]).collect();
+    assert_eq!(paths, ["codex-api-2026-03-01T120000Z.tar.gz"], "{drill}");
+    flip(&stack.one("drive/2026/03-01", ".tar.gz"), 300);
+    stack.run_at("2026-03-04T12:00:00Z", &["restore-drill"]).exits(1);
+}

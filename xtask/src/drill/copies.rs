@@ -2,7 +2,8 @@
 use super::pick::Choice;
 use super::steps::Planned;
 use crate::destination::catalog::Artifact;
-use std::collections::BTreeMap;
+use crate::destination::known::Known;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By bare file name, each destination that has it, as they are configured.
 #[derive(Default)]
@@ -22,6 +23,15 @@ impl Copies {
         let file = backup.name.file();
         let alone = (!self.0.contains_key(&file)).then_some(backup);
         self.0.get(&file).into_iter().flatten().map(|(_, copy)| copy).chain(alone)
+    }
+
+    /// Leaves of these those that count for this repository: where it remembers making any of a series, another's do not, as
+    /// in `restore`.
+    pub(super) fn keep_ours(&self, known: &Known, backups: &mut Vec<Artifact>) {
+        let own = |backup: &Artifact| self.all(backup).any(|copy| known.is_on_record(copy));
+        let of_own = backups.iter().filter(|backup| own(backup)).map(|backup| backup.name.series.clone());
+        let series: BTreeSet<String> = of_own.collect();
+        backups.retain(|backup| !series.contains(&backup.name.series) || own(backup));
     }
 
     /// The destinations that have it.

@@ -75,12 +75,12 @@ pub fn prepare(
     env: Env,
     now: Timestamp,
 ) -> Result<Prepared> {
-    findings.extend(check_chain(&records));
     let (bundles, bundle_findings) = releases::scan(&config.release.output_dir)?;
-    findings.extend(bundle_findings);
+    findings.extend(check_chain(&records).into_iter().chain(bundle_findings));
     let mut backups = Backups::default();
     backups.gather(&config)?;
     let known = Memory::at(&config.root).known()?;
+    backups.copies.keep_ours(&known, &mut backups.artifacts);
     findings.append(&mut backups.findings);
     let (past, sets, commits) = (Past::of(&records), sets(&config), Commits::of(&config));
     let choice = pick::choose(
