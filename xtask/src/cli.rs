@@ -1,4 +1,4 @@
-//! The command line, declared. No logic.
+//! The command line, declared. No logic but how it is read.
 mod setup;
 
 use crate::archive::codec::Codec;

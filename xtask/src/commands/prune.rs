@@ -38,14 +38,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         memory.open()?;
         locks.push(lock::repository(memory.root(), "prune", ctx.now)?);
     }
-    if args.dry_run {
-        memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
-    }
     if !args.dry_run {
         ctx.has_locks_of(places.iter().copied(), "prune")?;
     }
     // What lies where the live data should be may not be the live data: its backups are all there is.
-    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_beside(memory.root(), args.dry_run))?;
     let folder = &config.release.output_dir;
     let keep = args.keep.or(config.release.keep);
     // A lock that cannot be read is told here too: what it stands for is not pruned.

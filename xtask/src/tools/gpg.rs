@@ -135,6 +135,14 @@ fn listen(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Whether gpg itself would encrypt a file for `place`: to nowhere.
+///
+/// # Errors
+/// As [`encrypt`].
+pub fn may_encrypt(key: &Key, place: &Path) -> Result<()> {
+    encrypt(key, place, &mut std::io::sink(), |_| Ok(()))
+}
+
 /// Runs `body` on a writer whose bytes come out of `sink`, which is the file `path`, encrypted.
 ///
 /// # Errors

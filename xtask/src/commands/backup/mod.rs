@@ -177,11 +177,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         None => None,
     };
-    if args.dry_run {
-        memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
-    }
     // What lies where the live data should be may not be the live data.
-    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_beside(memory.root(), args.dry_run))?;
     if !args.dry_run {
         ctx.has_locks_of(selected.iter().flat_map(|(_, places)| places), "backup")?;
     }

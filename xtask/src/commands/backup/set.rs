@@ -97,8 +97,7 @@ pub(super) fn one(
     let key =
         encrypted(args, first).then(|| keys::sealing(first.encryption.as_ref(), ctx.env)).transpose()?;
     if let Some(key) = key.as_ref().filter(|_| args.dry_run) {
-        // To nowhere: gpg itself says whether it can.
-        gpg::encrypt(key, &first.place.path, &mut std::io::sink(), |_| Ok(()))?;
+        gpg::may_encrypt(key, &first.place.path)?;
     }
     let series = series(args, &set)?;
     // A drive that is away is told before a source that is: one destination alone decides it for the run.

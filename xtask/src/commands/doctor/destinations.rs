@@ -89,10 +89,8 @@ impl Doctor<'_> {
     /// What the next backup is encrypted to.
     fn sealing(&mut self, place: &Destination) {
         let Some(encryption) = &place.encryption else { return };
-        let checked = keys::sealing(Some(encryption), self.ctx.env).and_then(|key| {
-            // To nowhere: gpg itself says whether it can.
-            gpg::encrypt(&key, &place.place.path, &mut std::io::sink(), |_| Ok(()))
-        });
+        let checked = keys::sealing(Some(encryption), self.ctx.env)
+            .and_then(|key| gpg::may_encrypt(&key, &place.place.path));
         let seen = match encryption {
             Encryption::Passphrase { variable } => format!("the passphrase in {variable}"),
             Encryption::Recipients(names) => format!("the public keys of {}", names.join(", ")),

@@ -53,13 +53,12 @@ pub(super) fn run(config: Config, args: &Args, besides: &[Finding], ctx: &Contex
     }
     // A dry run writes nothing at all, not even the lock's folder.
     let _lock = if args.dry_run {
-        journal::not_at_work(memory.root())?;
         None
     } else {
         memory.open()?;
         Some(lock::repository(memory.root(), "restore-drill", ctx.now)?)
     };
-    journal::refuse_open(memory.root())?;
+    journal::refuse_beside(memory.root(), args.dry_run)?;
     let (records, mut record_findings) = record::load(&config.drill.evidence_dir)?;
     record_findings.extend(record::gone(&config.drill.evidence_dir, &memory.read()?.records, &records));
     if args.if_due {

@@ -46,11 +46,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Exit> {
         }
         _ => None,
     };
-    if args.dry_run {
-        memory.as_ref().map_or(Ok(()), |memory| journal::not_at_work(memory.root()))?;
-    }
     // The service that is to be started may stand on data that a drill has put in place.
-    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_open(memory.root()))?;
+    memory.as_ref().map_or(Ok(()), |memory| journal::refuse_beside(memory.root(), args.dry_run))?;
     let mut findings = Vec::new();
     let plans = environments(args.env)
         .iter()

@@ -1,6 +1,7 @@
 //! What full drills have left aside, and until when: read from the history of runs.
 //!
-//! Looks whether the folders are there, and removes none but those that hold nothing. `status` lists them, `prune` removes what has had its time.
+//! Looks whether the folders are there, and removes none but those that hold nothing. `status` lists them, `prune` removes
+//! what has had its time.
 use super::swap::{OWN, PREFIX};
 use crate::config::{Config, Deploy};
 use crate::destination::durable;

@@ -171,6 +171,17 @@ pub fn not_at_work(memory: &Path) -> Result<()> {
     }
 }
 
+/// Both, for a run that holds the lock unless it is a dry one.
+///
+/// # Errors
+/// As [`refuse_open`] and [`not_at_work`].
+pub fn refuse_beside(memory: &Path, dry_run: bool) -> Result<()> {
+    if dry_run {
+        not_at_work(memory)?;
+    }
+    refuse_open(memory)
+}
+
 /// What is said of an open drill.
 pub fn open(journal: &Journal) -> String {
     let of = format!("the full drill {} did not come to its end", journal.id);
